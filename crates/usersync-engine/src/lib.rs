@@ -1,0 +1,1 @@
+//! Runs synchronization jobs: read, resolve, plan, check, apply, record, notify.

@@ -1,0 +1,1 @@
+//! LDAP directories for usersync: reads LDIF exports (RFC 2849).

@@ -1,0 +1,1 @@
+//! Reference implementation, in memory, of every connector and store trait, with fault injection.

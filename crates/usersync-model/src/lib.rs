@@ -1,0 +1,24 @@
+//! The words of `usersync` as types: identities, principals, selections, containers, memberships, records, the
+//! verdict on a read, and the directory graph with its closure.
+//!
+//! This crate does no I/O, reads no clock, draws no randomness and puts nothing in hash order into an output.
+
+mod completeness;
+mod container;
+mod digest;
+mod id;
+mod membership;
+mod principal;
+mod record;
+mod selection;
+
+pub use completeness::{Completeness, PartialKind, PartialReason};
+pub use container::{Container, ContainerKind, KindName};
+pub use digest::{Digest, DigestBuilder, OperationId};
+pub use id::{
+    ContainerRef, IdError, JobId, MAX_ID_BYTES, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
+};
+pub use membership::{Member, MemberFacets, MembershipState, Role, RoleName};
+pub use principal::{Activity, DirectoryChange, GroupKind, ListKind, Principal, PrincipalKind, ResourceKind};
+pub use record::{AttributeName, Facet, FacetName, Record, RecordKind, Value};
+pub use selection::Selection;

@@ -1,0 +1,1 @@
+//! Conformance suites for connectors and stores, and generators of directories.
