@@ -1,0 +1,120 @@
+//! What the host provides beside systems: who is who, notifications, licences.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use usersync_license::Entitlement;
+use usersync_model::{ContainerRef, Digest, JobId, MemberFacets, OperationId, PrincipalRef, TenantId};
+
+use crate::context::Actor;
+use crate::error::Result;
+
+/// Whether somebody may act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActorState {
+    /// May act.
+    Active,
+    /// Is deactivated.
+    Inactive,
+    /// Does not exist any more.
+    Missing,
+}
+
+/// Tells whether an owner may still act.
+///
+/// # Behavior
+/// 1. `state` answers as of now, never from a cache older than the call.
+/// 2. A principal that is not known is `Missing`; a system that cannot be asked is an error, never `Missing`.
+#[async_trait]
+pub trait ActorDirectory: fmt::Debug + Send + Sync + 'static {
+    /// The state of `principal` in `tenant`.
+    async fn state(&self, tenant: &TenantId, principal: &PrincipalRef) -> Result<ActorState>;
+}
+
+/// Something that people are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notification {
+    /// Equal for every delivery of the same news; receivers drop what they have seen.
+    pub key: OperationId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The job that tells it.
+    pub job: JobId,
+    /// In whose name; `None` where nobody may act.
+    pub sender: Option<Actor>,
+    /// Who is told.
+    pub recipient: Recipient,
+    /// What is told.
+    pub news: News,
+}
+
+/// Who is told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recipient {
+    /// Whoever looks after the job: its owner and the administrators.
+    Administrators,
+    /// One principal.
+    Principal(PrincipalRef),
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum News {
+    /// The job does nothing until somebody sees to it.
+    JobPaused {
+        /// The stable code of the reason.
+        reason: String,
+    },
+    /// The recipient became a member.
+    MemberAdded {
+        /// Of what.
+        container: ContainerRef,
+        /// As what.
+        facets: MemberFacets,
+    },
+    /// The recipient is no member any more.
+    MemberRemoved {
+        /// Of what.
+        container: ContainerRef,
+    },
+    /// The recipient's role or state changed.
+    MemberUpdated {
+        /// Where.
+        container: ContainerRef,
+        /// To what.
+        facets: MemberFacets,
+    },
+    /// Operations wait for an approval.
+    OperationsHeld {
+        /// How many.
+        count: u64,
+        /// What an approval has to name.
+        digest: Digest,
+    },
+}
+
+/// Tells people.
+///
+/// # Behavior
+/// 1. `notify` succeeds only once the notification cannot get lost any more.
+/// 2. The same key may come again, and is delivered once.
+#[async_trait]
+pub trait Notifier: fmt::Debug + Send + Sync + 'static {
+    /// Hands one notification over.
+    async fn notify(&self, notification: &Notification) -> Result<()>;
+}
+
+/// Tells how many seats a tenant is entitled to.
+///
+/// # Behavior
+/// 1. `entitlement` answers what is in force now; a source that cannot tell is an error, never zero.
+#[async_trait]
+pub trait EntitlementSource: fmt::Debug + Send + Sync + 'static {
+    /// The entitlement of `tenant`.
+    async fn entitlement(&self, tenant: &TenantId) -> Result<Entitlement>;
+}

@@ -1,0 +1,98 @@
+//! The form of values: JSON with the name and version of its format.
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, StoreError, StoreErrorKind};
+
+/// A format of stored values. A reader refuses newer versions and fields it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// What is stored.
+    pub name: &'static str,
+    /// The version written, and the newest one read.
+    pub version: u32,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    format: &'a str,
+    version: u32,
+    value: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+    version: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body<T> {
+    #[serde(rename = "format")]
+    _format: IgnoredAny,
+    #[serde(rename = "version")]
+    _version: IgnoredAny,
+    value: T,
+}
+
+impl Format {
+    /// Writes a value. `T` must have text keys in its maps, as every stored type does.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`] if the value has no JSON form.
+    pub fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>> {
+        serde_json::to_vec(&Envelope {
+            format: self.name,
+            version: self.version,
+            value,
+        })
+        .map_err(|error| {
+            StoreError::new(
+                StoreErrorKind::Corrupt,
+                format!("a {} cannot be written", self.name),
+            )
+            .with_source(error)
+        })
+    }
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NewerFormat`] for a newer version, with both versions named; [`StoreErrorKind::Corrupt`] for
+    /// anything else that is not this format, with the place.
+    pub fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
+        let head: Head = serde_json::from_slice(bytes).map_err(|error| self.corrupt(error))?;
+        if head.format != self.name {
+            return Err(StoreError::new(
+                StoreErrorKind::Corrupt,
+                format!("expected a {}, found a {:?}", self.name, head.format),
+            ));
+        }
+        if head.version > self.version {
+            return Err(StoreError::new(
+                StoreErrorKind::NewerFormat,
+                format!(
+                    "a {} of version {}; this program reads up to version {}, so use a newer one",
+                    self.name, head.version, self.version
+                ),
+            ));
+        }
+        let body: Body<T> = serde_json::from_slice(bytes).map_err(|error| self.corrupt(error))?;
+        Ok(body.value)
+    }
+
+    fn corrupt(&self, error: serde_json::Error) -> StoreError {
+        StoreError::new(
+            StoreErrorKind::Corrupt,
+            format!(
+                "not a {} at line {}, column {}",
+                self.name,
+                error.line(),
+                error.column()
+            ),
+        )
+        .with_source(error)
+    }
+}
