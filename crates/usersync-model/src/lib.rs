@@ -7,6 +7,7 @@ mod completeness;
 mod container;
 mod digest;
 mod id;
+mod ledger;
 mod membership;
 mod principal;
 mod record;
@@ -18,6 +19,7 @@ pub use digest::{Digest, DigestBuilder, OperationId};
 pub use id::{
     ContainerRef, IdError, JobId, MAX_ID_BYTES, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
 };
+pub use ledger::{LedgerRow, Origin, Subject};
 pub use membership::{Member, MemberFacets, MembershipState, Role, RoleName};
 pub use principal::{Activity, DirectoryChange, GroupKind, ListKind, Principal, PrincipalKind, ResourceKind};
 pub use record::{AttributeName, Facet, FacetName, Record, RecordKind, Value};

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use usersync_model::{ContainerRef, PrincipalRef, RecordRef};
+use usersync_model::{ContainerRef, PrincipalRef, Subject};
 
 /// Between the parts of a key. Ids hold no control characters, so no part can imitate it.
 const SEPARATOR: char = '\u{1f}';
@@ -117,16 +117,6 @@ pub enum Log {
     Audit,
     /// Notifications to deliver; an entry is dropped once it is delivered.
     Outbox,
-}
-
-/// What a ledger row is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    /// A membership.
-    Principal(PrincipalRef),
-    /// A record.
-    Record(RecordRef),
 }
 
 /// The key of a ledger row: one subject in one container of a target.

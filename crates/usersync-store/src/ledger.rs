@@ -1,89 +1,9 @@
-//! What our jobs know to be in place.
+//! Ledger rows with their keys.
 
 use serde::{Deserialize, Serialize};
-use usersync_model::{JobId, MemberFacets};
+use usersync_model::LedgerRow;
 
 use crate::key::LedgerKey;
-
-/// Who put it there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// Somebody else: it is never removed by us, except in `Mirror` mode.
-    Foreign,
-    /// One of our jobs.
-    Ours,
-}
-
-/// What the ledger knows of one key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LedgerRow {
-    /// Who put it there.
-    pub origin: Origin,
-    /// The jobs that want it there; sorted, without repetition.
-    claims: Vec<JobId>,
-    /// The last agreed facets of a membership; `None` for the default ones and for records, whose base is a value of
-    /// [`Table::Base`](crate::Table::Base).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub facets: Option<MemberFacets>,
-}
-
-impl LedgerRow {
-    /// A row with these claims.
-    #[must_use]
-    pub fn new(origin: Origin, claims: impl IntoIterator<Item = JobId>) -> Self {
-        let mut claims: Vec<_> = claims.into_iter().collect();
-        claims.sort();
-        claims.dedup();
-        Self {
-            origin,
-            claims,
-            facets: None,
-        }
-    }
-
-    /// The same row with last agreed facets.
-    #[must_use]
-    pub fn with_facets(mut self, facets: MemberFacets) -> Self {
-        self.facets = (facets != MemberFacets::default()).then_some(facets);
-        self
-    }
-
-    /// The jobs that want it there, sorted.
-    #[must_use]
-    pub fn claims(&self) -> &[JobId] {
-        &self.claims
-    }
-
-    /// Whether `job` wants it there.
-    #[must_use]
-    pub fn is_claimed_by(&self, job: &JobId) -> bool {
-        self.claims.binary_search(job).is_ok()
-    }
-
-    /// Whether a job other than `job` wants it there.
-    #[must_use]
-    pub fn is_claimed_beside(&self, job: &JobId) -> bool {
-        self.claims.iter().any(|claim| claim != job)
-    }
-
-    /// The same row, claimed by `job` too.
-    #[must_use]
-    pub fn claimed(mut self, job: &JobId) -> Self {
-        if let Err(at) = self.claims.binary_search(job) {
-            self.claims.insert(at, job.clone());
-        }
-        self
-    }
-
-    /// The row without `job`'s claim; `None` when no claim is left, and so nothing to know.
-    #[must_use]
-    pub fn released(mut self, job: &JobId) -> Option<Self> {
-        self.claims.retain(|claim| claim != job);
-        (!self.claims.is_empty()).then_some(self)
-    }
-}
 
 /// A ledger row with its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,8 +14,10 @@ mod transaction;
 
 pub use codec::Format;
 pub use error::{Result, StoreError, StoreErrorKind};
-pub use key::{Key, LedgerKey, Log, Subject, Table};
+pub use key::{Key, LedgerKey, Log, Table};
 pub use lease::{Fence, FencingToken, Lease, LeaseName};
-pub use ledger::{LedgerEntry, LedgerRow, Origin};
+pub use ledger::LedgerEntry;
 pub use store::{Chunks, LogEntry, StateRead, StateStore};
 pub use transaction::{Check, Revision, Stored, Transaction, Write};
+// Kept until every crate names these by their one path, the model's.
+pub use usersync_model::{LedgerRow, Origin, Subject};

@@ -6,12 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use usersync_model::{ContainerRef, TenantId};
+use usersync_model::{ContainerRef, LedgerRow, TenantId};
 
 use crate::error::Result;
 use crate::key::{Key, LedgerKey, Log, Table};
 use crate::lease::{Lease, LeaseName};
-use crate::ledger::{LedgerEntry, LedgerRow};
+use crate::ledger::LedgerEntry;
 use crate::transaction::{Stored, Transaction};
 
 /// A stream of chunks in ascending order of their keys.

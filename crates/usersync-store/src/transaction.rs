@@ -1,10 +1,9 @@
 //! What is written together, as a value.
 
-use usersync_model::TenantId;
+use usersync_model::{LedgerRow, TenantId};
 
 use crate::key::{Key, LedgerKey, Log, Table};
 use crate::lease::Fence;
-use crate::ledger::LedgerRow;
 
 /// Rises with every write of a value, and is never the same for two writes of one key.
 pub type Revision = u64;
