@@ -12,6 +12,7 @@ mod error;
 mod host;
 mod membership;
 mod read;
+mod reader;
 mod record;
 
 pub use account::{Account, AccountCapabilities, AccountDirectory, AccountEntry};
@@ -25,6 +26,7 @@ pub use membership::{
     Precondition, PresentMember, TargetCapabilities, Version,
 };
 pub use read::{Cursor, Extent, ReadEnd, ReadEvent, ReadStream};
+pub use reader::{CHUNK_ENTRIES, Reader, failed_read, read_stream};
 pub use record::{
     PresentRecord, RecordCapabilities, RecordChange, RecordEntry, RecordOperation, RecordRead, RecordRequest,
     RecordTarget,
