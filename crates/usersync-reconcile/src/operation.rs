@@ -1,0 +1,422 @@
+//! What a plan is made of.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use usersync_model::{
+    ContainerKind, ContainerRef, Facet, FacetName, MemberFacets, PartialReason, PrincipalRef, Record, Subject,
+};
+
+use crate::decide::Kept;
+use crate::hold::HoldCause;
+
+/// What is done to one subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Make the membership.
+    Add(MemberFacets),
+    /// Count what is there already as ours. Writes nothing at the target.
+    Adopt,
+    /// Give the record these facets; the others stay.
+    Change(BTreeMap<FacetName, Facet>),
+    /// Make the record.
+    Create(Box<Record>),
+    /// End the record.
+    Delete,
+    /// End the membership.
+    Remove,
+    /// Change the facets of the membership.
+    Update {
+        /// From these.
+        from: MemberFacets,
+        /// To these.
+        to: MemberFacets,
+    },
+}
+
+impl Action {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Add(_) => "add",
+            Self::Adopt => "adopt",
+            Self::Change(_) => "change",
+            Self::Create(_) => "create",
+            Self::Delete => "delete",
+            Self::Remove => "remove",
+            Self::Update { .. } => "update",
+        }
+    }
+
+    /// Whether something ends by it.
+    #[must_use]
+    pub fn is_removal(&self) -> bool {
+        matches!(self, Self::Delete | Self::Remove)
+    }
+}
+
+/// Why an operation is needed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// It is desired, and present without being ours.
+    Adopted,
+    /// The source changed it.
+    Changed,
+    /// The principal left its directory.
+    Departed,
+    /// An exclusion covers the principal.
+    Excluded,
+    /// The principal is inactive.
+    Inactive,
+    /// Nothing in the selection leads to the principal any more.
+    NotSelected,
+    /// It is not desired, and the job mirrors.
+    NotDesired,
+    /// Somebody removed it at the target.
+    Restored,
+    /// It is desired, and not there.
+    Selected,
+}
+
+impl Reason {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Adopted => "adopted",
+            Self::Changed => "changed",
+            Self::Departed => "departed",
+            Self::Excluded => "excluded",
+            Self::Inactive => "inactive",
+            Self::NotDesired => "not_desired",
+            Self::NotSelected => "not_selected",
+            Self::Restored => "restored",
+            Self::Selected => "selected",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Adopted => "is there and selected, but not ours yet",
+            Self::Changed => "changed at the source",
+            Self::Departed => "left the directory",
+            Self::Excluded => "excluded",
+            Self::Inactive => "inactive",
+            Self::NotDesired => "not desired",
+            Self::NotSelected => "no longer selected",
+            Self::Restored => "was removed at the target",
+            Self::Selected => "selected",
+        })
+    }
+}
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// On whom or what.
+    pub subject: Subject,
+    /// What is done.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// The name shown to people; from an untrusted system. Not part of the digest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub label: String,
+    /// The version seen at the target, which the effect requires where the target can check it. Not part of the
+    /// digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
+    /// Whether an approval lifted a hold on it. Not part of the digest of the held set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approved: bool,
+}
+
+/// An operation that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// What waits.
+    pub operation: Operation,
+    /// Why: the first cause in the order in which guards are checked.
+    pub cause: HoldCause,
+}
+
+/// Something that changes in the ledger only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerChange {
+    /// On whom or what.
+    pub subject: Subject,
+    /// What changes.
+    pub step: LedgerStep,
+}
+
+/// What changes in the ledger only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerStep {
+    /// Both sides agree on these facets.
+    Agree(MemberFacets),
+    /// The job claims what is there; these are the facets it wants. The origin stays, and is foreign without a row.
+    Claim(MemberFacets),
+    /// The job's claim goes, since it is there no more.
+    Forget,
+    /// The job's claim goes, and what is there stays.
+    Release(Kept),
+}
+
+/// Something a person may want to know of, without an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// On whom or what.
+    pub subject: Subject,
+    /// The name shown to people. Not part of the digest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub label: String,
+    /// What it is.
+    pub what: What,
+}
+
+/// What a finding says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum What {
+    /// It stays because the job never removes.
+    AddOnly,
+    /// It stays because another job claims it.
+    ClaimedElsewhere,
+    /// Source and target both changed a facet; nothing is written.
+    FacetConflict,
+    /// Its principal left the directory, and keeps it until the grace period ends.
+    InGrace,
+    /// Somebody removed it at the target, and the policy respects that.
+    RemovedByHand,
+}
+
+impl What {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AddOnly => "add_only",
+            Self::ClaimedElsewhere => "claimed_elsewhere",
+            Self::FacetConflict => "facet_conflict",
+            Self::InGrace => "in_grace",
+            Self::RemovedByHand => "removed_by_hand",
+        }
+    }
+
+    /// Whether it is a conflict that somebody has to settle.
+    #[must_use]
+    pub fn is_conflict(self) -> bool {
+        matches!(self, Self::ClaimedElsewhere | Self::FacetConflict)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AddOnly => "stays: this job never removes",
+            Self::ClaimedElsewhere => "stays: another job claims it",
+            Self::FacetConflict => "changed on both sides; nothing is written",
+            Self::InGrace => "left the directory, and stays until the grace period ends",
+            Self::RemovedByHand => "was removed at the target, which the policy respects",
+        })
+    }
+}
+
+/// What was seen of one container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tally {
+    /// Surely desired.
+    pub desired: u64,
+    /// Seen there.
+    pub present: u64,
+    /// Seen there, and the job's to remove: of ours, or, in `Mirror`, all. The figure that guards compare with.
+    pub removable: u64,
+    /// Seen there, not desired, and somebody else's.
+    pub foreign: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.desired += other.desired;
+        self.present += other.present;
+        self.removable += other.removable;
+        self.foreign += other.foreign;
+    }
+}
+
+/// The part of a plan that concerns one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    /// Which container.
+    pub container: ContainerRef,
+    /// What it is.
+    pub kind: ContainerKind,
+    /// The name shown to people. Not part of the digest.
+    pub name: String,
+    /// Who acts for it; `None` leaves that to the job's owner.
+    pub owner: Option<PrincipalRef>,
+    /// What is done, in the order of the subjects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+    /// What waits, in the order of the subjects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
+    /// What changes in the ledger only, in the order of the subjects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ledger: Vec<LedgerChange>,
+    /// What else there is to know, in the order of the subjects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// What was seen.
+    pub tally: Tally,
+}
+
+impl Section {
+    /// Whether the section says nothing beside its tally.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.operations.is_empty()
+            && self.holds.is_empty()
+            && self.ledger.is_empty()
+            && self.findings.is_empty()
+    }
+
+    /// How many removals are not held, and not approved.
+    #[must_use]
+    pub fn free_removals(&self) -> u64 {
+        self.operations
+            .iter()
+            .filter(|operation| operation.action.is_removal() && !operation.approved)
+            .count() as u64
+    }
+
+    /// Holds every operation that `which` picks.
+    pub(crate) fn hold(&mut self, cause: &HoldCause, which: impl Fn(&Operation) -> bool) {
+        let (held, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.operations)
+            .into_iter()
+            .partition(|o| which(o));
+        self.operations = free;
+        self.holds.extend(held.into_iter().map(|operation| Hold {
+            operation,
+            cause: cause.clone(),
+        }));
+        self.holds
+            .sort_by(|a, b| a.operation.subject.cmp(&b.operation.subject));
+    }
+
+    /// Lets go of every hold that an approval lifts.
+    pub(crate) fn lift(&mut self) {
+        let (lifted, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.holds)
+            .into_iter()
+            .partition(|hold| hold.cause.is_approvable());
+        self.holds = held;
+        self.operations.extend(lifted.into_iter().map(|hold| Operation {
+            approved: true,
+            ..hold.operation
+        }));
+        self.operations.sort_by(|a, b| a.subject.cmp(&b.subject));
+    }
+}
+
+/// Something about the inputs that a person should see to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Warning {
+    /// The directory tells two things that cannot both be true.
+    Contradiction {
+        /// About whom.
+        principal: PrincipalRef,
+        /// What.
+        detail: String,
+    },
+    /// A container of the catalog does not exist at the target.
+    MissingContainer(ContainerRef),
+    /// A selection picks somebody whom no directory has.
+    MissingPick {
+        /// In which container.
+        container: ContainerRef,
+        /// Who was picked.
+        principal: PrincipalRef,
+    },
+    /// A directory was read in part.
+    PartialSource {
+        /// Which system.
+        system: usersync_model::SystemId,
+        /// Why.
+        reason: PartialReason,
+    },
+    /// A target was read in part.
+    PartialTarget {
+        /// Why.
+        reason: PartialReason,
+    },
+    /// The ledger has claims in a container that the catalog does not list any more. They are left as they are.
+    UnlistedContainer(ContainerRef),
+    /// A group names members that its directory does not have.
+    UnknownMembers {
+        /// The group.
+        group: PrincipalRef,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Warning {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Contradiction { .. } => "contradiction",
+            Self::MissingContainer(_) => "missing_container",
+            Self::MissingPick { .. } => "missing_pick",
+            Self::PartialSource { .. } => "partial_source",
+            Self::PartialTarget { .. } => "partial_target",
+            Self::UnlistedContainer(_) => "unlisted_container",
+            Self::UnknownMembers { .. } => "unknown_members",
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Contradiction { principal, detail } => {
+                write!(f, "{principal} is told in two ways: {detail}")
+            }
+            Self::MissingContainer(container) => write!(f, "{container} does not exist at the target"),
+            Self::MissingPick { container, principal } => {
+                write!(f, "{container} selects {principal}, whom no directory has")
+            }
+            Self::PartialSource { system, reason } => write!(f, "{system} was read in part: {reason}"),
+            Self::PartialTarget { reason } => write!(f, "the target was read in part: {reason}"),
+            Self::UnlistedContainer(container) => {
+                write!(
+                    f,
+                    "{container} is not listed any more; its members are left as they are"
+                )
+            }
+            Self::UnknownMembers { group, count } => {
+                write!(
+                    f,
+                    "{group} names {count} members that its directory does not have"
+                )
+            }
+        }
+    }
+}
