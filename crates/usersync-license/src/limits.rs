@@ -159,7 +159,7 @@ impl SeatRule {
     fn seats(self) -> &'static str {
         match self {
             Self::Resources => "resource seats",
-            Self::Total => "seats in all",
+            Self::Total => "seats of both kinds",
             Self::Users => "user seats",
         }
     }
