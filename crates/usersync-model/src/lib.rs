@@ -6,6 +6,7 @@
 mod completeness;
 mod container;
 mod digest;
+mod graph;
 mod id;
 mod ledger;
 mod membership;
@@ -16,6 +17,11 @@ mod selection;
 pub use completeness::{Completeness, PartialKind, PartialReason};
 pub use container::{Container, ContainerKind, KindName};
 pub use digest::{Digest, DigestBuilder, OperationId};
+pub use graph::{
+    Absence, Affected, DirectoryGraph, Explanation, GraphBuilder, GraphWarning, GraphWarnings, Impact,
+    Inactive, LiveSelections, MAX_PATHS, MAX_WARNINGS, Node, NodeId, Path, ResolvePolicy, Resolved, Rest,
+    Scratch, SelectionId, Standing, Step, UnknownMembers,
+};
 pub use id::{
     ContainerRef, IdError, JobId, MAX_ID_BYTES, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
 };

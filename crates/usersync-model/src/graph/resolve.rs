@@ -1,0 +1,274 @@
+//! Who a selection stands for.
+
+use serde::{Deserialize, Serialize};
+
+use super::bits::each_bit;
+use super::walk::{Scratch, Survey};
+use super::{DirectoryGraph, NodeId};
+use crate::completeness::PartialReason;
+use crate::id::PrincipalRef;
+use crate::selection::Selection;
+
+/// How selections are resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResolvePolicy {
+    /// What becomes of users and resources that are inactive.
+    pub inactive: Inactive,
+    /// Whether resources are members like users; else they are left out like inactive principals.
+    pub resources: bool,
+    /// What a member means that a group names and a complete read of its system did not show.
+    pub unknown_members: UnknownMembers,
+}
+
+impl Default for ResolvePolicy {
+    fn default() -> Self {
+        Self {
+            inactive: Inactive::default(),
+            resources: true,
+            unknown_members: UnknownMembers::default(),
+        }
+    }
+}
+
+/// What becomes of users and resources that are inactive. An inactive group is expanded in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inactive {
+    /// They are left out.
+    #[default]
+    Drop,
+    /// They are members like the active ones.
+    Keep,
+}
+
+/// What a member means that a group names and a complete read of its system did not show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownMembers {
+    /// Nothing: a stale name.
+    Ignore,
+    /// The group is not fully known: it may name a group that the reader may not see.
+    #[default]
+    Partial,
+}
+
+/// Who a selection stands for, as far as the directory is known.
+///
+/// The lists are ascending and have nobody in common. Who is in none of them stands as [`rest`](Self::rest) says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Selected for sure: reached from the included picks, shown, wanted by the policy, and surely not excluded.
+    pub certain: Vec<NodeId>,
+    /// Reached from the included picks, but they may be excluded, or were never shown by a system that was
+    /// read in part.
+    pub maybe: Vec<NodeId>,
+    /// Surely not selected although `rest` is unknown: excluded, or unwanted by the policy as they were shown.
+    /// Empty where `rest` is [`Rest::Absent`], which says it of everyone.
+    pub denied: Vec<NodeId>,
+    /// Everyone else.
+    pub rest: Rest,
+    /// Why there is a `maybe`: the smallest reason; `None` where there is none.
+    pub maybe_reason: Option<PartialReason>,
+    /// Picks, of both sides, that a complete system does not have. They contribute nobody.
+    pub missing: Vec<PrincipalRef>,
+}
+
+/// What is known about principals that a resolution does not list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rest {
+    /// They are surely not selected.
+    Absent,
+    /// They may be selected: something that the selection reaches was not read in full. The smallest reason.
+    Unknown(PartialReason),
+}
+
+/// Whether a principal is selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// Surely not.
+    No,
+    /// Nobody knows yet.
+    Unknown,
+    /// Surely.
+    Yes,
+}
+
+impl Rest {
+    /// How a principal stands that is not listed.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match self {
+            Self::Absent => Standing::No,
+            Self::Unknown(_) => Standing::Unknown,
+        }
+    }
+
+    /// Why it is unknown.
+    #[must_use]
+    pub fn reason(&self) -> Option<&PartialReason> {
+        match self {
+            Self::Absent => None,
+            Self::Unknown(reason) => Some(reason),
+        }
+    }
+
+    pub(super) fn from_reason(reason: Option<PartialReason>) -> Self {
+        reason.map_or(Self::Absent, Self::Unknown)
+    }
+}
+
+impl Standing {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Unknown => "unknown",
+            Self::Yes => "yes",
+        }
+    }
+}
+
+impl Resolved {
+    /// How `node` stands. O(log n).
+    #[must_use]
+    pub fn standing(&self, node: NodeId) -> Standing {
+        if self.certain.binary_search(&node).is_ok() {
+            Standing::Yes
+        } else if self.maybe.binary_search(&node).is_ok() {
+            Standing::Unknown
+        } else if self.denied.binary_search(&node).is_ok() {
+            Standing::No
+        } else {
+            self.rest.standing()
+        }
+    }
+}
+
+impl DirectoryGraph {
+    /// Who `selection` stands for: the least fixpoint of its included picks minus that of its excluded ones,
+    /// groups being expanded to any depth, through cycles, each once.
+    ///
+    /// What is not known for sure is told apart: see [`Resolved`]. A group that was read in part, or whose system
+    /// was, makes the rest unknown wherever it is reached; on the excluded side it makes all of the included
+    /// uncertain.
+    ///
+    /// O(V+E) of what is reached; where that is much, one bit per principal of the graph is read beside.
+    #[must_use]
+    pub fn resolve(&self, selection: &Selection, policy: &ResolvePolicy, scratch: &mut Scratch) -> Resolved {
+        let (include, exclude) = self.survey(selection, policy, scratch);
+        scratch.include.gather(self);
+        scratch.exclude.gather(self);
+        let mut resolved = Resolved {
+            certain: Vec::new(),
+            maybe: Vec::new(),
+            denied: Vec::new(),
+            rest: Rest::from_reason(include.partial),
+            maybe_reason: None,
+            missing: Vec::new(),
+        };
+        self.sort_out(policy, exclude.partial, scratch, &mut resolved);
+        scratch.include.clear();
+        scratch.exclude.clear();
+        resolved.missing = merged(include.missing, exclude.missing);
+        resolved
+    }
+
+    pub(super) fn survey(
+        &self,
+        selection: &Selection,
+        policy: &ResolvePolicy,
+        scratch: &mut Scratch,
+    ) -> (Survey, Survey) {
+        let include = scratch.include.walk(self, &selection.include, policy);
+        let exclude = scratch.exclude.walk(self, &selection.exclude, policy);
+        (include, exclude)
+    }
+
+    /// The leaves among the nodes of the `at`-th word that the policy wants.
+    pub(super) fn wanted(&self, policy: &ResolvePolicy, at: usize) -> u64 {
+        let active = match policy.inactive {
+            Inactive::Drop => self.active.word(at),
+            Inactive::Keep => self.leaves.word(at),
+        };
+        if policy.resources {
+            active
+        } else {
+            active & !self.resources.word(at)
+        }
+    }
+
+    fn sort_out(
+        &self,
+        policy: &ResolvePolicy,
+        doubt: Option<PartialReason>,
+        scratch: &mut Scratch,
+        resolved: &mut Resolved,
+    ) {
+        let Scratch { include, exclude } = scratch;
+        for at in 0..exclude.unseen.len() {
+            exclude.put(exclude.unseen[at]);
+        }
+        for at in 0..exclude.gone.len() {
+            exclude.put(exclude.gone[at]);
+        }
+        let mut selected = Vec::new();
+        include.each_word(|at, word| {
+            let word = word & self.wanted(policy, at) & !exclude.found.word(at);
+            each_bit(at, word, |node| selected.push(NodeId(node)));
+        });
+        match doubt {
+            Some(reason) if !selected.is_empty() => {
+                resolved.maybe = selected;
+                resolved.maybe_reason = Some(reason);
+            }
+            _ => resolved.certain = selected,
+        }
+        self.add_unseen(
+            include
+                .unseen
+                .iter()
+                .copied()
+                .filter(|&node| !exclude.found.contains(node)),
+            resolved,
+        );
+        if resolved.rest != Rest::Absent {
+            for at in 0..exclude.found.words().len() {
+                let unwanted = self.leaves.word(at) & !self.wanted(policy, at);
+                let word = exclude.found.word(at) | unwanted;
+                each_bit(at, word, |node| resolved.denied.push(NodeId(node)));
+            }
+        }
+    }
+
+    /// Members that a system read in part did not show may be anything, or inactive.
+    fn add_unseen(&self, unseen: impl Iterator<Item = u32>, resolved: &mut Resolved) {
+        let before = resolved.maybe.len();
+        for node in unseen {
+            let Some(reason) = &self.node_system(node).partial else {
+                continue;
+            };
+            resolved.maybe.push(NodeId(node));
+            if resolved
+                .maybe_reason
+                .as_ref()
+                .is_none_or(|smallest| reason < smallest)
+            {
+                resolved.maybe_reason = Some(reason.clone());
+            }
+        }
+        if resolved.maybe.len() > before {
+            resolved.maybe.sort_unstable();
+        }
+    }
+}
+
+pub(super) fn merged(mut left: Vec<PrincipalRef>, right: Vec<PrincipalRef>) -> Vec<PrincipalRef> {
+    if !right.is_empty() {
+        left.extend(right);
+        left.sort_unstable();
+        left.dedup();
+    }
+    left
+}
