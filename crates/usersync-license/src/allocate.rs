@@ -181,7 +181,8 @@ fn effective_releases<K>(
         .collect()
 }
 
-/// Those of `asked` that have no seat once `releases` are carried out, in the order they are served.
+/// Those of `asked`, sorted by principal, that have no seat once `releases` are carried out, in the order they are
+/// served.
 fn newcomers<'a, K: Ord>(
     seats: &Seats,
     releases: &[SeatHolder],
@@ -204,6 +205,7 @@ fn newcomers<'a, K: Ord>(
         }
         released
     });
-    asked.sort_unstable_by(|a, b| (&a.order, &a.holder.principal).cmp(&(&b.order, &b.holder.principal)));
+    // Stable, so that among equals the order by principal stays.
+    asked.sort_by(|a, b| a.order.cmp(&b.order));
     asked
 }

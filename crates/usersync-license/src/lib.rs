@@ -1,9 +1,9 @@
 //! Licence entitlement, seats, the waiting list and the over-use report, as pure values.
 //!
-//! A tenant has an [`Entitlement`]: as many seats as the host has user licences, and up to five more once resources were
-//! enabled. With a [`ResourcePlacement`] it becomes [`SeatLimits`]: three sums with bounds. [`allocate()`] gives the seats
-//! there are to those who ask and says who waits; a store that checks the same three sums as it counts comes to the same
-//! end.
+//! A tenant has an [`Entitlement`]: as many seats as the host has user licences, and up to five more once resources
+//! were enabled. With a [`ResourcePlacement`] it becomes [`SeatLimits`]: three sums with bounds. [`allocate()`] gives
+//! the seats there are to those who ask and says who waits; a store that checks the same three sums as it counts comes
+//! to the same end.
 //!
 //! ```
 //! use usersync_license::{Entitlement, ExtraSeats, ResourcePlacement, SeatHolder, SeatRequest, Seats, allocate};

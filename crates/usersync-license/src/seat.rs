@@ -84,7 +84,8 @@ impl Seats {
         Some(holder)
     }
 
-    /// The seats once `plan`, made for these seats, is carried out in full. O(n + k log k) for k changes.
+    /// The seats once `plan`, made for these seats, is carried out in full; carrying it out again changes nothing.
+    /// O((n + k) log k) for k changes.
     #[must_use]
     pub fn after(mut self, plan: &SeatPlan) -> Self {
         self.holders.retain(|holder| {

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use usersync_license::{
-    Entitlement, Extra, ExtraSeats, ResourcePlacement, SeatCounts, SeatHolder, SeatKind, SeatRule, Seats,
+    Entitlement, Extra, ExtraSeats, Refusal, ResourcePlacement, SeatCounts, SeatHolder, SeatKind, SeatRule,
+    Seats,
 };
 use usersync_model::{GroupKind, PrincipalKind, PrincipalRef, ResourceKind};
 
@@ -102,7 +103,7 @@ fn seats_refuse_one_principal_of_both_kinds() {
     assert!(serde_json::from_str::<Seats>(&text).is_err());
 
     let twice = [SeatHolder::user(ada.clone()), SeatHolder::user(ada.clone())];
-    let seats = Seats::new(twice).expect("one kind");
+    let mut seats = Seats::new(twice).expect("one kind");
     assert_eq!(
         seats.counts(),
         SeatCounts {
@@ -111,6 +112,16 @@ fn seats_refuse_one_principal_of_both_kinds() {
         }
     );
     assert_eq!(seats.kind_of(&ada), Some(SeatKind::User));
+
+    let limits = Entitlement::new(5)
+        .with_extra(ExtraSeats::MAX)
+        .limits(ResourcePlacement::ExtraThenUser);
+    let before = seats.clone();
+    assert_eq!(
+        seats.take(SeatHolder::resource(ada), &limits),
+        Err(Refusal::BothKinds)
+    );
+    assert_eq!(seats, before);
 }
 
 #[test]
@@ -153,12 +164,16 @@ fn rules_and_kinds_agree() {
 
 proptest! {
     #[test]
-    fn seats_survive_the_wire_and_forget_their_history(picked in prop::collection::vec((0_u8..12, any::<bool>()), 0..16)) {
+    fn seats_survive_the_wire_and_forget_their_history(
+        picked in prop::collection::vec((0_u8..12, any::<bool>()), 0..16),
+    ) {
         let holder = |n: u8| {
             let principal = PrincipalRef::parse("crm", &format!("p{n}")).expect("valid");
             if n.is_multiple_of(3) { SeatHolder::resource(principal) } else { SeatHolder::user(principal) }
         };
-        let limits = Entitlement::new(20).with_extra(ExtraSeats::MAX).limits(ResourcePlacement::ExtraThenUser);
+        let limits = Entitlement::new(20)
+            .with_extra(ExtraSeats::MAX)
+            .limits(ResourcePlacement::ExtraThenUser);
         let mut seats = Seats::default();
         let mut present = std::collections::BTreeSet::new();
         for (n, take) in picked {

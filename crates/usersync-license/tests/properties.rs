@@ -218,6 +218,8 @@ proptest! {
             prop_assert!(waiting.reason.waits());
         }
         prop_assert!(plan.refused.iter().all(|refused| !refused.reason.waits()));
+        prop_assert!(plan.refused.is_sorted_by(|a, b| a.principal < b.principal));
+        prop_assert!(plan.releases.is_sorted_by(|a, b| a.principal < b.principal));
     }
 
     #[test]
@@ -246,7 +248,8 @@ proptest! {
         let after = before.clone().after(&plan);
         for holder in before.holders() {
             let released = case.releases.contains(&number(&holder.principal));
-            prop_assert!(released || after.kind_of(&holder.principal) == Some(holder.kind), "{} lost its seat", holder);
+            let kept = after.kind_of(&holder.principal) == Some(holder.kind);
+            prop_assert!(released || kept, "{} lost its seat", holder);
         }
         for take in &plan.takes {
             prop_assert_eq!(after.kind_of(&take.principal), Some(take.kind));
@@ -261,8 +264,9 @@ proptest! {
         let plan = case.allocate();
         let after = case.seats().after(&plan);
         let again = allocate(&case.limits(), &after, &[], &case.seat_requests());
-        let unchanged = SeatPlan { releases: Vec::new(), takes: Vec::new(), ..plan };
+        let unchanged = SeatPlan { releases: Vec::new(), takes: Vec::new(), ..plan.clone() };
         prop_assert_eq!(again, unchanged);
+        prop_assert_eq!(after.clone().after(&plan), after);
     }
 
     #[test]
@@ -273,7 +277,8 @@ proptest! {
         let users = seats.counts().users + waiting(SeatKind::User);
         let resources = seats.counts().resources + waiting(SeatKind::Resource);
         let limits = case.limits();
-        let resources_on_users = case.terms.0.extra.is_enabled() && case.terms.1 == ResourcePlacement::ExtraThenUser;
+        let (entitlement, placement) = case.terms;
+        let resources_on_users = entitlement.extra.is_enabled() && placement == ResourcePlacement::ExtraThenUser;
         let enough = |more_users: u64, more_resources: u64| {
             let seats_of_users = limits.limit(SeatRule::Users) + more_users;
             let seats = limits.limit(SeatRule::Total) + more_users + more_resources;
@@ -301,11 +306,13 @@ proptest! {
             prop_assert!(counters.commit(&limits, std::slice::from_ref(release), &[]));
             seats.release(&release.principal);
         }
-        let refused: BTreeSet<_> = plan.refused.iter().filter(|r| r.reason == Refusal::BothKinds).map(|r| &r.principal).collect();
+        let contradictory = plan.refused.iter().filter(|refused| refused.reason == Refusal::BothKinds);
+        let contradictory: BTreeSet<_> = contradictory.map(|refused| &refused.principal).collect();
         let mut requests = case.seat_requests();
         requests.sort_by(|a, b| (a.order, &a.holder.principal).cmp(&(b.order, &b.holder.principal)));
         let mut takes = Vec::new();
-        for request in requests.iter().filter(|request| !refused.contains(&request.holder.principal)) {
+        requests.retain(|request| !contradictory.contains(&request.holder.principal));
+        for request in &requests {
             let is_new = seats.kind_of(&request.holder.principal).is_none();
             let counted = is_new && counters.commit(&limits, &[], std::slice::from_ref(&request.holder));
             match seats.take(request.holder.clone(), &limits) {
@@ -316,7 +323,7 @@ proptest! {
                 }
                 Err(reason) => {
                     prop_assert!(!counted, "counted although {}", reason);
-                    let waits = plan.waiting.iter().any(|waiting| waiting.holder == request.holder && waiting.reason.waits());
+                    let waits = plan.waiting.iter().any(|waiting| waiting.holder == request.holder);
                     prop_assert_eq!(waits, reason.waits());
                 }
             }
@@ -360,8 +367,8 @@ proptest! {
                     !plan.takes.is_empty()
                 }
             };
-            let new = seats.holders().iter().filter(|holder| before.kind_of(&holder.principal) != Some(holder.kind));
-            prop_assert_eq!(grew, new.count() > 0, "only takes seat anybody");
+            let is_new = |holder: &SeatHolder| before.kind_of(&holder.principal) != Some(holder.kind);
+            prop_assert_eq!(grew, seats.holders().iter().any(is_new), "only takes seat anybody");
             if grew {
                 prop_assert_eq!(excess(terms, &numbers(&seats)), [0, 0, 0]);
             }
