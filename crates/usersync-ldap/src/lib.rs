@@ -1,1 +1,14 @@
 //! LDAP directories for usersync: reads LDIF exports (RFC 2849).
+//!
+//! [`LdifDirectory`] offers an export as a directory of users, groups and resources; [`LdifReader`] and [`Dn`] are
+//! what it is made of. Nothing here opens a network connection.
+
+mod directory;
+mod dn;
+mod ldif;
+
+pub use directory::{
+    ClassRule, IdAttribute, IdEncoding, LdifContents, LdifDirectory, LdifProfile, LdifWarning, MemberSource,
+};
+pub use dn::{Dn, DnError};
+pub use ldif::{LdifEntry, LdifError, LdifErrorKind, LdifLimits, LdifReader};
