@@ -289,6 +289,7 @@ impl fmt::Display for Explanation {
         }
         match (self.paths.len().saturating_sub(1), self.more) {
             (0, false) => Ok(()),
+            (1, false) => f.write_str(" (and 1 more way)"),
             (others, false) => write!(f, " (and {others} more ways)"),
             (others, true) => write!(f, " (and more than {others} more ways)"),
         }
