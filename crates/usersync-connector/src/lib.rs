@@ -14,6 +14,9 @@ mod membership;
 mod read;
 mod reader;
 mod record;
+#[cfg(test)]
+mod test_clock;
+pub mod wrap;
 
 pub use account::{Account, AccountCapabilities, AccountDirectory, AccountEntry};
 pub use clock::Clock;

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use usersync_model::{PartialKind, PartialReason};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::read::{Extent, ReadEnd, ReadEvent, ReadStream};
 
 /// How many entries a chunk made by [`read_stream`] holds at most.
@@ -101,14 +101,14 @@ impl<T> Reader<T> {
         self.extent
     }
 
-    /// The next entries, never an empty chunk; `None` once the read has ended, however it ended.
+    /// The next entries, perhaps none, so that a caller can stop a read that shows nothing for ever; `None` once
+    /// the read has ended, however it ended.
     ///
     /// Dropping the future loses nothing.
     pub async fn next_chunk(&mut self) -> Option<Vec<T>> {
         self.begin().await?;
-        while self.end.is_none() {
+        if self.end.is_none() {
             match self.stream.next().await {
-                Some(Ok(ReadEvent::Chunk(chunk))) if chunk.is_empty() => {}
                 Some(Ok(ReadEvent::Chunk(chunk))) => return Some(chunk),
                 Some(Ok(ReadEvent::Begin(_))) => self.violated("a second begin"),
                 Some(Ok(ReadEvent::End(end))) => self.ended(end),
@@ -139,12 +139,15 @@ impl<T> Reader<T> {
     /// How the read ended, and stops it if it has not.
     #[must_use]
     pub fn finish(self) -> ReadEnd {
-        self.end.unwrap_or_else(|| {
-            ReadEnd::partial(PartialReason::new(
-                PartialKind::Cancelled,
-                "the reader stopped before the end",
-            ))
-        })
+        self.end.unwrap_or_else(given_up)
+    }
+
+    /// The error that ended the read, handed over, or else how it ended.
+    pub(crate) fn outcome(&mut self) -> Result<ReadEnd> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => Ok(self.end.clone().unwrap_or_else(given_up)),
+        }
     }
 
     /// All entries, and how the read ended. For reads that are known to be small.
@@ -188,6 +191,13 @@ impl<T> Reader<T> {
     }
 }
 
+fn given_up() -> ReadEnd {
+    ReadEnd::partial(PartialReason::new(
+        PartialKind::Cancelled,
+        "the reader stopped before the end",
+    ))
+}
+
 impl<T> fmt::Debug for Reader<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
@@ -208,7 +218,7 @@ mod tests {
     use crate::read::Cursor;
 
     /// One letter per event, so that a case reads as a line.
-    fn event(letter: char) -> crate::Result<ReadEvent<char>> {
+    fn event(letter: char) -> Result<ReadEvent<char>> {
         match letter {
             'B' => Ok(ReadEvent::Begin(Extent::Full)),
             'E' => Ok(ReadEvent::End(
@@ -229,7 +239,6 @@ mod tests {
         block_on(async {
             let mut seen = String::new();
             while let Some(chunk) = reader.next_chunk().await {
-                assert!(!chunk.is_empty());
                 seen.extend(chunk);
             }
             let error = reader.error().map_or("-", |error| error.kind().code());
