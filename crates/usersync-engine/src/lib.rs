@@ -1,1 +1,31 @@
 //! Runs synchronization jobs: read, resolve, plan, check, apply, record, notify.
+//!
+//! The engine knows no concrete connector or store, and no async runtime: whoever polls its futures runs it.
+
+mod actor;
+mod apply;
+mod dependency;
+mod engine;
+mod error;
+mod event;
+mod job;
+mod planning;
+mod ports;
+mod preview;
+mod record;
+mod recover;
+mod report;
+mod run;
+mod source;
+mod state;
+mod survey;
+
+pub use engine::{Engine, EngineBuilder, RunRequest};
+pub use error::{EngineError, Result};
+pub use event::{RunControl, RunEvent};
+pub use job::{Job, Scope, Trigger};
+pub use ports::{Options, Readers};
+pub use preview::{Answer, Preview, Previewed};
+pub use report::{LastRun, NotStarted, OperationReport, Outcome, RunEnd, RunReport};
+pub use run::Saved;
+pub use state::AuditRecord;

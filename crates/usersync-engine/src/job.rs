@@ -1,0 +1,122 @@
+//! Jobs: what is read, what is written, how, and in whose name.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use usersync_model::{
+    ContainerRef, Digest, DigestBuilder, JobId, PrincipalRef, ResolvePolicy, SystemId, TenantId,
+};
+use usersync_reconcile::Policy;
+
+/// A job that keeps the members of a target's containers in step with their selections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Which job it is.
+    pub id: JobId,
+    /// The name shown to people.
+    pub name: String,
+    /// The directories that selections are resolved in.
+    pub sources: BTreeSet<SystemId>,
+    /// The system whose containers are synchronized.
+    pub target: SystemId,
+    /// Who acts where a container has no owner.
+    pub owner: PrincipalRef,
+    /// How selections are resolved.
+    #[serde(default)]
+    pub resolve: ResolvePolicy,
+    /// How what is found is treated.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+impl Job {
+    /// A job with the default policy.
+    #[must_use]
+    pub fn new(
+        tenant: TenantId,
+        id: JobId,
+        name: impl Into<String>,
+        sources: impl IntoIterator<Item = SystemId>,
+        target: SystemId,
+        owner: PrincipalRef,
+    ) -> Self {
+        Self {
+            tenant,
+            id,
+            name: name.into(),
+            sources: sources.into_iter().collect(),
+            target,
+            owner,
+            resolve: ResolvePolicy::default(),
+            policy: Policy::default(),
+        }
+    }
+
+    /// The same job with another policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Identifies policy, sources and the way selections are resolved. When it changes, approvals are void and the
+    /// removals of the next plan wait.
+    #[must_use]
+    pub fn policy_digest(&self) -> Digest {
+        let resolve = serde_json::to_vec(&(&self.resolve, &self.sources, &self.target))
+            .expect("ids and options have a JSON form");
+        DigestBuilder::new("usersync.job-policy/1")
+            .part(self.policy.digest().as_bytes())
+            .part(&resolve)
+            .finish()
+    }
+}
+
+/// What a run covers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// These containers.
+    Containers(BTreeSet<ContainerRef>),
+    /// Every container of the catalog that belongs to the job's target.
+    #[default]
+    Everything,
+}
+
+impl Scope {
+    /// One container.
+    #[must_use]
+    pub fn container(container: ContainerRef) -> Self {
+        Self::Containers(BTreeSet::from([container]))
+    }
+}
+
+/// What started a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A change feed.
+    Change,
+    /// A person.
+    #[default]
+    Manual,
+    /// A container was saved.
+    Save,
+    /// The time had come.
+    Schedule,
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Change => "change",
+            Self::Manual => "manual",
+            Self::Save => "save",
+            Self::Schedule => "schedule",
+        })
+    }
+}

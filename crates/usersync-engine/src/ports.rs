@@ -1,0 +1,118 @@
+//! What the engine is connected to, reading and writing apart.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use usersync_connector::{ActorDirectory, Clock, ContainerCatalog, Directory, MembershipRead};
+use usersync_model::{PrincipalRef, SystemId};
+use usersync_store::StateRead;
+
+use crate::error::{EngineError, Result};
+
+/// Everything that planning reads from. Nothing can be written through it: the types it holds have no method that writes.
+#[derive(Clone, Debug)]
+pub struct Readers {
+    pub(crate) state: Arc<dyn StateRead>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) catalog: Arc<dyn ContainerCatalog>,
+    pub(crate) actors: Arc<dyn ActorDirectory>,
+    pub(crate) directories: BTreeMap<SystemId, Arc<dyn Directory>>,
+    pub(crate) targets: BTreeMap<SystemId, Arc<dyn MembershipRead>>,
+    pub(crate) administrator: Option<PrincipalRef>,
+    pub(crate) options: Options,
+}
+
+/// Figures of the engine; every one has a sensible default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// How many operations share their two transactions.
+    pub batch: NonZeroUsize,
+    /// How many calls to the target run at once.
+    pub concurrency: NonZeroUsize,
+    /// How long a lease lasts without being renewed; it is renewed before each batch.
+    pub lease: Duration,
+    /// How long a plan can be applied after it was made.
+    pub plan_lifetime: Duration,
+    /// How many point reads one plan may make where a target was read in part.
+    pub point_reads: usize,
+    /// How many warnings a plan lists.
+    pub warnings: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            batch: NonZeroUsize::new(256).expect("256 is not zero"),
+            concurrency: NonZeroUsize::new(16).expect("16 is not zero"),
+            lease: Duration::from_secs(120),
+            plan_lifetime: Duration::from_secs(24 * 3600),
+            point_reads: 1000,
+            warnings: 1000,
+        }
+    }
+}
+
+impl Readers {
+    /// The least that planning needs. Add the systems that jobs name.
+    #[must_use]
+    pub fn new(
+        state: Arc<dyn StateRead>,
+        clock: Arc<dyn Clock>,
+        catalog: Arc<dyn ContainerCatalog>,
+        actors: Arc<dyn ActorDirectory>,
+    ) -> Self {
+        Self {
+            state,
+            clock,
+            catalog,
+            actors,
+            directories: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            administrator: None,
+            options: Options::default(),
+        }
+    }
+
+    /// The same readers with a directory.
+    #[must_use]
+    pub fn with_directory(mut self, directory: Arc<dyn Directory>) -> Self {
+        self.directories.insert(directory.system().clone(), directory);
+        self
+    }
+
+    /// The same readers with the reading half of a target.
+    #[must_use]
+    pub fn with_target(mut self, target: Arc<dyn MembershipRead>) -> Self {
+        self.targets.insert(target.system().clone(), target);
+        self
+    }
+
+    /// The same readers with the administrator who acts for owners that are gone.
+    #[must_use]
+    pub fn with_administrator(mut self, administrator: PrincipalRef) -> Self {
+        self.administrator = Some(administrator);
+        self
+    }
+
+    /// The same readers with other figures.
+    #[must_use]
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    pub(crate) fn directory(&self, system: &SystemId) -> Result<&Arc<dyn Directory>> {
+        self.directories
+            .get(system)
+            .ok_or_else(|| EngineError::NoConnector(system.clone()))
+    }
+
+    pub(crate) fn target(&self, system: &SystemId) -> Result<&Arc<dyn MembershipRead>> {
+        self.targets
+            .get(system)
+            .ok_or_else(|| EngineError::NoConnector(system.clone()))
+    }
+}

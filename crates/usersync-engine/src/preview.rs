@@ -1,0 +1,195 @@
+//! Planning without writing.
+
+use chrono::{DateTime, Utc};
+use usersync_connector::CallContext;
+use usersync_model::{Absence, ContainerRef, Explanation, JobId, PrincipalRef, TenantId};
+use usersync_reconcile::{Hold, HoldCause, Plan, What};
+
+use crate::actor::job_actor;
+use crate::error::{EngineError, Result};
+use crate::event::{RunControl, RunEvent};
+use crate::job::{Job, Scope};
+use crate::planning::{Circumstances, Planned, plan, point_reads};
+use crate::ports::Readers;
+use crate::recover::{Recovery, recover};
+use crate::source::{Sources, read_sources};
+use crate::state::{
+    JobState, load_approvals, load_departures, load_intents, load_job, load_state, window_used,
+};
+use crate::survey::{Survey, survey};
+
+/// Plans without writing: it holds nothing that could write, by type.
+///
+/// ```compile_fail
+/// fn write(preview: &usersync_engine::Preview) {
+///     preview.run(); // there is no such thing
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Preview {
+    readers: Readers,
+}
+
+/// What a preview shows: the plan, and all that it rests on, for explanations.
+#[derive(Debug)]
+pub struct Previewed {
+    job: Job,
+    survey: Survey,
+    plan: Plan,
+}
+
+/// Why somebody is a member, or will be, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The ways from the container's selection to the principal; `None` if it is not selected.
+    pub selected: Option<Explanation>,
+    /// Why it is not selected, or not for sure.
+    pub absent: Vec<Absence>,
+    /// Whether it is there now; `None` where that is not known.
+    pub present: Option<bool>,
+    /// An operation on it waits, for this reason.
+    pub held: Option<HoldCause>,
+    /// What else the plan says about it.
+    pub finding: Option<What>,
+}
+
+impl Preview {
+    /// Plans from what these readers show.
+    #[must_use]
+    pub fn new(readers: Readers) -> Self {
+        Self { readers }
+    }
+
+    /// What a run of `scope` would do now. The plan of a run with the same inputs is equal.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the job is not known, a connector is missing, the store fails, or nobody may act.
+    pub async fn plan(&self, tenant: &TenantId, job: &JobId, scope: &Scope) -> Result<Previewed> {
+        let job = load_job(self.readers.state.as_ref(), tenant, job)
+            .await?
+            .ok_or_else(|| EngineError::UnknownJob(job.clone()))?;
+        let actor = match job_actor(&self.readers, &job).await? {
+            Ok(actor) => actor,
+            Err(nobody) => return Err(EngineError::NobodyActs(nobody.owner)),
+        };
+        let context = CallContext {
+            tenant: job.tenant.clone(),
+            job: job.id.clone(),
+            actor,
+        };
+        let request = PlanRequest {
+            scope: scope.clone(),
+            adopt: false,
+        };
+        let control = RunControl::new();
+        let made = make_plan(&self.readers, &job, &request, None, &context, &control).await?;
+        Ok(Previewed {
+            job,
+            survey: made.survey,
+            plan: made.planned.plan,
+        })
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+}
+
+impl Previewed {
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Why `principal` is, will be or will not be a member of `container`; `None` if the preview does not cover the
+    /// container.
+    #[must_use]
+    pub fn explain(&self, container: &ContainerRef, principal: &PrincipalRef) -> Option<Answer> {
+        let place = self.survey.place(container)?;
+        let graph = self.survey.graph();
+        let selection = &self.survey.containers[place].selection;
+        let sight = &self.survey.sights[place];
+        let section = self
+            .plan
+            .sections()
+            .iter()
+            .find(|section| section.container == *container);
+        let is_about = |subject: &usersync_model::Subject| matches!(subject, usersync_model::Subject::Principal(other) if other == principal);
+        let is_held = |hold: &&Hold| is_about(&hold.operation.subject);
+        Some(Answer {
+            selected: graph.explain(selection, principal, &self.job.resolve),
+            absent: graph.explain_absence(selection, principal, &self.job.resolve),
+            present: match graph.find(principal) {
+                Some(id) => sight.presence(id),
+                None => sight.rest.is_none().then_some(false),
+            },
+            held: section
+                .and_then(|s| s.holds.iter().find(is_held))
+                .map(|hold| hold.cause.clone()),
+            finding: section
+                .and_then(|s| s.findings.iter().find(|finding| is_about(&finding.subject)))
+                .map(|finding| finding.what),
+        })
+    }
+}
+
+/// What is to be planned.
+#[derive(Clone, Debug)]
+pub(crate) struct PlanRequest {
+    pub(crate) scope: Scope,
+    pub(crate) adopt: bool,
+}
+
+/// A plan, with what it rests on.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) survey: Survey,
+    pub(crate) planned: Planned,
+    pub(crate) recovery: Recovery,
+    pub(crate) state: JobState,
+    pub(crate) revision: u64,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// Reads and plans: the one way to a plan, for previews and runs alike.
+pub(crate) async fn make_plan(
+    readers: &Readers,
+    job: &Job,
+    request: &PlanRequest,
+    known: Option<Sources>,
+    context: &CallContext,
+    control: &RunControl,
+) -> Result<Made> {
+    let state = readers.state.as_ref();
+    let (job_state, revision) = load_state(state, job)
+        .await?
+        .ok_or_else(|| EngineError::UnknownJob(job.id.clone()))?;
+    let sources = read_sources(readers, job, known, context, control).await?;
+    let mut survey = survey(readers, job, &request.scope, sources, context, control).await?;
+    let recovery = recover(&mut survey, load_intents(state, job).await?, &job.id);
+    point_reads(readers, job, &mut survey, context).await?;
+    let now = readers.clock.now();
+    let circumstances = Circumstances {
+        now,
+        state: job_state.clone(),
+        approvals: load_approvals(state, job).await?,
+        departures: load_departures(state, job).await?,
+        window_used: window_used(state, job, now).await?,
+        adopt: request.adopt,
+        updates: readers.target(&job.target)?.capabilities().updates,
+    };
+    let planned = plan(&mut survey, job, &circumstances, &readers.options);
+    control.tell(RunEvent::Planned {
+        digest: planned.plan.digest(),
+        summary: planned.plan.summary(),
+    });
+    Ok(Made {
+        survey,
+        planned,
+        recovery,
+        state: job_state,
+        revision,
+        now,
+    })
+}

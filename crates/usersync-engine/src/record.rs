@@ -1,0 +1,120 @@
+//! What a run leaves behind: audit records and notifications.
+
+use chrono::{DateTime, Utc};
+use usersync_connector::{Actor, News, Notification, Recipient};
+use usersync_model::{Digest, DigestBuilder, JobId, OperationId};
+use usersync_store::{Key, Log, Table, Write};
+
+use crate::error::Result;
+use crate::job::Job;
+use crate::report::Outcome;
+use crate::state::{AUDIT, AuditRecord, Effect, INTENT, Intent, NOTIFICATION, intent_key};
+
+pub(crate) fn intent_write(job: &JobId, intent: &Intent) -> Result<Write> {
+    Ok(Write::Put {
+        table: Table::Intent,
+        key: intent_key(job, &intent.operation),
+        bytes: INTENT.encode(intent)?,
+    })
+}
+
+pub(crate) fn audit(job: &Job, intent: &Intent, outcome: &Outcome, at: DateTime<Utc>) -> Result<Write> {
+    let record = AuditRecord {
+        job: job.id.clone(),
+        operation: intent.operation,
+        container: intent.container.clone(),
+        principal: intent.principal.clone(),
+        action: intent.effect.code().to_owned(),
+        reason: intent.reason.clone(),
+        outcome: outcome.code().to_owned(),
+        actor: intent.actor.clone(),
+        approved: intent.approved,
+        plan: intent.plan,
+        at,
+    };
+    let moment = at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string();
+    let key = Key::of(&[&intent.operation.to_string(), &moment]);
+    Ok(Write::Append {
+        log: Log::Audit,
+        key,
+        bytes: AUDIT.encode(&record)?,
+    })
+}
+
+/// What the member is told of an effect.
+pub(crate) fn notification(job: &Job, intent: &Intent) -> Result<Option<Write>> {
+    let container = intent.container.clone();
+    let news = match &intent.effect {
+        Effect::Add(facets) => News::MemberAdded {
+            container,
+            facets: facets.clone(),
+        },
+        Effect::Adopt => return Ok(None),
+        Effect::Remove => News::MemberRemoved { container },
+        Effect::Update(facets) => News::MemberUpdated {
+            container,
+            facets: facets.clone(),
+        },
+    };
+    let recipient = Recipient::Principal(intent.principal.clone());
+    outbox(job, intent.operation, Some(intent.actor.clone()), recipient, news).map(Some)
+}
+
+/// What the administrators are told of operations that wait.
+pub(crate) fn held(job: &Job, sender: &Actor, count: u64, digest: Digest) -> Result<Write> {
+    let key = news_key(job, "held", &digest.to_string());
+    outbox(
+        job,
+        key,
+        Some(sender.clone()),
+        Recipient::Administrators,
+        News::OperationsHeld { count, digest },
+    )
+}
+
+/// What the administrators are told of a job that cannot go on.
+pub(crate) fn paused(job: &Job, reason: &str, serial: u64) -> Result<Write> {
+    let key = news_key(job, "paused", &format!("{reason}/{serial}"));
+    outbox(
+        job,
+        key,
+        None,
+        Recipient::Administrators,
+        News::JobPaused {
+            reason: reason.to_owned(),
+        },
+    )
+}
+
+fn news_key(job: &Job, kind: &str, what: &str) -> OperationId {
+    let digest = DigestBuilder::new("usersync.news/1")
+        .part(job.tenant.as_str().as_bytes())
+        .part(job.id.as_str().as_bytes())
+        .part(kind.as_bytes())
+        .part(what.as_bytes())
+        .finish();
+    OperationId::from_digest(&digest)
+}
+
+fn outbox(
+    job: &Job,
+    key: OperationId,
+    sender: Option<Actor>,
+    recipient: Recipient,
+    news: News,
+) -> Result<Write> {
+    let notification = Notification {
+        key,
+        tenant: job.tenant.clone(),
+        job: job.id.clone(),
+        sender,
+        recipient,
+        news,
+    };
+    let bytes = NOTIFICATION.encode(&notification)?;
+    Ok(Write::Append {
+        log: Log::Outbox,
+        key: Key::of(&[&key.to_string()]),
+        bytes,
+    })
+}

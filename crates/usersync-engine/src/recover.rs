@@ -1,0 +1,122 @@
+//! Operations that an earlier run began and did not end.
+
+use std::collections::HashMap;
+
+use usersync_model::{ContainerRef, JobId, LedgerRow, OperationId, Origin, PrincipalRef, Subject};
+use usersync_reconcile::Plan;
+
+use crate::state::{Effect, Intent};
+use crate::survey::Survey;
+
+/// What became of the open intents of earlier runs.
+#[derive(Debug, Default)]
+pub(crate) struct Recovery {
+    /// Their effect is there: with the ledger row before, and after.
+    pub(crate) confirmed: Vec<Confirmed>,
+    /// Their effect is not there, and may still arrive: whoever needs it again takes the same operation id.
+    pub(crate) carried: HashMap<(ContainerRef, PrincipalRef), (OperationId, &'static str)>,
+}
+
+impl Recovery {
+    /// The operations whose effect is not there, and that `plan` does not want again; ascending.
+    pub(crate) fn obsolete(&self, plan: &Plan) -> Vec<OperationId> {
+        let mut left: HashMap<_, _> = self
+            .carried
+            .iter()
+            .map(|((container, principal), carried)| ((container, principal), carried))
+            .collect();
+        for section in plan.sections() {
+            for operation in &section.operations {
+                if let Subject::Principal(principal) = &operation.subject {
+                    let key = (&section.container, principal);
+                    if left
+                        .get(&key)
+                        .is_some_and(|(_, code)| *code == operation.action.code())
+                    {
+                        left.remove(&key);
+                    }
+                }
+            }
+        }
+        let mut operations: Vec<_> = left.into_values().map(|(operation, _)| *operation).collect();
+        operations.sort();
+        operations
+    }
+}
+
+/// An intent whose effect is there.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    pub(crate) intent: Intent,
+    pub(crate) before: Option<LedgerRow>,
+    pub(crate) after: Option<LedgerRow>,
+}
+
+/// Compares open intents with what the target shows, and makes the surveyed ledger say what it will say once they are
+/// confirmed. An intent recorded the member as absent before it was made durable, so a member who is there now is ours.
+///
+/// Intents on containers that were not surveyed, or not completely, stay open.
+pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) -> Recovery {
+    let mut recovery = Recovery::default();
+    for intent in intents {
+        let Some(place) = survey.place(&intent.container) else {
+            continue;
+        };
+        let id = survey.sources.graph.intern(&intent.principal);
+        let sight = &mut survey.sights[place];
+        let Some(present) = sight.presence(id) else {
+            continue;
+        };
+        let happened = match &intent.effect {
+            Effect::Add(_) | Effect::Adopt => present,
+            Effect::Remove => !present,
+            Effect::Update(facets) => present && sight.facets_of(id) == *facets,
+        };
+        if happened {
+            let before = sight.row(id, job);
+            let after = row_after(&intent.effect, before.clone(), job, true);
+            sight.set_row(id, after.clone(), job);
+            recovery.confirmed.push(Confirmed {
+                intent,
+                before,
+                after,
+            });
+        } else {
+            let key = (intent.container, intent.principal);
+            recovery
+                .carried
+                .insert(key, (intent.operation, intent.effect.code()));
+        }
+    }
+    recovery
+}
+
+/// The ledger row after an effect. `ours` tells whether we made it.
+pub(crate) fn row_after(
+    effect: &Effect,
+    row: Option<LedgerRow>,
+    job: &JobId,
+    ours: bool,
+) -> Option<LedgerRow> {
+    match effect {
+        Effect::Add(facets) => {
+            let mut row = match row {
+                Some(row) => row.claimed(job),
+                None => LedgerRow::new(Origin::Foreign, [job.clone()]),
+            };
+            if ours {
+                row.origin = Origin::Ours;
+            }
+            Some(row.with_facets(facets.clone()))
+        }
+        Effect::Adopt => {
+            let mut row = row
+                .unwrap_or_else(|| LedgerRow::new(Origin::Ours, []))
+                .claimed(job);
+            row.origin = Origin::Ours;
+            Some(row)
+        }
+        Effect::Remove => row.and_then(|row| row.released(job)),
+        Effect::Update(facets) => row.map(|row| row.with_facets(facets.clone())),
+    }
+}

@@ -1,0 +1,224 @@
+//! How a run went.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use usersync_connector::Retry;
+use usersync_model::{ContainerRef, Digest, JobId, OperationId, PrincipalRef};
+use usersync_reconcile::Plan;
+
+use crate::job::Trigger;
+
+/// How a run went: its plan, and exactly one outcome for each of the plan's operations.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The job.
+    pub job: JobId,
+    /// What started it.
+    pub trigger: Trigger,
+    /// How it ended.
+    pub end: RunEnd,
+    /// The plan; `None` when the run ended before there was one.
+    pub plan: Option<Plan>,
+    /// Operations of earlier runs whose outcome was found out.
+    pub recovered: Vec<OperationReport>,
+    /// The operations of the plan, each once.
+    pub operations: Vec<OperationReport>,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub finished: DateTime<Utc>,
+}
+
+impl RunReport {
+    /// Whether every operation reached what it was to reach, and nothing waits.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        matches!(self.end, RunEnd::Changed | RunEnd::InSync)
+    }
+
+    /// How many operations ended like this.
+    pub fn count(&self, which: impl Fn(&Outcome) -> bool) -> usize {
+        self.operations
+            .iter()
+            .filter(|operation| which(&operation.outcome))
+            .count()
+    }
+}
+
+/// How the last run of a job went, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastRun {
+    /// What started it.
+    pub trigger: Trigger,
+    /// How it ended.
+    pub end: RunEnd,
+    /// The digest of its plan.
+    pub plan: Option<Digest>,
+    /// The digest of what waits for an approval.
+    pub held: Option<Digest>,
+    /// How many operations it had.
+    pub operations: u64,
+    /// How many of them did not reach what they were to reach.
+    pub failed: u64,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub finished: DateTime<Utc>,
+}
+
+impl From<&RunReport> for LastRun {
+    fn from(report: &RunReport) -> Self {
+        Self {
+            trigger: report.trigger,
+            end: report.end,
+            plan: report.plan.as_ref().map(Plan::digest),
+            held: report.plan.as_ref().and_then(Plan::held_digest),
+            operations: report.operations.len() as u64,
+            failed: report.count(|outcome| !outcome.is_ok()) as u64,
+            started: report.started,
+            finished: report.finished,
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEnd {
+    /// It was told to end; the next run does the rest.
+    Cancelled,
+    /// It changed something, and all went well.
+    Changed,
+    /// An operation did not reach what it was to reach.
+    Failed,
+    /// All went well, and something waits for an approval or for a complete read.
+    Held,
+    /// There was nothing to do.
+    InSync,
+    /// Nobody may act for the job.
+    Paused,
+}
+
+impl RunEnd {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+            Self::Held => "held",
+            Self::InSync => "in_sync",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// How one operation ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OperationReport {
+    /// Which operation.
+    pub operation: OperationId,
+    /// In which container.
+    pub container: ContainerRef,
+    /// Whose membership.
+    pub principal: PrincipalRef,
+    /// The stable code of what was to be done.
+    pub action: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How one operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was done.
+    Applied,
+    /// It was so already; somebody else did it.
+    AlreadySo,
+    /// Somebody changed the object since it was read, and keeps it.
+    Conflict,
+    /// It failed, and had no effect.
+    Failed {
+        /// The stable code of the connector's error.
+        kind: &'static str,
+        /// What the connector said.
+        message: String,
+        /// Whether trying again may help.
+        retry: Retry,
+    },
+    /// Nobody knows whether it had its effect; the next run finds out.
+    Indeterminate,
+    /// It was not begun.
+    NotStarted(NotStarted),
+    /// The ledger changed since the plan was made; the next run plans it anew.
+    Superseded,
+}
+
+/// Why an operation was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum NotStarted {
+    /// It could not be found out who may act.
+    ActorUnknown,
+    /// The run was told to end.
+    Cancelled,
+    /// Nobody may act for the container.
+    NobodyActs,
+    /// The window across runs is used up.
+    WindowLimit,
+}
+
+impl Outcome {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AlreadySo => "already_so",
+            Self::Applied => "applied",
+            Self::Conflict => "conflict",
+            Self::Failed { .. } => "failed",
+            Self::Indeterminate => "indeterminate",
+            Self::NotStarted(NotStarted::ActorUnknown) => "not_started_actor_unknown",
+            Self::NotStarted(NotStarted::Cancelled) => "not_started_cancelled",
+            Self::NotStarted(NotStarted::NobodyActs) => "not_started_nobody_acts",
+            Self::NotStarted(NotStarted::WindowLimit) => "not_started_window_limit",
+            Self::Superseded => "superseded",
+        }
+    }
+
+    /// Whether the operation reached what it was to reach.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        matches!(self, Self::AlreadySo | Self::Applied)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadySo => f.write_str("was so already"),
+            Self::Applied => f.write_str("done"),
+            Self::Conflict => f.write_str("somebody changed it meanwhile; left as it is"),
+            Self::Failed { kind, message, .. } => write!(f, "failed: {kind}: {message}"),
+            Self::Indeterminate => f.write_str("not known whether it happened; the next run finds out"),
+            Self::NotStarted(NotStarted::ActorUnknown) => {
+                f.write_str("not begun: it could not be found out who may act")
+            }
+            Self::NotStarted(NotStarted::Cancelled) => f.write_str("not begun: the run was told to end"),
+            Self::NotStarted(NotStarted::NobodyActs) => {
+                f.write_str("not begun: the owner is gone and no administrator may act")
+            }
+            Self::NotStarted(NotStarted::WindowLimit) => {
+                f.write_str("not begun: too much was removed lately; approve or wait")
+            }
+            Self::Superseded => f.write_str("another job changed it meanwhile; planned anew next time"),
+        }
+    }
+}

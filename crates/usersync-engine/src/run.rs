@@ -1,0 +1,447 @@
+//! Running a job.
+
+use std::time::Duration;
+
+use futures::future::{BoxFuture, Either, FutureExt, select};
+use usersync_connector::{Actor, CallContext};
+use usersync_model::{ContainerRef, JobId, TenantId};
+use usersync_reconcile::Plan;
+use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction, Write};
+
+use crate::actor::job_actor;
+use crate::apply::{Applier, commit};
+use crate::engine::{Engine, RunRequest};
+use crate::error::{EngineError, Result};
+use crate::event::RunEvent;
+use crate::job::{Job, Trigger};
+use crate::preview::{Made, PlanRequest, make_plan};
+use crate::record::{audit, held, notification, paused};
+use crate::recover::Recovery;
+use crate::report::{OperationReport, Outcome, RunEnd, RunReport};
+use crate::source::Sources;
+use crate::state::{
+    CURSOR, DEPARTURE, Departure, JOB_STATE, JobState, RUN, approval_key, cursor_key, departure_key,
+    intent_key, job_key, lease_name, load_cursor,
+};
+
+/// How far a run came within its deadline.
+pub enum Saved {
+    /// It ended.
+    Done(RunReport),
+    /// It goes on: whoever polls this future drives it to its end.
+    Continues(BoxFuture<'static, Result<RunReport>>),
+}
+
+impl std::fmt::Debug for Saved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Done(report) => f.debug_tuple("Done").field(report).finish(),
+            Self::Continues(_) => f.write_str("Continues"),
+        }
+    }
+}
+
+impl Engine {
+    /// Runs a job: finds out what became of earlier operations, plans anew, applies what no guard holds, records it, and delivers
+    /// notifications.
+    ///
+    /// May be dropped or killed at any point: the next run ends where an undisturbed one would have.
+    ///
+    /// # Errors
+    /// [`EngineError`] when nothing could be planned, when a reviewed plan is not what would be planned now, when another worker
+    /// has the job, or when the store fails. What goes wrong with single operations is in the report.
+    pub async fn run(&self, tenant: &TenantId, job: &JobId, request: RunRequest) -> Result<RunReport> {
+        let job = self.job(tenant, job).await?;
+        if let Some(plan) = &request.reviewed {
+            check_ownership(plan, &job)?;
+        }
+        let store = &self.inner.store;
+        let ttl = self.inner.preview.readers().options.lease;
+        let lease = match store
+            .acquire(&lease_name(&job.tenant, &job.id), &self.inner.worker, ttl)
+            .await
+        {
+            Ok(lease) => lease,
+            Err(error) if error.kind() == StoreErrorKind::Held => return Err(EngineError::Busy(job.id)),
+            Err(error) => return Err(error.into()),
+        };
+        let report = self.run_leased(&job, &lease, &request).await;
+        // Whoever took the lease over keeps it; a lease that cannot be released expires.
+        let released = store.release(&lease).await;
+        let report = report?;
+        released.map_err(EngineError::store(&job.id))?;
+        if let Err(error) = self.deliver(tenant).await {
+            // The run is over and recorded; what was not delivered is delivered later.
+            tracing::warn!(name: "usersync.outbox.failed", job = %job.id, %error, "notifications stay in the outbox");
+        }
+        request.control.tell(RunEvent::Finished);
+        tracing::info!(name: "usersync.run.finished", job = %job.id, end = report.end.code(), operations = report.operations.len(), "a run ended");
+        Ok(report)
+    }
+
+    /// Runs every job of a tenant now, those that fill what others read first.
+    ///
+    /// # Errors
+    /// When the list of jobs cannot be read. How each job went is in the answer.
+    pub async fn run_all(
+        &self,
+        tenant: &TenantId,
+        trigger: Trigger,
+    ) -> Result<Vec<(JobId, Result<RunReport>)>> {
+        let mut waiting = self.jobs(tenant).await?;
+        let mut results = Vec::new();
+        while !waiting.is_empty() {
+            let reads_another = |job: &Job| {
+                waiting
+                    .iter()
+                    .any(|other| other.id != job.id && job.sources.contains(&other.target))
+            };
+            // Jobs that read each other's targets have no order; the first goes first.
+            let next = waiting.iter().position(|job| !reads_another(job)).unwrap_or(0);
+            let job = waiting.remove(next);
+            let report = self
+                .run(tenant, &job.id, RunRequest::everything().triggered_by(trigger))
+                .await;
+            results.push((job.id, report));
+        }
+        Ok(results)
+    }
+
+    /// Runs a job for one container that was just saved, and waits for at most `deadline`.
+    ///
+    /// What is held is in the report's plan with its digest, for a confirmation in the same dialogue.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn save_container(
+        &self,
+        tenant: &TenantId,
+        job: &JobId,
+        container: ContainerRef,
+        deadline: Duration,
+    ) -> Result<Saved> {
+        let request = RunRequest::container(container).triggered_by(Trigger::Save);
+        let (engine, tenant, job) = (self.clone(), tenant.clone(), job.clone());
+        let run = async move { engine.run(&tenant, &job, request).await }.boxed();
+        let sleep = self.inner.preview.readers().clock.sleep(deadline);
+        match select(run, sleep).await {
+            Either::Left((report, _)) => report.map(Saved::Done),
+            Either::Right(((), run)) => Ok(Saved::Continues(run)),
+        }
+    }
+
+    async fn run_leased(&self, job: &Job, lease: &Lease, request: &RunRequest) -> Result<RunReport> {
+        let readers = self.inner.preview.readers();
+        let started = readers.clock.now();
+        let mut report = RunReport {
+            job: job.id.clone(),
+            trigger: request.trigger,
+            end: RunEnd::Paused,
+            plan: None,
+            recovered: Vec::new(),
+            operations: Vec::new(),
+            started,
+            finished: started,
+        };
+        let actor = match job_actor(readers, job).await? {
+            Ok(actor) => actor,
+            Err(_) => {
+                self.pause(job, lease).await?;
+                return Ok(report);
+            }
+        };
+        let context = CallContext {
+            tenant: job.tenant.clone(),
+            job: job.id.clone(),
+            actor,
+        };
+        let plan_request = PlanRequest {
+            scope: request.scope.clone(),
+            adopt: request.adopt,
+        };
+        let known = self.take_known(job);
+        let mut made = make_plan(readers, job, &plan_request, known, &context, &request.control).await?;
+        if let Some(reviewed) = &request.reviewed {
+            check_current(reviewed, &made)?;
+        }
+        if !request.control.is_cancelled() {
+            self.carry_out(job, lease, request, &context.actor, &mut made, &mut report)
+                .await?;
+        }
+        report.end = end(&made.planned.plan, &report, request);
+        let settled = matches!(report.end, RunEnd::Changed | RunEnd::Held | RunEnd::InSync);
+        if settled {
+            self.keep_cursors(job, lease, &made.survey.sources).await?;
+        }
+        let Made { survey, planned, .. } = made;
+        self.keep_known(job, survey.sources);
+        report.plan = Some(planned.plan);
+        report.finished = readers.clock.now();
+        self.keep_report(job, lease, &report).await?;
+        Ok(report)
+    }
+
+    async fn carry_out(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        request: &RunRequest,
+        actor: &Actor,
+        made: &mut Made,
+        report: &mut RunReport,
+    ) -> Result<()> {
+        let target = self
+            .inner
+            .targets
+            .get(&job.target)
+            .ok_or_else(|| EngineError::NoConnector(job.target.clone()))?;
+        report.recovered = self
+            .confirm_recovered(job, lease, &made.recovery, request)
+            .await?;
+        self.open(job, lease, actor, made).await?;
+        let mut applier = Applier {
+            readers: self.inner.preview.readers(),
+            store: &self.inner.store,
+            target,
+            job,
+            lease: lease.clone(),
+            control: &request.control,
+            plan: &made.planned.plan,
+        };
+        applier.settle_ledger(&mut made.survey).await?;
+        report.operations = applier.apply(&made.survey, &made.recovery).await?;
+        Ok(())
+    }
+
+    /// Records the effects of earlier runs that the target shows.
+    async fn confirm_recovered(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        recovery: &Recovery,
+        request: &RunRequest,
+    ) -> Result<Vec<OperationReport>> {
+        let now = self.inner.preview.readers().clock.now();
+        let mut reports = Vec::new();
+        for confirmed in &recovery.confirmed {
+            if request.control.is_cancelled() {
+                break;
+            }
+            let intent = &confirmed.intent;
+            let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+            let key = LedgerKey::member(intent.container.clone(), intent.principal.clone());
+            transaction.check(Check::Ledger {
+                key: key.clone(),
+                row: confirmed.before.clone(),
+            });
+            transaction.write(Write::Ledger {
+                key,
+                row: confirmed.after.clone(),
+            });
+            transaction.write(Write::Delete {
+                table: Table::Intent,
+                key: intent_key(&job.id, &intent.operation),
+            });
+            transaction.write(audit(job, intent, &Outcome::Applied, now)?);
+            if let Some(write) = notification(job, intent)? {
+                transaction.write(write);
+            }
+            // A row that changed since it was read: the intent stays, and the next run looks again.
+            let outcome = match commit(&self.inner.store, &job.id, transaction).await? {
+                None => Outcome::Applied,
+                Some(_) => Outcome::Superseded,
+            };
+            reports.push(OperationReport {
+                operation: intent.operation,
+                container: intent.container.clone(),
+                principal: intent.principal.clone(),
+                action: intent.effect.code(),
+                outcome,
+            });
+        }
+        Ok(reports)
+    }
+
+    /// The run's first commit: the serial rises, so that plans made before are stale; what the plan uses up is used up. A run
+    /// that has nothing to write does not write this either.
+    async fn open(&self, job: &Job, lease: &Lease, actor: &Actor, made: &mut Made) -> Result<()> {
+        let plan = &made.planned.plan;
+        let summary = plan.summary();
+        let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+        for departed in &made.planned.departures.begun {
+            let departure = Departure {
+                principal: departed.clone(),
+                since: made.now,
+            };
+            transaction.write(Write::Put {
+                table: Table::Departure,
+                key: departure_key(&job.id, departed),
+                bytes: DEPARTURE.encode(&departure)?,
+            });
+        }
+        for back in &made.planned.departures.ended {
+            transaction.write(Write::Delete {
+                table: Table::Departure,
+                key: departure_key(&job.id, back),
+            });
+        }
+        if let Some(used) = made.planned.approval {
+            transaction.write(Write::Delete {
+                table: Table::Approval,
+                key: approval_key(&job.id, &used),
+            });
+        }
+        for operation in made.recovery.obsolete(plan) {
+            transaction.write(Write::Delete {
+                table: Table::Intent,
+                key: intent_key(&job.id, &operation),
+            });
+        }
+        let told = plan.held_digest();
+        if let Some(digest) = told.filter(|digest| made.state.told != Some(*digest)) {
+            transaction.write(held(job, actor, summary.approvable, digest)?);
+        }
+        let policy = Some(plan.header().policy);
+        let changes = summary.operations() > 0 || summary.ledger > 0;
+        if transaction.writes.is_empty() && !changes && made.state.policy == policy {
+            return Ok(());
+        }
+        let state = JobState {
+            lineage: made.state.lineage,
+            serial: made.state.serial + 1,
+            policy,
+            told,
+            paused: None,
+        };
+        self.put_state(job, &state, made.revision, transaction).await?;
+        Ok(())
+    }
+
+    /// Tells once that the job waits for somebody.
+    async fn pause(&self, job: &Job, lease: &Lease) -> Result<()> {
+        const REASON: &str = "nobody_acts";
+        let Some((state, revision)) = crate::state::load_state(self.inner.store.as_ref(), job).await? else {
+            return Ok(());
+        };
+        if state.paused.as_deref() == Some(REASON) {
+            return Ok(());
+        }
+        let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+        transaction.write(paused(job, REASON, state.serial)?);
+        let state = JobState {
+            paused: Some(REASON.to_owned()),
+            serial: state.serial + 1,
+            ..state
+        };
+        self.put_state(job, &state, revision, transaction).await
+    }
+
+    async fn put_state(
+        &self,
+        job: &Job,
+        state: &JobState,
+        revision: u64,
+        mut transaction: Transaction,
+    ) -> Result<()> {
+        let key = job_key(&job.id);
+        transaction.check(Check::Value {
+            table: Table::JobState,
+            key: key.clone(),
+            revision: Some(revision),
+        });
+        transaction.write(Write::Put {
+            table: Table::JobState,
+            key,
+            bytes: JOB_STATE.encode(state)?,
+        });
+        match commit(&self.inner.store, &job.id, transaction).await? {
+            None => Ok(()),
+            Some(_) => Err(EngineError::Stale("the job has run since")),
+        }
+    }
+
+    /// Stores where the next reads of changes continue, once what was read has had its effects.
+    async fn keep_cursors(&self, job: &Job, lease: &Lease, sources: &Sources) -> Result<()> {
+        let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+        for (system, cursor) in &sources.cursors {
+            if load_cursor(self.inner.store.as_ref(), job, system)
+                .await?
+                .as_ref()
+                != Some(cursor)
+            {
+                let bytes = CURSOR.encode(cursor)?;
+                transaction.write(Write::Put {
+                    table: Table::Cursor,
+                    key: cursor_key(&job.id, system),
+                    bytes,
+                });
+            }
+        }
+        if !transaction.writes.is_empty() {
+            commit(&self.inner.store, &job.id, transaction).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores how the last run went.
+    async fn keep_report(&self, job: &Job, lease: &Lease, report: &RunReport) -> Result<()> {
+        let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+        transaction.write(Write::Put {
+            table: Table::Run,
+            key: job_key(&job.id),
+            bytes: RUN.encode(&crate::report::LastRun::from(report))?,
+        });
+        commit(&self.inner.store, &job.id, transaction).await?;
+        Ok(())
+    }
+}
+
+fn end(plan: &Plan, report: &RunReport, request: &RunRequest) -> RunEnd {
+    let all_ok = report
+        .operations
+        .iter()
+        .all(|operation| operation.outcome.is_ok());
+    if request.control.is_cancelled() {
+        RunEnd::Cancelled
+    } else if !all_ok {
+        RunEnd::Failed
+    } else if plan.summary().held > 0 {
+        RunEnd::Held
+    } else if report.operations.is_empty() && report.recovered.is_empty() {
+        RunEnd::InSync
+    } else {
+        RunEnd::Changed
+    }
+}
+
+/// Whether a reviewed plan is one of this job at all.
+fn check_ownership(plan: &Plan, job: &Job) -> Result<()> {
+    let header = plan.header();
+    if header.tenant == job.tenant && header.job == job.id && header.target == job.target {
+        Ok(())
+    } else {
+        Err(EngineError::Foreign)
+    }
+}
+
+/// Whether a reviewed plan is of this state of the job, in time, and still what would be planned.
+fn check_current(reviewed: &Plan, made: &Made) -> Result<()> {
+    let envelope = reviewed.envelope();
+    if envelope.lineage != made.state.lineage {
+        return Err(EngineError::Foreign);
+    }
+    if envelope.serial != made.state.serial {
+        return Err(EngineError::Stale("the job has run since, or the plan was used"));
+    }
+    if made.now >= envelope.expires {
+        return Err(EngineError::Stale("it expired"));
+    }
+    let found = made.planned.plan.digest();
+    if reviewed.digest() != found {
+        return Err(EngineError::Drifted {
+            expected: reviewed.digest(),
+            found,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! What the engine stores, and under which keys.
+
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use usersync_connector::{Actor, Cursor};
+use usersync_model::{
+    ContainerRef, Digest, DigestBuilder, JobId, MemberFacets, OperationId, PrincipalRef, SystemId, TenantId,
+};
+use usersync_reconcile::Approval;
+use usersync_store::{Format, Key, LeaseName, Revision, StateRead, Table};
+
+use crate::error::Result;
+use crate::job::Job;
+
+pub(crate) const JOB: Format = Format {
+    name: "usersync.job",
+    version: 1,
+};
+pub(crate) const JOB_STATE: Format = Format {
+    name: "usersync.job-state",
+    version: 1,
+};
+pub(crate) const INTENT: Format = Format {
+    name: "usersync.intent",
+    version: 1,
+};
+pub(crate) const APPROVAL: Format = Format {
+    name: "usersync.approval",
+    version: 1,
+};
+pub(crate) const CURSOR: Format = Format {
+    name: "usersync.cursor",
+    version: 1,
+};
+pub(crate) const DEPARTURE: Format = Format {
+    name: "usersync.departure",
+    version: 1,
+};
+pub(crate) const NOTIFICATION: Format = Format {
+    name: "usersync.notification",
+    version: 1,
+};
+pub(crate) const AUDIT: Format = Format {
+    name: "usersync.audit",
+    version: 1,
+};
+pub(crate) const RUN: Format = Format {
+    name: "usersync.run",
+    version: 1,
+};
+
+/// What a job remembers between runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JobState {
+    /// Tells this state from one made anew.
+    pub(crate) lineage: Digest,
+    /// Rises with the first commit of every run that writes.
+    pub(crate) serial: u64,
+    /// The policy under which the last run wrote.
+    pub(crate) policy: Option<Digest>,
+    /// The held set that was last told of.
+    pub(crate) told: Option<Digest>,
+    /// Why the job waits for somebody, if that was told.
+    pub(crate) paused: Option<String>,
+}
+
+impl JobState {
+    pub(crate) fn create(job: &Job, now: DateTime<Utc>) -> Self {
+        let lineage = DigestBuilder::new("usersync.lineage/1")
+            .part(job.tenant.as_str().as_bytes())
+            .part(job.id.as_str().as_bytes())
+            .part(now.to_rfc3339().as_bytes())
+            .finish();
+        Self {
+            lineage,
+            serial: 0,
+            policy: None,
+            told: None,
+            paused: None,
+        }
+    }
+}
+
+/// An operation begun: durable before its effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Intent {
+    pub(crate) operation: OperationId,
+    pub(crate) container: ContainerRef,
+    pub(crate) principal: PrincipalRef,
+    pub(crate) effect: Effect,
+    pub(crate) actor: Actor,
+    /// Whether an approval let it go.
+    pub(crate) approved: bool,
+    pub(crate) reason: String,
+    pub(crate) plan: Digest,
+}
+
+/// What an operation does to a membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Effect {
+    Add(MemberFacets),
+    /// Counts what is there as ours; writes nothing at the target, so there is never an intent for it.
+    Adopt,
+    Remove,
+    Update(MemberFacets),
+}
+
+impl Effect {
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Add(_) => "add",
+            Self::Adopt => "adopt",
+            Self::Remove => "remove",
+            Self::Update(_) => "update",
+        }
+    }
+}
+
+/// Who did what, when, and by what right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditRecord {
+    /// The job.
+    pub job: JobId,
+    /// The operation.
+    pub operation: OperationId,
+    /// The container.
+    pub container: ContainerRef,
+    /// Whose membership.
+    pub principal: PrincipalRef,
+    /// The stable code of what was done.
+    pub action: String,
+    /// The stable code of why.
+    pub reason: String,
+    /// The stable code of how it ended.
+    pub outcome: String,
+    /// Who acted, and by what right.
+    pub actor: Actor,
+    /// Whether an approval let it go.
+    pub approved: bool,
+    /// The plan.
+    pub plan: Digest,
+    /// When it was recorded, by the engine's clock.
+    pub at: DateTime<Utc>,
+}
+
+/// Since when a principal is missing from its directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Departure {
+    pub(crate) principal: PrincipalRef,
+    pub(crate) since: DateTime<Utc>,
+}
+
+pub(crate) fn job_key(job: &JobId) -> Key {
+    Key::of(&[job.as_str()])
+}
+
+pub(crate) fn lease_name(tenant: &TenantId, job: &JobId) -> LeaseName {
+    LeaseName {
+        tenant: tenant.clone(),
+        key: Key::of(&["job", job.as_str()]),
+    }
+}
+
+pub(crate) fn intent_key(job: &JobId, operation: &OperationId) -> Key {
+    Key::of(&[job.as_str(), &operation.to_string()])
+}
+
+pub(crate) fn approval_key(job: &JobId, held: &Digest) -> Key {
+    Key::of(&[job.as_str(), &held.to_string()])
+}
+
+pub(crate) fn cursor_key(job: &JobId, system: &SystemId) -> Key {
+    Key::of(&[job.as_str(), system.as_str()])
+}
+
+pub(crate) fn departure_key(job: &JobId, principal: &PrincipalRef) -> Key {
+    Key::of(&[job.as_str(), principal.system.as_str(), principal.object.as_str()])
+}
+
+/// The counter of removals within one hour, counted from the epoch.
+pub(crate) fn window_key(job: &JobId, hour: i64) -> Key {
+    Key::of(&["removals", job.as_str(), &hour.to_string()])
+}
+
+/// The counters of a window that ends now.
+pub(crate) fn window_keys(job: &JobId, now: DateTime<Utc>, hours: u32) -> Vec<Key> {
+    let this = now.timestamp().div_euclid(3600);
+    (0..i64::from(hours.max(1)))
+        .map(|back| window_key(job, this - back))
+        .collect()
+}
+
+pub(crate) async fn load_job(state: &dyn StateRead, tenant: &TenantId, job: &JobId) -> Result<Option<Job>> {
+    match state.value(tenant, Table::Job, &job_key(job)).await? {
+        Some(stored) => Ok(Some(JOB.decode(&stored.bytes)?)),
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn load_state(state: &dyn StateRead, job: &Job) -> Result<Option<(JobState, Revision)>> {
+    match state
+        .value(&job.tenant, Table::JobState, &job_key(&job.id))
+        .await?
+    {
+        Some(stored) => Ok(Some((JOB_STATE.decode(&stored.bytes)?, stored.revision))),
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn load_intents(state: &dyn StateRead, job: &Job) -> Result<Vec<Intent>> {
+    load_all(state, job, Table::Intent, INTENT).await
+}
+
+pub(crate) async fn load_approvals(state: &dyn StateRead, job: &Job) -> Result<Vec<Approval>> {
+    load_all(state, job, Table::Approval, APPROVAL).await
+}
+
+pub(crate) async fn load_departures(state: &dyn StateRead, job: &Job) -> Result<Vec<Departure>> {
+    load_all(state, job, Table::Departure, DEPARTURE).await
+}
+
+/// Every value of a table whose key starts with the job.
+async fn load_all<T: DeserializeOwned>(
+    state: &dyn StateRead,
+    job: &Job,
+    table: Table,
+    format: Format,
+) -> Result<Vec<T>> {
+    let mut chunks = state.values(&job.tenant, table, &job_key(&job.id));
+    let mut values = Vec::new();
+    while let Some(chunk) = chunks.try_next().await? {
+        for (_, stored) in chunk {
+            values.push(format.decode(&stored.bytes)?);
+        }
+    }
+    Ok(values)
+}
+
+pub(crate) async fn load_cursor(
+    state: &dyn StateRead,
+    job: &Job,
+    system: &SystemId,
+) -> Result<Option<Cursor>> {
+    match state
+        .value(&job.tenant, Table::Cursor, &cursor_key(&job.id, system))
+        .await?
+    {
+        Some(stored) => Ok(Some(CURSOR.decode(&stored.bytes)?)),
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn window_used(state: &dyn StateRead, job: &Job, now: DateTime<Utc>) -> Result<u64> {
+    let Some(window) = job.policy.guards.window else {
+        return Ok(0);
+    };
+    let mut used = 0;
+    for key in window_keys(&job.id, now, window.hours) {
+        used += state.counter(&job.tenant, &key).await?;
+    }
+    Ok(used)
+}
