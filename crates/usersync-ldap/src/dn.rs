@@ -77,9 +77,9 @@ impl Dn {
     ///
     /// Types and values are compared without regard to ASCII case and with the insignificant spaces of
     /// caseIgnoreMatch removed (RFC 4518, section 2.6.1); all other characters are compared as they are, without
-    /// Unicode case mapping or normalization. The types of RFC 4514, section 3, are the same by number, by short and by long name;
-    /// the order within a multi-valued component does not matter; a `#` value that holds a
-    /// character string is the same as that string. The key is itself a name in the form of RFC 4514.
+    /// Unicode case mapping or normalization. The types of RFC 4514, section 3, are the same by number, by
+    /// short and by long name; the order within a multi-valued component does not matter; a `#` value that
+    /// holds a character string is the same as that string. The key is itself a name in the form of RFC 4514.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key

@@ -1,5 +1,5 @@
 //! The sample exports are read whole, and what changes between them is what their README says.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -22,9 +22,10 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 /// A directory known from its LDIF export, which is read anew, and on a thread of its own, by each read.
 ///
-/// Users, groups and resources are identified by an attribute such as `entryUUID`, never by their DN. Members are named by DN, login or
-/// address and resolved within the export. Whatever is missing or contradictory makes the read, or the group
-/// concerned, partial; [`LdifContents`] says why. Memberships by primary group (`gidNumber`, `primaryGroupID`) are not seen.
+/// Users, groups and resources are identified by an attribute such as `entryUUID`, never by their DN. Members
+/// are named by DN, login or address and resolved within the export. Whatever is missing or contradictory
+/// makes the read, or the group concerned, partial; [`LdifContents`] says why. Memberships by primary group
+/// (`gidNumber`, `primaryGroupID`) are not seen.
 ///
 /// ```
 /// use usersync_ldap::LdifDirectory;
@@ -58,8 +59,8 @@ impl LdifDirectory {
         Self::new(system, Source::Bytes(bytes.into()))
     }
 
-    /// The export in the file at `path`, read by the default profile. It need not be there yet; replace it by renaming, so
-    /// that no read sees half of one and half of another.
+    /// The export in the file at `path`, read by the default profile. It need not be there yet; replace it by
+    /// renaming, so that no read sees half of one and half of another.
     #[must_use]
     pub fn from_file(system: SystemId, path: impl Into<PathBuf>) -> Self {
         Self::new(system, Source::File(path.into()))

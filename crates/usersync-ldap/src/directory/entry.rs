@@ -5,8 +5,8 @@ use usersync_model::{Activity, GroupKind, ListKind, ObjectId, Principal, Princip
 use super::profile::{ClassRule, IdEncoding, LdifProfile};
 use crate::ldif::LdifEntry;
 
-/// The value of `pwdAccountLockedTime` that only an administrator can lift; any other one is a lock that passes by itself
-/// after a time that the export does not show.
+/// The value of `pwdAccountLockedTime` that only an administrator can lift; any other one is a lock that
+/// passes by itself after a time that the export does not show.
 const LOCKED_FOR_GOOD: &str = "000001010000Z";
 /// The bit of `userAccountControl` that disables an account.
 const ACCOUNT_DISABLED: i64 = 0x2;

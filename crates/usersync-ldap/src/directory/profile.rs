@@ -9,34 +9,38 @@ use crate::ldif::LdifLimits;
 /// like; attributes and classes are compared without regard to ASCII case.
 ///
 /// LDIF has no end mark: a file that was cut off between two lines looks whole. Give
-/// [`expected_entries`](Self::expected_entries) or [`trailer`](Self::trailer) where the export can provide one of them, so that such a
-/// file is partial.
+/// [`expected_entries`](Self::expected_entries) or [`trailer`](Self::trailer) where the export can provide one
+/// of them, so that such a file is partial.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LdifProfile {
     /// Attributes that hold the immutable id; the first that an entry has counts. By default `entryUUID`,
     /// `objectGUID`, `nsUniqueId`. Changing the list changes the ids.
     pub ids: Vec<IdAttribute>,
-    /// What entries are, by object class; the first rule that an entry matches decides. Entries that match none are
-    /// no principals.
+    /// What entries are, by object class; the first rule that an entry matches decides. Entries that match
+    /// none are no principals.
     pub classes: Vec<ClassRule>,
-    /// Attributes that hold the name shown to people, the best first. By default `displayName`, `cn`, `ou`, `uid`.
+    /// Attributes that hold the name shown to people, the best first. By default `displayName`, `cn`, `ou`,
+    /// `uid`.
     pub names: Vec<String>,
     /// Attributes that hold the login by which [`MemberSource::Login`] names a user. By default `uid`.
     pub logins: Vec<String>,
-    /// Attributes that hold the addresses by which [`MemberSource::Address`] names a principal. By default `mail` and
+    /// Attributes that hold the addresses by which [`MemberSource::Address`] names a principal. By default
+    /// `mail` and
     /// `mailAlternateAddress`.
     pub addresses: Vec<String>,
     /// Groups whose members, direct or nested, are privileged. None by default. One that the export does not show
     /// makes the read partial.
     pub privileged_groups: Vec<Dn>,
-    /// Values of `employeeType` that make a user privileged, compared without regard to ASCII case. None by default.
+    /// Values of `employeeType` that make a user privileged, compared without regard to ASCII case. None by
+    /// default.
     pub privileged_employee_types: Vec<String>,
     /// What the file may hold at most.
     pub limits: LdifLimits,
     /// How many entries the file has, principals or not. With fewer of them the read is partial.
     pub expected_entries: Option<u64>,
-    /// The text of the comment with which the file must end, without `#` and the spaces around it. Without it the read is partial.
+    /// The text of the comment with which the file must end, without `#` and the spaces around it. Without it
+    /// the read is partial.
     pub trailer: Option<String>,
 }
 
@@ -53,7 +57,8 @@ pub struct IdAttribute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdEncoding {
-    /// Sixteen bytes, the first three fields little-endian, as Active Directory stores a GUID. The id is the lower-case UUID.
+    /// Sixteen bytes, the first three fields little-endian, as Active Directory stores a GUID. The id is the
+    /// lower-case UUID.
     Guid,
     /// Text, taken as it is.
     Text,
@@ -75,9 +80,11 @@ pub struct ClassRule {
 pub enum MemberSource {
     /// An attribute that holds addresses.
     Address(String),
-    /// The place in the tree: users and organisational units whose nearest organisational unit above is the entry.
+    /// The place in the tree: users and organisational units whose nearest organisational unit above is the
+    /// entry.
     Below,
-    /// An attribute that holds DNs. The root DN, with which schemas that demand a member are satisfied, names nobody.
+    /// An attribute that holds DNs. The root DN, with which schemas that demand a member are satisfied, names
+    /// nobody.
     Dn(String),
     /// An attribute that holds logins.
     Login(String),

@@ -34,7 +34,8 @@ pub enum LdifWarning {
         /// The line of the first.
         first_line: u64,
     },
-    /// A group of the profile's privileged groups is not in the export, so that nobody can tell who is privileged. The read is partial.
+    /// A group of the profile's privileged groups is not in the export, so that nobody can tell who is
+    /// privileged. The read is partial.
     MissingPrivilegedGroup {
         /// Its DN.
         dn: String,

@@ -39,8 +39,8 @@ impl Default for LdifLimits {
 ///
 /// Memory follows the largest entry, not the file. The first error ends the iteration. Beyond the RFC,
 /// plain values and names may hold UTF-8, the version line may be missing, an entry may have no values, and an
-/// attribute option may hold `=`, as in `member;range=0-1499`. Every line must be terminated, so that a file cut off within a
-/// line is told from a whole one; LDIF has no end mark that would tell more.
+/// attribute option may hold `=`, as in `member;range=0-1499`. Every line must be terminated, so that a file
+/// cut off within a line is told from a whole one; LDIF has no end mark that would tell more.
 ///
 /// ```
 /// use usersync_ldap::LdifReader;
