@@ -1,1 +1,6 @@
-//! Workspace package for the benches.
+//! Scenarios for the benches: deterministic data in three sizes, the limits of the machine, and naive ways to compare
+//! with.
+
+pub mod directory;
+pub mod naive;
+pub mod random;
