@@ -26,8 +26,7 @@ pub struct LdifProfile {
     /// Attributes that hold the login by which [`MemberSource::Login`] names a user. By default `uid`.
     pub logins: Vec<String>,
     /// Attributes that hold the addresses by which [`MemberSource::Address`] names a principal. By default
-    /// `mail` and
-    /// `mailAlternateAddress`.
+    /// `mail` and `mailAlternateAddress`.
     pub addresses: Vec<String>,
     /// Groups whose members, direct or nested, are privileged. None by default. One that the export does not show
     /// makes the read partial.
