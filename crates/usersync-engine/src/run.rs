@@ -27,7 +27,7 @@ use crate::state::{
 /// How far a run came within its deadline.
 pub enum Saved {
     /// It ended.
-    Done(RunReport),
+    Done(Box<RunReport>),
     /// It goes on: whoever polls this future drives it to its end.
     Continues(BoxFuture<'static, Result<RunReport>>),
 }
@@ -125,7 +125,7 @@ impl Engine {
         let run = async move { engine.run(&tenant, &job, request).await }.boxed();
         let sleep = self.inner.preview.readers().clock.sleep(deadline);
         match select(run, sleep).await {
-            Either::Left((report, _)) => report.map(Saved::Done),
+            Either::Left((report, _)) => report.map(|report| Saved::Done(Box::new(report))),
             Either::Right(((), run)) => Ok(Saved::Continues(run)),
         }
     }

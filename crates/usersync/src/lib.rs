@@ -1,1 +1,30 @@
-//! Keeps users, group memberships, account links, contacts and licence seats in step between directories and applications.
+//! Keeps users, group memberships, account links, contacts and licence seats in step between directories and
+//! applications.
+//!
+//! This crate gathers the others under one name and has no logic of its own:
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`model`] | identities, principals, selections, containers, the directory graph with its closure |
+//! | [`reconcile`] | decision table, guards, plan, approval, renderings |
+//! | [`license`] | entitlement and seats |
+//! | [`connector`] | traits of the systems that are synchronized, adapters, wrappers |
+//! | [`store`] | traits of `usersync`'s own durable state |
+//! | [`engine`] | jobs and runs |
+//! | [`memory`] | reference implementation of every trait, with fault injection (feature `memory`) |
+//! | [`ldap`] | LDAP directories; so far LDIF exports (feature `ldap`) |
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
+pub use usersync_connector as connector;
+pub use usersync_engine as engine;
+#[cfg(feature = "ldap")]
+pub use usersync_ldap as ldap;
+pub use usersync_license as license;
+#[cfg(feature = "memory")]
+pub use usersync_memory as memory;
+pub use usersync_model as model;
+pub use usersync_reconcile as reconcile;
+pub use usersync_store as store;
