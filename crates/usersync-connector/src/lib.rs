@@ -5,6 +5,7 @@
 //! checks them one by one.
 
 mod account;
+pub mod adapt;
 mod clock;
 mod context;
 mod directory;
