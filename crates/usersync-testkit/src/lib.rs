@@ -1,1 +1,3 @@
 //! Conformance suites for connectors and stores, and generators of directories.
+
+pub mod generate;
