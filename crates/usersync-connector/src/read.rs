@@ -10,8 +10,12 @@ use crate::error::Result;
 
 /// A read: [`ReadEvent::Begin`], any number of [`ReadEvent::Chunk`], [`ReadEvent::End`].
 ///
-/// A stream that ends without `End`, or with an error, is partial: what it did not show is unknown. What comes
-/// after `End` or an error is ignored.
+/// A stream that ends without `End`, or with an error, is partial: what it did not show is unknown. So is one
+/// that shows anything before `Begin`, a second `Begin`, or anything that is ready right behind `End`, since
+/// its verdict came too early. What comes later than that, or after an error, is ignored.
+///
+/// [`read_stream`](crate::read_stream) makes a well-formed one, and [`Reader`](crate::Reader) follows any by
+/// these rules.
 pub type ReadStream<T> = BoxStream<'static, Result<ReadEvent<T>>>;
 
 /// One step of a read.

@@ -15,7 +15,8 @@ pub const CHUNK_ENTRIES: usize = 1024;
 /// A well-formed read of `entries`: begin, chunks of at most [`CHUNK_ENTRIES`], `end`.
 ///
 /// The entries are taken from the iterator chunk by chunk, as the stream is polled. They should be at hand:
-/// an iterator that blocks belongs on a thread of its own.
+/// an iterator that blocks belongs on a thread of its own, as
+/// [`Blocking`](crate::adapt::blocking::Blocking) gives it.
 pub fn read_stream<T, I>(extent: Extent, entries: I, end: ReadEnd) -> ReadStream<T>
 where
     T: Send + 'static,
@@ -101,8 +102,8 @@ impl<T> Reader<T> {
         self.extent
     }
 
-    /// The next entries, perhaps none, so that a caller can stop a read that shows nothing for ever; `None` once
-    /// the read has ended, however it ended.
+    /// The next entries, perhaps none, so that a caller can stop a read that shows nothing for ever; `None`
+    /// once the read has ended, however it ended.
     ///
     /// Dropping the future loses nothing.
     pub async fn next_chunk(&mut self) -> Option<Vec<T>> {

@@ -1,6 +1,7 @@
 //! Connectors from code that blocks: a database driver, a SOAP client, a file.
 //!
-//! The code runs on one thread of its own, one call after the other, so it may keep a connection and needs no lock.
+//! The code runs on one thread of its own, one call after the other, so it may keep a connection and needs no
+//! lock.
 //!
 //! ```
 //! use usersync_connector::adapt::blocking::{Blocking, BlockingTarget};
@@ -82,8 +83,8 @@ pub trait BlockingTarget: Send + 'static {
 
 /// A directory in blocking code.
 pub trait BlockingDirectory: Send + 'static {
-    /// Everything there is: each principal as [`Upsert`](DirectoryChange::Upsert), and the direct members of each
-    /// group as [`Members`](DirectoryChange::Members), in any order.
+    /// Everything there is: each principal as [`Upsert`](DirectoryChange::Upsert), and the direct members of
+    /// each group as [`Members`](DirectoryChange::Members), in any order.
     ///
     /// The iterator is asked for more only as fast as the reader follows, and dropped when the reader stops. An
     /// error in it ends the read.
@@ -98,13 +99,13 @@ pub trait BlockingDirectory: Send + 'static {
 
 /// Runs blocking code on a thread of its own, as a [`MembershipTarget`] or a [`Directory`].
 ///
-/// * Calls are served one after the other. A read of a directory occupies the thread until it was read to its end or
-///   dropped: do not wait for a second read while holding back the first.
+/// * Calls are served one after the other. A read of a directory occupies the thread until it was read to its
+///   end or dropped: do not wait for a second read while holding back the first.
 /// * A call whose future is dropped before its turn does not run; one that runs, runs to its end.
-/// * When the last of its futures, streams and itself is dropped, the thread ends, after the call that it is at.
-///   Dropping does not wait for that.
-/// * A panic in the code becomes an error, with an unknown outcome, and the code is called again for the next call:
-///   it must be able to go on, or panic again.
+/// * When the last of its futures, streams and itself is dropped, the thread ends, after the call that it is
+///   at. Dropping does not wait for that.
+/// * A panic in the code becomes an error, with an unknown outcome, and the code is called again for the next
+///   call: it must be able to go on, or panic again.
 pub struct Blocking<S> {
     system: SystemId,
     tasks: mpsc::Sender<Task<S>>,

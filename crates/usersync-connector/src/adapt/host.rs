@@ -13,7 +13,8 @@ use crate::membership::ContainerCatalog;
 use crate::read::{Extent, ReadEnd, ReadStream};
 use crate::reader::read_stream;
 
-/// A catalog of containers that are all known; the same for every tenant and job. Read in the order of their ids.
+/// A catalog of containers that are all known; the same for every tenant and job. Read in the order of their
+/// ids.
 #[derive(Clone, Debug, Default)]
 pub struct StaticContainers(BTreeMap<ContainerRef, Container>);
 
@@ -41,9 +42,9 @@ impl ContainerCatalog for StaticContainers {
 
 /// Says that everybody may act.
 ///
-/// **Dangerous outside tests and single-user tools.** Jobs go on in the name of owners who were deactivated or deleted,
-/// with the rights they had, and the administrator never takes over. A host that knows its users implements
-/// [`ActorDirectory`] instead.
+/// **Dangerous outside tests and single-user tools.** Jobs go on in the name of owners who were deactivated
+/// or deleted, with the rights they had, and the administrator never takes over. A host that knows its users
+/// implements [`ActorDirectory`] instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EveryoneActive;
 
@@ -54,8 +55,8 @@ impl ActorDirectory for EveryoneActive {
     }
 }
 
-/// Drops every notification, and says that it was handed over: people learn of nothing, paused jobs and held operations
-/// included. For hosts that show these themselves.
+/// Drops every notification, and says that it was handed over: people learn of nothing, paused jobs and held
+/// operations included. For hosts that show these themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoNotifier;
 

@@ -122,8 +122,8 @@ impl Presence {
         }
     }
 
-    /// The answer of a target, given whether its code says that something changed. What is there already needs no
-    /// adding, and what is gone, with its container perhaps, no removing.
+    /// The answer of a target, given whether its code says that something changed. What is there already
+    /// needs no adding, and what is gone, with its container perhaps, no removing.
     pub(super) fn answer(self, changed: Result<bool>) -> Result<Applied> {
         match (self, changed) {
             (_, Ok(true)) => Ok(Applied::changed()),

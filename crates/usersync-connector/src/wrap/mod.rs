@@ -51,8 +51,8 @@ use crate::read::ReadStream;
 /// Builds [`Wrapped`] connectors.
 ///
 /// Each layer is there only if it is asked for. Whatever the order in which they are asked for, a call goes
-/// through them as trace → retry → rate limit → timeout → connector: each attempt waits for its own turn and has
-/// the whole timeout, and the trace tells of the call as its caller saw it.
+/// through them as trace → retry → rate limit → timeout → connector: each attempt waits for its own turn and
+/// has the whole timeout, and the trace tells of the call as its caller saw it.
 ///
 /// All connectors wrapped by one `Wrap` share its rate limit and its retry budget: wrap everything that reaches
 /// one system by one `Wrap`, and different systems by different ones.
@@ -97,9 +97,9 @@ impl Wrap {
         self
     }
 
-    /// Gives up a call that has no answer in time, with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). The
-    /// outcome of an effect is unknown then. For a read, it is the time for each event; how long the whole may
-    /// take is [`ReadLimits::wall_time`].
+    /// Gives up a call that has no answer in time, with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut).
+    /// The outcome of an effect is unknown then. For a read, it is the time for each event; how long the
+    /// whole may take is [`ReadLimits::wall_time`].
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.layers.timeout = Some(limit);
@@ -114,10 +114,11 @@ impl Wrap {
     }
 
     /// Tells `tracing` about every call and every read: target `usersync::connector`, level debug, a span
-    /// `connector`, and in it an event `called` or `read` with the fields `system`, `operation`, `outcome` (`ok`,
-    /// `complete`, or the code of the first error or of the partial verdict), `error` (its message), `entries` (operations of a call,
-    /// entries of a read), `failed` (operations of a call) and `elapsed_ms`; before each retry, an event `trying
-    /// again` with `attempts` and `pause`. Text is escaped; entries themselves are never shown.
+    /// `connector`, and in it an event `called` or `read` with the fields `system`, `operation`, `outcome`
+    /// (`ok`, `complete`, or the code of the first error or of the partial verdict), `error` (its message),
+    /// `entries` (operations of a call, entries of a read), `failed` (operations of a call) and `elapsed_ms`;
+    /// before each retry, an event `trying again` with `attempts` and `pause`. Text is escaped; entries
+    /// themselves are never shown.
     #[must_use]
     pub fn trace(mut self) -> Self {
         self.layers.trace = true;

@@ -10,9 +10,9 @@ use crate::clock::Clock;
 
 /// How often calls may be made: a token bucket that refills evenly.
 ///
-/// One call takes one token, however many operations it holds; so does every retry, and every read. The pages of
-/// a read are the connector's own business. In any span of time `t` there are at most `burst + t × calls / per`
-/// calls. Calls that have to wait are let through in the order in which they came.
+/// One call takes one token, however many operations it holds; so does every retry, and every read. The pages
+/// of a read are the connector's own business. In any span of time `t` there are at most `burst + t × calls /
+/// per` calls. Calls that have to wait are let through in the order in which they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     calls: NonZeroU32,

@@ -8,10 +8,10 @@ use crate::error::{Error, Retry};
 
 /// When a failed call is tried again.
 ///
-/// A call is tried again only if its error allows it ([`Retry::Later`], [`Retry::After`]), attempts and budget
-/// are left, and, for anything that has an effect, the outcome is known. The pause before the n-th retry is drawn
-/// evenly between nothing and `base_pause` × 2ⁿ⁻¹, at most `max_pause`. A system that said when is believed: the
-/// pause is then exactly that long.
+/// A call is tried again only if its error allows it ([`Retry::Later`], [`Retry::After`]), attempts and
+/// budget are left, and, for anything that has an effect, the outcome is known. The pause before the n-th
+/// retry is drawn evenly between nothing and `base_pause` × 2ⁿ⁻¹, at most `max_pause`. A system that said
+/// when is believed: the pause is then exactly that long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How often one call is attempted, the first time included. Default: 4.
@@ -130,8 +130,8 @@ impl Retries {
         z ^ (z >> 31)
     }
 
-    /// A bucket no deeper than the floor: in any stretch of calls there are at most that many retries beyond the
-    /// percentage, however long all went well before.
+    /// A bucket no deeper than the floor: in any stretch of calls there are at most that many retries beyond
+    /// the percentage, however long all went well before.
     fn full(policy: &RetryPolicy) -> u64 {
         u64::from(policy.budget_floor) * 100
     }

@@ -150,8 +150,8 @@ where
         }
     }
 
-    /// The first chunk or the end, begun anew after failures as far as the policy allows: nothing was handed out
-    /// yet.
+    /// The first chunk or the end, begun anew after failures as far as the policy allows: nothing was handed
+    /// out yet.
     async fn first(&mut self) -> Step<T> {
         let clock = Arc::clone(&self.layers.clock);
         let now = clock.now();

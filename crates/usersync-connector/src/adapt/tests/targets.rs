@@ -28,8 +28,8 @@ fn add() -> MemberChange {
     MemberChange::Add(MemberFacets::default())
 }
 
-/// A target as a naive host writes it: `gone` does not exist, `sick` cannot be reached, `odd` answers by errors where
-/// `false` is meant, and `bad` panics.
+/// A target as a naive host writes it: `gone` does not exist, `sick` cannot be reached, `odd` answers by
+/// errors where `false` is meant, and `bad` panics.
 #[derive(Clone, Debug, Default)]
 struct Crm(BTreeMap<ObjectId, BTreeSet<PrincipalRef>>);
 

@@ -73,7 +73,8 @@ fn user(id: &str) -> DirectoryChange {
     ))
 }
 
-/// The events that come out, as they would be scripted, with the code of what is not well; and when it was over.
+/// The events that come out, as they would be scripted, with the code of what is not well; and when it was
+/// over.
 fn read(wrap: impl Fn(Wrap) -> Wrap, scripts: &[&'static str]) -> String {
     let clock = TestClock::new();
     let directory: Arc<dyn Directory> = Arc::new(Scripted {
@@ -163,28 +164,32 @@ fn time_runs_out_per_event_and_for_the_whole() {
         (wall_time, &["B...........aE"], "B limit 10s"),
         (wall_time, &["...........BaE"], " limit_exceeded 10s"),
         (wall_time, &["!", "!", "BaE"], " limit_exceeded 10s"),
+        (wall_time, &["B!", "B!", "BaE"], " limit_exceeded 10s"),
     ] {
         assert_eq!(read(wrap, scripts), want, "{scripts:?}");
     }
 }
 
 #[test]
-fn a_read_without_an_end_stops_at_the_chunks() {
-    let clock = TestClock::new();
-    let endless = stream::iter(std::iter::once('B').chain(std::iter::repeat('-')).map(event)).boxed();
-    let limits = ReadLimits {
-        chunks: 3,
-        ..ReadLimits::default()
-    };
-    let (entries, end) = clock.run(Reader::new(limited(&clock, limits, endless)).collect());
-    assert_eq!(entries, []);
-    assert_eq!(
-        end.verdict,
-        Completeness::partial(
-            PartialKind::Limit,
-            "more than 3 chunks; raise the limit if so many are expected"
-        )
-    );
+fn a_read_that_never_ends_stops_at_the_chunks() {
+    for (letter, shown) in [('-', 0), ('a', 3)] {
+        let clock = TestClock::new();
+        let letters = std::iter::once('B').chain(std::iter::repeat(letter));
+        let limits = ReadLimits {
+            chunks: 3,
+            ..ReadLimits::default()
+        };
+        let out = limited(&clock, limits, stream::iter(letters.map(event)).boxed());
+        let (entries, end) = clock.run(Reader::new(out).collect());
+        assert_eq!(entries, vec![user("a"); shown]);
+        assert_eq!(
+            end.verdict,
+            Completeness::partial(
+                PartialKind::Limit,
+                "more than 3 chunks; raise the limit if so many are expected"
+            )
+        );
+    }
 }
 
 fn limited(
