@@ -93,7 +93,7 @@ impl Applier<'_> {
                 let Subject::Principal(principal) = &change.subject else {
                     continue;
                 };
-                let id = survey.sources.graph.intern(principal);
+                let id = survey.sources.intern(principal);
                 let before = survey.sights[place].row(id, &self.job.id);
                 let after = self.row_after_step(&change.step, before.clone());
                 survey.sights[place].set_row(id, after.clone(), &self.job.id);

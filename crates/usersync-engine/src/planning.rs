@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use usersync_connector::CallContext;
@@ -159,12 +160,10 @@ pub(crate) async fn point_reads(
         if sight.rest.is_none() || sight.missing {
             continue;
         }
-        let container = &survey.containers[place];
         let resolved = survey
             .sources
-            .graph
-            .resolve(&container.selection, &job.resolve, &mut scratch);
-        for id in resolved.certain {
+            .resolve(&survey.containers[place], &job.resolve, &mut scratch);
+        for &id in &resolved.certain {
             let sight = &survey.sights[place];
             if sight.is_present(id) || sight.ours.binary_search(&id).is_ok() {
                 continue;
@@ -173,7 +172,7 @@ pub(crate) async fn point_reads(
                 return Ok(());
             }
             left -= 1;
-            let principal = survey.sources.graph.principal_ref(id);
+            let principal = survey.graph().principal_ref(id);
             match target
                 .member(&survey.containers[place].id.object, &principal, context)
                 .await
@@ -337,22 +336,23 @@ impl Planner<'_> {
     /// The section of one container, and why its membership is in doubt, if it is.
     fn plan_one(
         &mut self,
-        survey: &Survey,
+        survey: &mut Survey,
         place: usize,
         evidence: &RunEvidence,
     ) -> (Section, Option<PartialReason>) {
+        let mut resolved =
+            survey
+                .sources
+                .resolve(&survey.containers[place], &self.job.resolve, &mut self.scratch);
         let container = &survey.containers[place];
         let sight = &survey.sights[place];
         let graph = survey.graph();
-        let mut resolved = graph.resolve(&container.selection, &self.job.resolve, &mut self.scratch);
-        for principal in std::mem::take(&mut resolved.missing) {
-            self.missing.insert(Warning::MissingPick {
-                container: container.id.clone(),
-                principal,
-            });
+        for principal in &resolved.missing {
+            let (container, principal) = (container.id.clone(), principal.clone());
+            self.missing.insert(Warning::MissingPick { container, principal });
         }
         if sight.missing {
-            resolved = nobody();
+            resolved = Arc::new(nobody());
         }
         let has_row = |id: &&NodeId| sight.row(**id, &self.job.id).is_some();
         let in_grace: Vec<NodeId> = self.in_grace.iter().filter(has_row).copied().collect();
@@ -431,13 +431,10 @@ fn left_by(section: &Section, graph: &DirectoryGraph, sight: &Sight) -> Vec<Node
 
 /// Makes a container the group that others select.
 fn fill(survey: &mut Survey, place: usize, members: &[NodeId], doubt: Option<PartialReason>) {
-    let graph = &mut survey.sources.graph;
-    let node = graph.intern(&survey.containers[place].id.as_principal());
-    graph.set_members(node, members);
-    graph.set_group_verdict(node, doubt.map_or(Completeness::Complete, Completeness::Partial));
-    if !survey.sources.filled.contains(&node) {
-        survey.sources.filled.push(node);
-    }
+    let verdict = doubt.map_or(Completeness::Complete, Completeness::Partial);
+    survey
+        .sources
+        .fill(&survey.containers[place].id, members, verdict);
 }
 
 fn header(

@@ -62,7 +62,7 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
         let Some(place) = survey.place(&intent.container) else {
             continue;
         };
-        let id = survey.sources.graph.intern(&intent.principal);
+        let id = survey.sources.intern(&intent.principal);
         let sight = &mut survey.sights[place];
         let Some(present) = sight.presence(id) else {
             continue;

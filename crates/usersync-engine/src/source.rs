@@ -1,9 +1,14 @@
 //! Reading directories into one graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use usersync_connector::{CallContext, Cursor, ErrorKind, Extent, Reader};
-use usersync_model::{Completeness, DirectoryGraph, GraphBuilder, NodeId, PartialKind, SystemId};
+use usersync_model::{
+    Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GraphBuilder, Impact,
+    LiveSelections, NodeId, ObjectId, PartialKind, PrincipalRef, ResolvePolicy, Resolved, Scratch,
+    SelectionId, SystemId,
+};
 
 use crate::error::Result;
 use crate::event::{RunControl, RunEvent};
@@ -12,13 +17,170 @@ use crate::ports::Readers;
 use crate::state::load_cursor;
 
 /// The directories of a job as last read.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sources {
-    pub(crate) graph: DirectoryGraph,
+    graph: DirectoryGraph,
     /// Where the next read of changes continues, for the systems that offer it.
     pub(crate) cursors: BTreeMap<SystemId, Cursor>,
-    /// Nodes whose members a plan filled in.
-    pub(crate) filled: Vec<NodeId>,
+    /// The containers whose planned members stand in the graph.
+    filled: BTreeMap<ContainerRef, NodeId>,
+    /// What selections stand for, kept where the next read may hold only changes.
+    kept: Option<Kept>,
+}
+
+/// Resolved selections that follow the graph.
+#[derive(Debug)]
+struct Kept {
+    selections: LiveSelections,
+    ids: HashMap<ContainerRef, SelectionId>,
+    resolved: HashMap<SelectionId, Arc<Resolved>>,
+}
+
+impl Kept {
+    fn new(policy: ResolvePolicy) -> Self {
+        Self {
+            selections: LiveSelections::new(policy),
+            ids: HashMap::new(),
+            resolved: HashMap::new(),
+        }
+    }
+
+    fn forget(&mut self, impact: &Impact) {
+        let affected = impact.affected.iter().map(|affected| affected.selection);
+        for selection in affected.chain(impact.re_resolve.iter().copied()) {
+            self.resolved.remove(&selection);
+        }
+    }
+}
+
+impl Sources {
+    fn new(graph: DirectoryGraph) -> Self {
+        Self {
+            graph,
+            cursors: BTreeMap::new(),
+            filled: BTreeMap::new(),
+            kept: None,
+        }
+    }
+
+    pub(crate) fn graph(&self) -> &DirectoryGraph {
+        &self.graph
+    }
+
+    /// The id of a principal, also of one that no directory shows.
+    pub(crate) fn intern(&mut self, principal: &PrincipalRef) -> NodeId {
+        self.graph.intern(principal)
+    }
+
+    /// Who the container's selection stands for. Costs nothing where nothing changed that it depends on.
+    pub(crate) fn resolve(
+        &mut self,
+        container: &Container,
+        policy: &ResolvePolicy,
+        scratch: &mut Scratch,
+    ) -> Arc<Resolved> {
+        let graph = &self.graph;
+        let Some(kept) = &mut self.kept else {
+            return Arc::new(graph.resolve(&container.selection, policy, scratch));
+        };
+        let id = match kept.ids.get(&container.id) {
+            Some(id) if kept.selections.selection(*id) == Some(&container.selection) => *id,
+            Some(id) => {
+                kept.selections.replace(graph, *id, container.selection.clone());
+                kept.resolved.remove(id);
+                *id
+            }
+            None => {
+                let id = kept.selections.insert(graph, container.selection.clone());
+                kept.ids.insert(container.id.clone(), id);
+                id
+            }
+        };
+        let resolved = kept
+            .resolved
+            .entry(id)
+            .or_insert_with(|| Arc::new(kept.selections.resolve(graph, id, scratch)));
+        Arc::clone(resolved)
+    }
+
+    /// Makes a container the group that others select, with the members that a plan leaves, or that it has.
+    pub(crate) fn fill(&mut self, container: &ContainerRef, members: &[NodeId], verdict: Completeness) {
+        let node = self.graph.intern(&container.as_principal());
+        self.filled.insert(container.clone(), node);
+        match &mut self.kept {
+            Some(kept) => {
+                let impact = kept.selections.set_members(&mut self.graph, node, members);
+                kept.forget(&impact);
+                let impact = kept.selections.set_group_verdict(&mut self.graph, node, verdict);
+                kept.forget(&impact);
+            }
+            None => {
+                self.graph.set_members(node, members);
+                self.graph.set_group_verdict(node, verdict);
+            }
+        }
+    }
+
+    /// Takes the members out of every filled container that is not one of `containers`, and drops what was kept of their
+    /// selections.
+    pub(crate) fn retain(&mut self, is_listed: impl Fn(&ContainerRef) -> bool) {
+        let gone: Vec<_> = self
+            .filled
+            .keys()
+            .filter(|container| !is_listed(container))
+            .cloned()
+            .collect();
+        for container in gone {
+            self.fill(&container, &[], Completeness::Complete);
+            self.filled.remove(&container);
+        }
+        if let Some(kept) = &mut self.kept {
+            let gone: Vec<_> = kept
+                .ids
+                .keys()
+                .filter(|container| !is_listed(container))
+                .cloned()
+                .collect();
+            for id in gone.iter().filter_map(|container| kept.ids.remove(container)) {
+                kept.selections.remove(id);
+                kept.resolved.remove(&id);
+            }
+        }
+    }
+
+    pub(crate) fn set_verdict(&mut self, system: &SystemId, verdict: Completeness) {
+        match &mut self.kept {
+            Some(kept) => {
+                let impact = kept.selections.set_verdict(&mut self.graph, system, verdict);
+                kept.forget(&impact);
+            }
+            None => self.graph.set_verdict(system, verdict),
+        }
+    }
+
+    fn set_group_verdict(&mut self, system: &SystemId, group: &ObjectId, verdict: Completeness) {
+        let Some(node) = self.graph.find_parts(system, group.as_str()) else {
+            return;
+        };
+        match &mut self.kept {
+            Some(kept) => {
+                let impact = kept.selections.set_group_verdict(&mut self.graph, node, verdict);
+                kept.forget(&impact);
+            }
+            None => self.graph.set_group_verdict(node, verdict),
+        }
+    }
+
+    /// Folds in one change.
+    pub(crate) fn apply(&mut self, system: &SystemId, change: &DirectoryChange) {
+        match &mut self.kept {
+            Some(kept) => {
+                let impact = kept.selections.apply(&mut self.graph, system, change);
+                kept.forget(&impact);
+            }
+            None => self.graph.apply(system, change),
+        }
+    }
 }
 
 /// Reads the directories of `job`: only what changed where `known` is what the stored cursors cover, everything
@@ -55,24 +217,13 @@ async fn is_current(readers: &Readers, job: &Job, known: &Sources) -> Result<boo
 async fn read_changes(
     readers: &Readers,
     job: &Job,
-    known: Sources,
+    mut sources: Sources,
     context: &CallContext,
     control: &RunControl,
 ) -> Result<Option<Sources>> {
-    let Sources {
-        mut graph,
-        mut cursors,
-        filled,
-    } = known;
-    for node in filled {
-        graph.set_members(node, &[]);
-    }
     for system in &job.sources {
         let directory = readers.directory(system)?;
-        if !directory.capabilities().changes {
-            return Ok(None);
-        }
-        let mut reader = Reader::new(directory.read(cursors.get(system).cloned(), context));
+        let mut reader = Reader::new(directory.read(sources.cursors.get(system).cloned(), context));
         if reader.begin().await == Some(Extent::Full) {
             return Ok(None);
         }
@@ -84,7 +235,7 @@ async fn read_changes(
                 entries,
             });
             for change in &chunk {
-                graph.apply(system, change);
+                sources.apply(system, change);
             }
             if control.is_cancelled() {
                 break;
@@ -97,22 +248,17 @@ async fn read_changes(
             return Ok(None);
         }
         let end = reader.finish();
-        graph.set_verdict(system, end.verdict);
-        for (group, reason) in end.partial {
-            if let Some(group) = graph.find_parts(system, group.as_str()) {
-                graph.set_group_verdict(group, Completeness::Partial(reason));
-            }
-            cursors.remove(system);
-        }
+        sources.set_verdict(system, end.verdict);
         if let Some(cursor) = end.cursor {
-            cursors.insert(system.clone(), cursor);
+            sources.cursors.insert(system.clone(), cursor);
+        }
+        for (group, reason) in end.partial {
+            sources.set_group_verdict(system, &group, Completeness::Partial(reason));
+            // A group that was cut short is told in full only by the next full read.
+            sources.cursors.remove(system);
         }
     }
-    Ok(Some(Sources {
-        graph,
-        cursors,
-        filled: Vec::new(),
-    }))
+    Ok(Some(sources))
 }
 
 async fn read_everything(
@@ -161,9 +307,10 @@ async fn read_everything(
         }
         builder.end(system, verdict, end.partial);
     }
-    Ok(Sources {
-        graph: builder.finish(),
-        cursors,
-        filled: Vec::new(),
-    })
+    let mut sources = Sources::new(builder.finish());
+    if job.sources.iter().all(|system| cursors.contains_key(system)) {
+        sources.cursors = cursors;
+        sources.kept = Some(Kept::new(job.resolve));
+    }
+    Ok(sources)
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures::TryStreamExt;
 use usersync_connector::{CallContext, MembersEntry, PresentMember, Reader, Version};
 use usersync_model::{
-    Completeness, Container, ContainerRef, DirectoryGraph, JobId, LedgerRow, MemberFacets, NodeId, ObjectId,
-    Origin, PartialKind, PartialReason, PrincipalRef, Subject,
+    Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, JobId, LedgerRow,
+    MemberFacets, NodeId, ObjectId, Origin, PartialKind, PartialReason, Principal, PrincipalKind,
+    PrincipalRef, Subject,
 };
 use usersync_reconcile::{BaseRow, Standing, Warning, standing};
 
@@ -159,7 +160,7 @@ fn classify(row: &LedgerRow, job: &JobId) -> Option<Standing> {
 
 impl Survey {
     pub(crate) fn graph(&self) -> &DirectoryGraph {
-        &self.sources.graph
+        self.sources.graph()
     }
 
     pub(crate) fn place(&self, container: &ContainerRef) -> Option<usize> {
@@ -184,10 +185,14 @@ pub(crate) async fn survey(
         places: HashMap::new(),
     };
     let complete = survey.read_catalog(readers, job, scope, context).await;
+    survey.show_selected_containers(job);
     survey.read_members(readers, job, context, control).await?;
     survey.read_ledger(readers, job, scope, complete).await?;
     if *scope != Scope::Everything {
         survey.read_selected_containers(readers, job, context).await?;
+    } else if complete {
+        let Survey { sources, places, .. } = &mut survey;
+        sources.retain(|container| places.contains_key(container));
     }
     survey.judge_target(job, complete);
     Ok(survey)
@@ -231,6 +236,29 @@ impl Survey {
             Completeness::Partial(reason) => {
                 self.warnings.insert(Warning::PartialCatalog { reason });
                 false
+            }
+        }
+    }
+
+    /// Makes containers that others select known to the graph as groups, unless a directory shows them.
+    fn show_selected_containers(&mut self, job: &Job) {
+        let picks = self.containers.iter().flat_map(|container| {
+            container
+                .selection
+                .include
+                .iter()
+                .chain(&container.selection.exclude)
+        });
+        let selected: BTreeSet<usize> = picks
+            .filter_map(|pick| self.place(&pick.as_container()))
+            .collect();
+        for place in selected {
+            let container = &self.containers[place];
+            let node = self.sources.intern(&container.id.as_principal());
+            if self.sources.graph().node(node).kind().is_none() {
+                let kind = PrincipalKind::Group(GroupKind::ShareGroup);
+                let group = Principal::new(container.id.object.clone(), kind, container.name.clone());
+                self.sources.apply(&job.target, &DirectoryChange::Upsert(group));
             }
         }
     }
@@ -309,7 +337,7 @@ impl Survey {
                 sight.told = true;
                 let count = members.len() as u64;
                 for member in members {
-                    let id = self.sources.graph.intern(&member.member.principal);
+                    let id = self.sources.intern(&member.member.principal);
                     sight.push(id, member);
                 }
                 count
@@ -365,7 +393,7 @@ impl Survey {
                     }
                     continue;
                 };
-                let id = self.sources.graph.intern(&principal);
+                let id = self.sources.intern(&principal);
                 let sight = &mut self.sights[place];
                 match classify(&entry.row, &job.id) {
                     None => sight.ours.push(id),
@@ -417,7 +445,7 @@ impl Survey {
                 if let MembersEntry::Members { container, members } = entry {
                     let ids = members
                         .iter()
-                        .map(|m| self.sources.graph.intern(&m.member.principal))
+                        .map(|m| self.sources.intern(&m.member.principal))
                         .collect::<Vec<_>>();
                     found.entry(container).or_default().extend(ids);
                 }
@@ -429,15 +457,12 @@ impl Survey {
             let Some(members) = found.get(&pick.object) else {
                 continue;
             };
-            let node = self.sources.graph.intern(&pick);
-            self.sources.graph.set_members(node, members);
-            self.sources.filled.push(node);
             let verdict = match (&end.verdict, partial.get(&pick.object)) {
                 (Completeness::Partial(reason), _) => Completeness::Partial(reason.clone()),
                 (Completeness::Complete, Some(reason)) => Completeness::Partial(reason.clone()),
                 (Completeness::Complete, None) => Completeness::Complete,
             };
-            self.sources.graph.set_group_verdict(node, verdict);
+            self.sources.fill(&pick.as_container(), members, verdict);
         }
         Ok(())
     }
@@ -455,6 +480,6 @@ impl Survey {
                 "the catalog of containers was read in part",
             )
         };
-        self.sources.graph.set_verdict(&job.target, verdict);
+        self.sources.set_verdict(&job.target, verdict);
     }
 }
