@@ -27,14 +27,6 @@ impl Bits {
         new
     }
 
-    /// Adds all of `bits`. Room must have been made.
-    pub(super) fn insert_all(&mut self, bits: &[u32]) {
-        let words = self.words.as_mut_slice();
-        for &bit in bits {
-            words[(bit >> 6) as usize] |= 1 << (bit & 63);
-        }
-    }
-
     pub(super) fn put(&mut self, bit: u32, present: bool) {
         self.grow(bit as usize + 1);
         let word = &mut self.words[(bit >> 6) as usize];
@@ -55,13 +47,62 @@ impl Bits {
     pub(super) fn word(&self, at: usize) -> u64 {
         self.words.get(at).copied().unwrap_or(0)
     }
+}
 
-    pub(super) fn words_mut(&mut self) -> &mut [u64] {
-        &mut self.words
+/// A set that is filled, read in order and emptied over and over: a second level of bits tells which words are not
+/// zero, so that reading costs what was put in, however large the numbers may be.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SparseBits {
+    words: Vec<u64>,
+    /// One bit per word.
+    summary: Vec<u64>,
+}
+
+impl SparseBits {
+    /// Makes room for the numbers below `len`.
+    pub(super) fn grow(&mut self, len: usize) {
+        let words = len.div_ceil(64);
+        if self.words.len() < words {
+            self.words.resize(words, 0);
+            self.summary.resize(words.div_ceil(64), 0);
+        }
     }
 
-    pub(super) fn words(&self) -> &[u64] {
-        &self.words
+    pub(super) fn contains(&self, bit: u32) -> bool {
+        self.word((bit >> 6) as usize) >> (bit & 63) & 1 == 1
+    }
+
+    pub(super) fn word(&self, at: usize) -> u64 {
+        self.words.get(at).copied().unwrap_or(0)
+    }
+
+    /// Adds `bit`. Room must have been made.
+    pub(super) fn insert(&mut self, bit: u32) {
+        self.insert_all(&[bit]);
+    }
+
+    /// Adds all of `bits`. Room must have been made.
+    pub(super) fn insert_all(&mut self, bits: &[u32]) {
+        let (words, summary) = (self.words.as_mut_slice(), self.summary.as_mut_slice());
+        for &bit in bits {
+            words[(bit >> 6) as usize] |= 1 << (bit & 63);
+            summary[(bit >> 12) as usize] |= 1 << (bit >> 6 & 63);
+        }
+    }
+
+    /// Empties the set, giving its words away in ascending order. Inlined, so that what `take` counts stays in
+    /// registers.
+    #[inline(always)]
+    pub(super) fn drain(&mut self, mut take: impl FnMut(usize, u64)) {
+        let words = self.words.as_mut_slice();
+        for (at, summary) in self.summary.iter_mut().enumerate() {
+            let mut left = std::mem::take(summary);
+            while left != 0 {
+                let word = (at << 6) + left.trailing_zeros() as usize;
+                left &= left - 1;
+                take(word, std::mem::take(&mut words[word]));
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bits::each_bit;
-use super::walk::{Scratch, Survey};
+use super::walk::{Scratch, Side, Survey};
 use super::{DirectoryGraph, NodeId};
 use crate::completeness::PartialReason;
 use crate::id::PrincipalRef;
@@ -158,7 +158,7 @@ impl DirectoryGraph {
     #[must_use]
     pub fn resolve(&self, selection: &Selection, policy: &ResolvePolicy, scratch: &mut Scratch) -> Resolved {
         let (include, exclude) = self.survey(selection, policy, scratch);
-        scratch.include.gather(self);
+        let bound = scratch.include.gather(self);
         scratch.exclude.gather(self);
         let mut resolved = Resolved {
             certain: Vec::new(),
@@ -168,9 +168,8 @@ impl DirectoryGraph {
             maybe_reason: None,
             missing: Vec::new(),
         };
-        self.sort_out(policy, exclude.partial, scratch, &mut resolved);
-        scratch.include.clear();
-        scratch.exclude.clear();
+        self.sort_out(policy, (bound, exclude.partial), scratch, &mut resolved);
+        scratch.exclude.found.drain(|_, _| {});
         resolved.missing = merged(include.missing, exclude.missing);
         resolved
     }
@@ -202,22 +201,14 @@ impl DirectoryGraph {
     fn sort_out(
         &self,
         policy: &ResolvePolicy,
-        doubt: Option<PartialReason>,
+        (bound, doubt): (usize, Option<PartialReason>),
         scratch: &mut Scratch,
         resolved: &mut Resolved,
     ) {
         let Scratch { include, exclude } = scratch;
-        for at in 0..exclude.unseen.len() {
-            exclude.put(exclude.unseen[at]);
-        }
-        for at in 0..exclude.gone.len() {
-            exclude.put(exclude.gone[at]);
-        }
-        let mut selected = Vec::new();
-        include.each_word(|at, word| {
-            let word = word & self.wanted(policy, at) & !exclude.found.word(at);
-            each_bit(at, word, |node| selected.push(NodeId(node)));
-        });
+        exclude.found.insert_all(&exclude.unseen);
+        exclude.found.insert_all(&exclude.gone);
+        let selected = self.select(policy, bound, include, exclude);
         match doubt {
             Some(reason) if !selected.is_empty() => {
                 resolved.maybe = selected;
@@ -234,12 +225,41 @@ impl DirectoryGraph {
             resolved,
         );
         if resolved.rest != Rest::Absent {
-            for at in 0..exclude.found.words().len() {
+            for at in 0..self.entries.len().div_ceil(64) {
                 let unwanted = self.leaves.word(at) & !self.wanted(policy, at);
                 let word = exclude.found.word(at) | unwanted;
                 each_bit(at, word, |node| resolved.denied.push(NodeId(node)));
             }
         }
+    }
+
+    /// The wanted leaves that were found on the included side, at most `bound`, and not on the other.
+    fn select(
+        &self,
+        policy: &ResolvePolicy,
+        bound: usize,
+        include: &mut Side,
+        exclude: &Side,
+    ) -> Vec<NodeId> {
+        // Most words hold one or two results. Two are written whether they are there or not, which saves a
+        // mispredicted branch per word; what was written too much is overwritten or cut off.
+        let mut room = vec![NodeId(0); bound + 2];
+        let (selected, mut len) = (room.as_mut_slice(), 0);
+        include.found.drain(|at, word| {
+            let mut word = word & self.wanted(policy, at) & !exclude.found.word(at);
+            let base = (at as u32) << 6;
+            for _ in 0..2 {
+                selected[len] = NodeId(base + (word | 1 << 63).trailing_zeros());
+                len += usize::from(word != 0);
+                word &= word.wrapping_sub(1);
+            }
+            each_bit(at, word, |node| {
+                selected[len] = NodeId(node);
+                len += 1;
+            });
+        });
+        room.truncate(len);
+        room
     }
 
     /// Members that a system read in part did not show may be anything, or inactive.

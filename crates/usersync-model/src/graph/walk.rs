@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bits::Bits;
+use super::bits::{Bits, SparseBits};
 use super::resolve::{ResolvePolicy, UnknownMembers};
 use super::taint::Taint;
 use super::{Category, DirectoryGraph};
@@ -39,11 +39,7 @@ pub(super) struct Side {
     /// Picks that a complete system does not have.
     pub(super) gone: Vec<u32>,
     /// Principals reached that are, or may be, results; empty between resolutions.
-    pub(super) found: Bits,
-    /// The words of `found` that are not zero, where they are few.
-    touched: Vec<u32>,
-    /// Whether `touched` lists them.
-    sparse: bool,
+    pub(super) found: SparseBits,
 }
 
 /// What a walk found beside the principals.
@@ -130,64 +126,22 @@ impl Side {
         }
     }
 
-    /// Puts the leaves below the groups of the last walk into `found`.
-    pub(super) fn gather(&mut self, graph: &DirectoryGraph) {
+    /// Puts the leaves below the groups of the last walk into `found`; at most as many as returned.
+    pub(super) fn gather(&mut self, graph: &DirectoryGraph) -> usize {
         self.found.grow(graph.len());
-        let bound: usize = self
-            .groups
-            .iter()
-            .map(|&group| graph.leaf_members.row_len(group))
-            .sum();
-        self.sparse = bound + self.leaf_picks.len() < self.found.words().len() / 32;
-        self.touched.clear();
-        for at in 0..self.leaf_picks.len() {
-            self.put(self.leaf_picks[at]);
-        }
-        for at in 0..self.groups.len() {
-            let group = self.groups[at];
-            match graph.leaf_members.plain_row(group) {
-                Some(row) if !self.sparse => self.found.insert_all(row),
-                Some(row) => row.iter().for_each(|&leaf| self.put(leaf)),
-                None => graph.leaf_members.row(group).for_each(|leaf| self.put(leaf)),
-            }
-        }
-        self.touched.sort_unstable();
-    }
-
-    /// Adds one principal to `found`.
-    pub(super) fn put(&mut self, node: u32) {
-        if self.sparse {
-            let at = node >> 6;
-            if self.found.word(at as usize) == 0 {
-                self.touched.push(at);
-            }
-        }
-        self.found.insert(node);
-    }
-
-    /// The positions of all words of `found` that may not be zero, ascending after [`gather`](Self::gather).
-    pub(super) fn each_word(&self, mut visit: impl FnMut(usize, u64)) {
-        if self.sparse {
-            for &at in &self.touched {
-                visit(at as usize, self.found.word(at as usize));
-            }
-        } else {
-            for (at, &word) in self.found.words().iter().enumerate() {
-                if word != 0 {
-                    visit(at, word);
+        self.found.insert_all(&self.leaf_picks);
+        let mut bound = self.leaf_picks.len();
+        for &group in &self.groups {
+            if let Some(row) = graph.leaf_members.plain_row(group) {
+                self.found.insert_all(row);
+                bound += row.len();
+            } else {
+                for leaf in graph.leaf_members.row(group) {
+                    self.found.insert(leaf);
+                    bound += 1;
                 }
             }
         }
-    }
-
-    /// Empties `found`.
-    pub(super) fn clear(&mut self) {
-        if self.sparse {
-            for &at in &self.touched {
-                self.found.words_mut()[at as usize] = 0;
-            }
-        } else {
-            self.found.words_mut().fill(0);
-        }
+        bound.min(graph.len())
     }
 }
