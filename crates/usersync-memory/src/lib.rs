@@ -42,22 +42,26 @@
 //! # }
 //! ```
 
+mod accounts;
 mod call;
 mod clock;
 mod directory;
 mod fault;
 mod feed;
 mod host;
+mod records;
 mod shared;
 mod store;
 mod tap;
 mod target;
 mod version;
 
+pub use accounts::MemoryAccounts;
 pub use call::{Call, CallKind, Calls, Recording};
 pub use clock::ManualClock;
 pub use directory::MemoryDirectory;
 pub use fault::{Fault, FaultKind, FaultRule, Faults, Moment};
 pub use host::{MemoryActors, MemoryCatalog, MemoryEntitlement, MemoryNotifier};
+pub use records::MemoryRecords;
 pub use store::{MemoryStore, StoreSnapshot};
 pub use target::MemoryTarget;

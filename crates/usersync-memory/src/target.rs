@@ -159,10 +159,6 @@ impl MemoryTarget {
         }
     }
 
-    fn check_batch(&self, len: usize) -> Result<()> {
-        check_batch(self.capabilities, len)
-    }
-
     fn apply_one(&self, container: &ObjectId, operation: &MemberOperation) -> Result<Applied> {
         let capabilities = self.capabilities;
         let mut state = lock(&self.state);
@@ -292,7 +288,7 @@ impl MembershipTarget for MemoryTarget {
                 .subject(SubjectRef::Principal(&operation.principal))
                 .operation(operation.id, position);
             let act = || {
-                self.check_batch(operations.len())
+                check_batch(self.capabilities, operations.len())
                     .and_then(|()| self.apply_one(container, operation))
                     .map_err(|error| error.at(&self.system, kind.code()))
             };
