@@ -4,3 +4,4 @@
 pub mod directory;
 pub mod naive;
 pub mod random;
+pub mod world;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use usersync_model::*;
 
 proptest! {
-    #![proptest_config(config(1500))]
+    #![proptest_config(config(1000))]
 
     #[test]
     fn promise_07_closure_equals_the_least_fixpoint(

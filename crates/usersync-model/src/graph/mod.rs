@@ -46,7 +46,7 @@ impl NodeId {
 
 /// Principals of any number of systems with their direct memberships, and how completely they were read.
 ///
-/// Memory: 8 bytes per direct membership, about 50 bytes per principal, and the ids and names themselves.
+/// Memory: 8 bytes per direct membership, about 60 bytes per principal, and the ids and names themselves.
 /// Clones share the memberships that did not change since the last compaction.
 #[derive(Clone, Debug, Default)]
 pub struct DirectoryGraph {
