@@ -17,8 +17,8 @@ use crate::shared::lock;
 /// A clock that stands still until it is moved. Clones share the time.
 ///
 /// Moved by hand, sleeps end when [`advance`](Self::advance) or [`set`](Self::set) reaches their deadlines. In `auto` mode time
-/// moves by itself: a sleep lets everything else run once, and then moves the clock to the earliest deadline that is
-/// waited for, so that sleeps end in the order of their deadlines and nobody ever waits.
+/// moves by itself: after every move everything else runs once, and then a sleep moves the clock to the earliest deadline
+/// that is waited for. So sleeps end in the order of their deadlines, and nobody ever waits.
 #[derive(Clone)]
 pub struct ManualClock(Arc<Mutex<State>>);
 
@@ -27,6 +27,8 @@ struct State {
     auto: bool,
     sleeps: BTreeMap<SleepKey, Waker>,
     next_sleep: u64,
+    /// How often the clock was moved.
+    moves: u64,
 }
 
 /// By deadline; the number keeps equal deadlines apart.
@@ -41,6 +43,7 @@ impl ManualClock {
             auto: false,
             sleeps: BTreeMap::new(),
             next_sleep: 0,
+            moves: 0,
         })))
     }
 
@@ -95,6 +98,7 @@ impl ManualClock {
             auto: state.auto,
             sleeps: BTreeMap::new(),
             next_sleep: 0,
+            moves: 0,
         })))
     }
 }
@@ -120,7 +124,7 @@ impl Clock for ManualClock {
         Sleep {
             clock: Arc::clone(&self.0),
             key,
-            polled: false,
+            yielded: None,
         }
         .boxed()
     }
@@ -145,6 +149,7 @@ impl State {
     #[must_use = "the wakers are to be woken"]
     fn move_to(&mut self, now: DateTime<Utc>) -> Vec<Waker> {
         self.now = self.now.max(now);
+        self.moves += 1;
         let mut woken = Vec::new();
         while let Some(first) = self.sleeps.first_entry() {
             if first.key().0 > self.now {
@@ -159,31 +164,37 @@ impl State {
 struct Sleep {
     clock: Arc<Mutex<State>>,
     key: SleepKey,
-    polled: bool,
+    /// At which move of the clock everything else was last let run.
+    yielded: Option<u64>,
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let polled = std::mem::replace(&mut self.polled, true);
-        let mut state = lock(&self.clock);
-        let mut woken = Vec::new();
-        if state.now < self.key.0 {
-            state.sleeps.insert(self.key, context.waker().clone());
-            if state.auto && polled {
-                let next = state.next_deadline().unwrap_or(self.key.0);
-                woken = state.move_to(next);
-            }
+        let clock = Arc::clone(&self.clock);
+        let mut state = lock(&clock);
+        if state.now >= self.key.0 {
+            return Poll::Ready(());
         }
+        state.sleeps.insert(self.key, context.waker().clone());
+        if !state.auto {
+            return Poll::Pending;
+        }
+        let mut woken = Vec::new();
+        if self.yielded == Some(state.moves) {
+            let next = state.next_deadline().unwrap_or(self.key.0);
+            woken = state.move_to(next);
+        }
+        self.yielded = Some(state.moves);
         let ready = state.now >= self.key.0;
-        let again = state.auto && !ready;
         drop(state);
         woken.into_iter().for_each(Waker::wake);
-        if again {
-            context.waker().wake_by_ref();
+        if ready {
+            return Poll::Ready(());
         }
-        if ready { Poll::Ready(()) } else { Poll::Pending }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

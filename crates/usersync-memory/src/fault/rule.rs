@@ -42,8 +42,8 @@ impl FaultRule {
         Self::of(Action::Fault(fault))
     }
 
-    /// Runs `what` just before the call, which then goes its way: somebody else's change at exactly this moment. It may use
-    /// any backend's handle.
+    /// Runs `what` just before the call, which then goes its way: somebody else's change at exactly this moment. It may
+    /// edit and call any backend, this one too, but cannot wait: it runs within the call.
     #[must_use]
     pub fn meanwhile(what: impl Fn() + Send + Sync + 'static) -> Self {
         Self::of(Action::Meanwhile(Arc::new(what)))

@@ -4,9 +4,6 @@ mod lease;
 mod snapshot;
 mod state;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
