@@ -52,6 +52,8 @@ pub enum HoldCause {
     SentinelMissing(PrincipalRef),
     /// Another hold stops everything.
     Stopped,
+    /// Something was not read completely, and the policy stops everything then.
+    StoppedIncomplete,
     /// The selections of containers depend on each other through an exclusion, so that there is no answer.
     Undecidable,
     /// Too much would go within the window.
@@ -99,22 +101,29 @@ impl HoldCause {
             Self::RunLimit { .. } => "run_limit",
             Self::SentinelMissing(_) => "sentinel_missing",
             Self::Stopped => "stopped",
+            Self::StoppedIncomplete => "stopped_incomplete",
             Self::Undecidable => "undecidable",
             Self::WindowLimit { .. } => "window_limit",
         }
     }
 
-    /// Whether an approval lifts it. What is not known is not lifted by anybody, nor is a missing seat.
+    /// Whether something is not known, so that nobody can decide.
     #[must_use]
-    pub fn is_approvable(&self) -> bool {
-        !matches!(
+    pub fn is_incompleteness(&self) -> bool {
+        matches!(
             self,
             Self::IncompleteExclusion(_)
                 | Self::IncompleteSource(_)
                 | Self::IncompleteTarget(_)
-                | Self::NoSeat { .. }
+                | Self::StoppedIncomplete
                 | Self::Undecidable
         )
+    }
+
+    /// Whether an approval lifts it. What is not known is not lifted by anybody, nor is a missing seat.
+    #[must_use]
+    pub fn is_approvable(&self) -> bool {
+        !self.is_incompleteness() && !matches!(self, Self::NoSeat { .. })
     }
 
     /// What somebody can do about it.
@@ -143,6 +152,9 @@ impl HoldCause {
                 "check the directory and the connector's filter; approve only if the sentinel really left"
             }
             Self::Stopped => "see to the other holds first",
+            Self::StoppedIncomplete => {
+                "see why something was not read completely; the next complete read decides"
+            }
             Self::Undecidable => "break the circle: let one container exclude something else",
         }
     }
@@ -182,6 +194,9 @@ impl fmt::Display for HoldCause {
             }
             Self::SentinelMissing(principal) => write!(f, "{principal}, who is always there, was not shown"),
             Self::Stopped => f.write_str("another hold stops everything"),
+            Self::StoppedIncomplete => {
+                f.write_str("something is not known completely, which stops everything")
+            }
             Self::Undecidable => f.write_str("selections depend on each other through an exclusion"),
             Self::WindowLimit {
                 used,

@@ -4,22 +4,33 @@
 
 mod approval;
 mod decide;
+mod draft;
+mod facet;
+mod fingerprint;
 mod hold;
 mod members;
 mod merge;
 mod operation;
 mod plan;
 mod policy;
+mod records;
+mod render;
 
 pub use approval::Approval;
 pub use decide::{Decision, Drift, Kept, Mode, Needed, Standing, Truth, decide};
+pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use hold::{HoldCause, Protection};
 pub use members::{
     ActualMembers, Base, BaseRow, DesiredMembers, People, RunEvidence, plan_members, standing,
 };
 pub use merge::{ConflictPolicy, FirstSight, Later, Merged, merge};
 pub use operation::{
-    Action, Finding, Hold, LedgerChange, LedgerStep, Operation, Reason, Section, Tally, Warning, What,
+    Action, Agreed, Finding, Hold, LedgerChange, LedgerStep, Operation, Reason, RecordBase, Section, Tally,
+    Warning, What,
 };
 pub use plan::{Drafts, Envelope, Header, Plan, PlanError, Summary};
 pub use policy::{Guards, OnExceeded, Policy, Share, Window};
+pub use records::{
+    Direction, FacetRule, RecordRow, RecordRules, Records, SetRule, SourceRecord, TargetRecord, plan_records,
+};
+pub use render::{RenderOptions, render_html, render_markdown, render_table};

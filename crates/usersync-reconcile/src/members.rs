@@ -2,12 +2,11 @@
 
 use usersync_model::{Container, MemberFacets, NodeId, PartialReason, PrincipalRef, Role, Subject};
 
-use crate::decide::{Decision, Kept, Needed, Standing, Truth, decide};
+use crate::decide::{Decision, Kept, Mode, Needed, Standing, Truth, decide};
+use crate::draft::{self, Draft};
 use crate::hold::{HoldCause, Protection};
 use crate::merge::{Merged, merge};
-use crate::operation::{
-    Action, Finding, Hold, LedgerChange, LedgerStep, Operation, Reason, Section, Tally, What,
-};
+use crate::operation::{Action, Agreed, LedgerChange, LedgerStep, Operation, Reason, Section, Tally, What};
 use crate::policy::Policy;
 
 /// Who is desired in a container. All lists are ascending and without repetition.
@@ -90,7 +89,8 @@ pub struct RunEvidence {
 /// Plans the members of one container: the decision table on every key that any list names, and the guards that look at one
 /// container.
 ///
-/// Linear in the lists. Where all three sides are equal, it compares them and returns.
+/// Linear in the lists, beside putting what it names in order. Where all three sides are equal, it compares them and
+/// returns.
 #[must_use]
 pub fn plan_members(
     container: &Container,
@@ -101,42 +101,42 @@ pub fn plan_members(
     policy: &Policy,
     evidence: &RunEvidence,
 ) -> Section {
+    debug_assert!(
+        are_ascending(&desired, &actual, &base),
+        "the lists of {} are not ascending",
+        container.id
+    );
     let wish = MemberFacets {
         role: container.role.clone(),
         state: policy.initial_state,
     };
-    let mut section = Section {
-        container: container.id.clone(),
-        kind: container.kind.clone(),
-        name: container.name.clone(),
-        owner: container.owner.clone(),
-        operations: Vec::new(),
-        holds: Vec::new(),
-        ledger: Vec::new(),
-        findings: Vec::new(),
-        tally: Tally {
+    let mut section = draft::section(
+        container,
+        Tally {
             desired: desired.certain.len() as u64,
             present: actual.present.len() as u64,
             ..Tally::default()
         },
-    };
-    if is_settled(&desired, &actual, &base, &wish, evidence) {
+    );
+    let is_plain = !evidence.updates || wish == MemberFacets::default();
+    if is_plain && is_settled(&desired, &actual, &base, evidence) {
         section.tally.removable = actual.present.len() as u64;
         return section;
     }
-    let mut draft = Draft {
+    let mut plan = MemberPlan {
         container,
         desired,
         actual,
         people,
-        policy,
-        evidence,
         wish,
-        section,
-        removals: Vec::new(),
+        is_plain,
+        draft: Draft::new(section, policy, evidence),
+        owners: owners(&actual, policy),
+        leaving: Vec::new(),
+        in_grace: 0,
     };
-    draft.walk(base);
-    draft.finish()
+    plan.walk(base);
+    plan.finish()
 }
 
 /// Whether all that is desired is there, ours, and nothing else is.
@@ -144,41 +144,79 @@ fn is_settled(
     desired: &DesiredMembers<'_>,
     actual: &ActualMembers<'_>,
     base: &Base<'_>,
-    wish: &MemberFacets,
     evidence: &RunEvidence,
 ) -> bool {
-    desired.certain == actual.present
-        && actual.present == base.ours
+    desired.certain.len() == actual.present.len()
+        && actual.present.len() == base.ours.len()
         && base.other.is_empty()
         && desired.maybe.is_empty()
         && desired.rest.is_none()
         && actual.rest.is_none()
-        && (!evidence.updates || (actual.facets.is_empty() && *wish == MemberFacets::default()))
+        && (!evidence.updates || actual.facets.is_empty())
+        && common_prefix(desired.certain, actual.present, base.ours) == base.ours.len()
 }
 
-struct Draft<'a> {
+fn are_ascending(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base: &Base<'_>) -> bool {
+    [
+        desired.certain,
+        desired.maybe,
+        desired.denied,
+        desired.in_grace,
+        actual.present,
+        actual.absent,
+        base.ours,
+    ]
+    .iter()
+    .all(|list| list.is_sorted_by(|a, b| a < b))
+        && actual.facets.is_sorted_by(|a, b| a.0 < b.0)
+        && base.other.is_sorted_by(|a, b| a.id < b.id)
+}
+
+/// The present members with the role of owner; empty where owners are not guarded.
+fn owners(actual: &ActualMembers<'_>, policy: &Policy) -> Vec<NodeId> {
+    let is_present = |id: &NodeId| actual.present.binary_search(id).is_ok();
+    let owners = actual
+        .facets
+        .iter()
+        .filter(|(_, facets)| facets.role == Role::Owner);
+    let owners = owners.map(|(id, _)| *id).filter(is_present);
+    if policy.guards.privileged {
+        owners.collect()
+    } else {
+        Vec::new()
+    }
+}
+
+struct MemberPlan<'a> {
     container: &'a Container,
     desired: DesiredMembers<'a>,
     actual: ActualMembers<'a>,
     people: &'a dyn People,
-    policy: &'a Policy,
-    evidence: &'a RunEvidence,
     wish: MemberFacets,
-    section: Section,
-    /// Removals that nothing holds yet.
-    removals: Vec<NodeId>,
+    /// Whether members with default facets need no look at them.
+    is_plain: bool,
+    draft: Draft<'a>,
+    /// Who owns the container at the target; ascending.
+    owners: Vec<NodeId>,
+    /// What ends the ownership of one of them.
+    leaving: Vec<(Operation, Option<Protection>)>,
+    /// How many left their directory and stay for now.
+    in_grace: u64,
 }
 
 /// What all lists say about one id.
-struct Sighting {
+struct Sighting<'a> {
     id: NodeId,
     desired: Truth,
     maybe: bool,
     in_grace: bool,
     present: Truth,
+    standing: Standing,
+    /// The facets last agreed on, where they are not the default ones.
+    base: Option<&'a MemberFacets>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> MemberPlan<'a> {
     fn walk(&mut self, base: Base<'a>) {
         let mut certain = Cursor(self.desired.certain);
         let mut maybe = Cursor(self.desired.maybe);
@@ -188,34 +226,45 @@ impl<'a> Draft<'a> {
         let mut absent = Cursor(self.actual.absent);
         let mut ours = Cursor(base.ours);
         let mut other = base.other;
-        let otherwise = if self.desired.rest.is_some() {
-            Truth::Unknown
-        } else {
-            Truth::No
+        let unless = |reason: Option<&PartialReason>| {
+            if reason.is_some() {
+                Truth::Unknown
+            } else {
+                Truth::No
+            }
         };
-        let unseen = if self.actual.rest.is_some() {
-            Truth::Unknown
-        } else {
-            Truth::No
-        };
-        // Ids that only `denied`, `in_grace` or `absent` name need no decision, so they do not drive the walk.
-        while let Some(id) = [
-            certain.head(),
-            maybe.head(),
-            present.head(),
-            ours.head(),
-            other.first().map(|row| row.id),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        {
+        let otherwise = unless(self.desired.rest);
+        let unseen = unless(self.actual.rest);
+        loop {
+            let special = [maybe.head(), other.first().map(|row| row.id)];
+            if self.is_plain {
+                let facets = self.next_facets().filter(|_| self.draft.evidence.updates);
+                let stop = special.into_iter().chain([facets]).flatten().min();
+                let settled = settled_prefix(certain.0, present.0, ours.0, stop);
+                self.draft.section.tally.removable += settled as u64;
+                certain.skip(settled);
+                present.skip(settled);
+                ours.skip(settled);
+            }
+            // Ids that only `denied`, `in_grace` or `absent` name need no decision, so they do not drive the walk.
+            let heads = [certain.head(), present.head(), ours.head()];
+            let Some(id) = heads.into_iter().chain(special).flatten().min() else {
+                break;
+            };
             let is_certain = certain.take(id);
             let is_maybe = maybe.take(id);
             let is_denied = denied.skip_to(id);
             let graced = in_grace.skip_to(id);
             let is_absent = absent.skip_to(id);
-            let seen = Sighting {
+            let is_ours = ours.take(id);
+            let row = other
+                .split_first()
+                .filter(|(row, _)| row.id == id)
+                .map(|(row, rest)| {
+                    other = rest;
+                    row
+                });
+            self.settle(&Sighting {
                 id,
                 desired: match (is_certain, is_maybe, is_denied) {
                     (true, _, _) => Truth::Yes,
@@ -230,60 +279,43 @@ impl<'a> Draft<'a> {
                     (_, true) => Truth::No,
                     _ => unseen,
                 },
-            };
-            let row = match other.first() {
-                Some(row) if row.id == id => {
-                    other = &other[1..];
-                    Some(row)
-                }
-                _ => None,
-            };
-            let standing = match row {
-                Some(row) => row.standing,
-                None if ours.take(id) => Standing::OURS,
-                None => Standing::default(),
-            };
-            self.settle(&seen, standing, row.map(|row| &row.facets));
+                standing: match row {
+                    Some(row) => row.standing,
+                    None if is_ours => Standing::OURS,
+                    None => Standing::default(),
+                },
+                base: row.map(|row| &row.facets),
+            });
+            while self.next_facets().is_some_and(|next| next <= id) {
+                self.actual.facets = &self.actual.facets[1..];
+            }
         }
     }
 
-    fn settle(&mut self, seen: &Sighting, standing: Standing, base: Option<&MemberFacets>) {
-        let mirrored = self.policy.mode == crate::Mode::Mirror;
-        if seen.present == Truth::Yes && (standing.in_base() || mirrored) {
-            self.section.tally.removable += 1;
+    fn settle(&mut self, seen: &Sighting<'_>) {
+        let Sighting { id, standing, .. } = *seen;
+        let policy = self.draft.policy;
+        if seen.present == Truth::Yes && (standing.in_base() || policy.mode == Mode::Mirror) {
+            self.draft.section.tally.removable += 1;
         }
-        let id = seen.id;
-        if seen.in_grace && seen.present == Truth::Yes && standing.claimed {
+        if seen.in_grace && standing.claimed {
+            // Who left is neither taken anything away nor given back what a person took: the claim waits.
+            self.in_grace += u64::from(seen.present == Truth::Yes);
             self.find(id, What::InGrace);
             return;
         }
-        match decide(
-            self.policy.mode,
-            self.policy.drift,
-            standing,
-            seen.desired,
-            seen.present,
-        ) {
+        match decide(policy.mode, policy.drift, standing, seen.desired, seen.present) {
             Decision::Nothing if seen.desired == Truth::Yes => {
-                if self.evidence.adopt && !standing.in_base() {
+                if self.draft.evidence.adopt && !standing.in_base() {
                     self.hold(id, Action::Adopt, Reason::Adopted, HoldCause::Adoption);
+                } else if self.draft.evidence.updates {
+                    self.agree(id, seen.base.unwrap_or(&MemberFacets::default()));
                 }
-                self.agree(
-                    id,
-                    base.cloned()
-                        .or_else(|| standing.claimed.then(MemberFacets::default)),
-                );
             }
             Decision::Nothing => {}
             Decision::Add => self.operate(id, Action::Add(self.wish.clone()), Reason::Selected),
             Decision::Restore => self.operate(id, Action::Add(self.wish.clone()), Reason::Restored),
-            Decision::Claim => {
-                if self.evidence.adopt {
-                    self.hold(id, Action::Adopt, Reason::Adopted, HoldCause::Adoption);
-                }
-                self.record(id, LedgerStep::Claim(self.wish.clone()));
-                self.agree(id, None);
-            }
+            Decision::Claim => self.claim(id),
             Decision::Forget => self.record(id, LedgerStep::Forget),
             Decision::Keep(kept) => self.keep(id, kept),
             Decision::Release(kept) => {
@@ -298,30 +330,23 @@ impl<'a> Draft<'a> {
 
     /// Holds what would be needed if things were as feared. Who is merely not listed, in a place that was not read
     /// completely, is not held: there would be no end of them.
-    fn wait(&mut self, seen: &Sighting, needed: Option<Needed>) {
+    fn wait(&mut self, seen: &Sighting<'_>, needed: Option<Needed>) {
         let id = seen.id;
-        let exclusion = || {
-            self.desired
+        let cause = match (seen.desired, seen.present) {
+            (Truth::Unknown, _) if seen.maybe => self
+                .desired
                 .maybe_reason
                 .cloned()
-                .map(HoldCause::IncompleteExclusion)
-        };
-        let source = || self.desired.rest.cloned().map(HoldCause::IncompleteSource);
-        let target = || self.actual.rest.cloned().map(HoldCause::IncompleteTarget);
-        let cause = match (seen.desired, seen.present) {
-            (Truth::Unknown, _) if seen.maybe => exclusion(),
-            (Truth::Unknown, Truth::Yes) => source(),
-            (Truth::Yes, Truth::Unknown) => target(),
+                .map(HoldCause::IncompleteExclusion),
+            (Truth::Unknown, Truth::Yes) => self.desired.rest.cloned().map(HoldCause::IncompleteSource),
+            (Truth::Yes, Truth::Unknown) => self.actual.rest.cloned().map(HoldCause::IncompleteTarget),
             _ => None,
         };
         let Some(cause) = cause else { return };
         match needed {
             Some(Needed::Add) => self.hold(id, Action::Add(self.wish.clone()), Reason::Selected, cause),
             Some(Needed::Restore) => self.hold(id, Action::Add(self.wish.clone()), Reason::Restored, cause),
-            Some(Needed::Remove) => {
-                let reason = self.removal_reason(id);
-                self.hold(id, Action::Remove, reason, cause);
-            }
+            Some(Needed::Remove) => self.hold(id, Action::Remove, self.people.absence(id), cause),
             None => {}
         }
     }
@@ -329,222 +354,251 @@ impl<'a> Draft<'a> {
     fn keep(&mut self, id: NodeId, kept: Kept) {
         match kept {
             Kept::AddOnly => self.find(id, What::AddOnly),
-            Kept::ClaimedElsewhere if self.policy.mode == crate::Mode::Mirror => {
-                self.find(id, What::ClaimedElsewhere)
+            Kept::ClaimedElsewhere if self.draft.policy.mode == Mode::Mirror => {
+                self.find(id, What::ClaimedElsewhere);
             }
             Kept::ClaimedElsewhere => {}
-            Kept::Foreign => self.section.tally.foreign += 1,
+            Kept::Foreign => self.draft.section.tally.foreign += 1,
         }
     }
 
-    /// Merges role and state of somebody who is desired and there.
-    fn agree(&mut self, id: NodeId, base: Option<MemberFacets>) {
-        if !self.evidence.updates {
-            return;
+    /// Claims somebody who is desired and there, and imports or leaves role and state.
+    fn claim(&mut self, id: NodeId) {
+        let (actual, merged) = if self.draft.evidence.updates {
+            let actual = self.facets(id);
+            let merged = self.merge(&actual, None);
+            (actual, merged)
+        } else {
+            (self.wish.clone(), MergedFacets::SAME)
+        };
+        // Until the import is confirmed, the base is what is there: so the next plan still sees what to import.
+        self.record(
+            id,
+            LedgerStep::Claim(merged.or_wish(&self.wish, &actual, Merged::TakeSource)),
+        );
+        if self.draft.evidence.adopt {
+            self.hold(id, Action::Adopt, Reason::Adopted, HoldCause::Adoption);
+        } else if merged.takes() {
+            self.update(id, actual, merged, self.wish.clone());
         }
-        let actual = facets_of(self.actual.facets, id);
+    }
+
+    /// Merges role and state of somebody who is desired, there and claimed.
+    fn agree(&mut self, id: NodeId, base: &MemberFacets) {
+        let actual = self.facets(id);
+        let merged = self.merge(&actual, Some(base));
+        if merged.role == Merged::Conflict || merged.state == Merged::Conflict {
+            self.find(id, What::FacetConflict);
+        }
+        // The base follows the source, even where the target's change stays: only then does the next plan see that
+        // the source did not change since. A conflict stays one until somebody settles it.
+        let agreed = merged.or_wish(&self.wish, base, Merged::Conflict);
+        if merged.takes() {
+            self.update(id, actual, merged, agreed);
+        } else if agreed != *base {
+            self.record(id, LedgerStep::Agree(agreed));
+        }
+    }
+
+    fn merge(&self, actual: &MemberFacets, base: Option<&MemberFacets>) -> MergedFacets {
         let Policy {
             conflict,
             first_sight,
             ..
-        } = *self.policy;
-        let base = base.as_ref();
-        let role = merge(
-            base.map(|b| &b.role),
-            &self.wish.role,
-            &actual.role,
-            conflict,
-            first_sight,
-            None,
-        );
-        let state = merge(
-            base.map(|b| &b.state),
-            &self.wish.state,
-            &actual.state,
-            conflict,
-            first_sight,
-            None,
-        );
-        let takes = |merged| merged == Merged::TakeSource;
-        if role == Merged::Conflict || state == Merged::Conflict {
-            self.find(id, What::FacetConflict);
+        } = *self.draft.policy;
+        MergedFacets {
+            role: merge(
+                base.map(|b| &b.role),
+                &self.wish.role,
+                &actual.role,
+                conflict,
+                first_sight,
+                None,
+            ),
+            state: merge(
+                base.map(|b| &b.state),
+                &self.wish.state,
+                &actual.state,
+                conflict,
+                first_sight,
+                None,
+            ),
         }
-        if takes(role) || takes(state) {
-            let to = MemberFacets {
-                role: if takes(role) {
-                    self.wish.role.clone()
-                } else {
-                    actual.role.clone()
-                },
-                state: if takes(state) {
-                    self.wish.state
-                } else {
-                    actual.state
-                },
-            };
-            self.operate(id, Action::Update { from: actual, to }, Reason::Changed);
-        } else if role == Merged::Same && state == Merged::Same && base.is_some_and(|base| *base != self.wish)
-        {
-            self.record(id, LedgerStep::Agree(self.wish.clone()));
+    }
+
+    fn update(&mut self, id: NodeId, from: MemberFacets, merged: MergedFacets, agreed: MemberFacets) {
+        let to = MemberFacets {
+            role: if merged.role == Merged::TakeSource {
+                &self.wish
+            } else {
+                &from
+            }
+            .role
+            .clone(),
+            state: if merged.state == Merged::TakeSource {
+                &self.wish
+            } else {
+                &from
+            }
+            .state,
+        };
+        let is_demotion = to.role != Role::Owner && self.owners.binary_search(&id).is_ok();
+        let agreed = (agreed != to).then(|| Box::new(Agreed::Member(agreed)));
+        let update = self.operation(id, Action::Update { from, to }, Reason::Changed);
+        let update = Operation { agreed, ..update };
+        if is_demotion {
+            self.leaving.push((update, None));
+        } else {
+            self.draft.operate(update);
         }
     }
 
     fn remove(&mut self, id: NodeId) {
-        let guards = &self.policy.guards;
-        let protection = if guards.protected.contains(&self.people.principal(id)) {
-            Some(Protection::Named)
-        } else if guards.privileged && self.people.is_privileged(id) {
+        let operation = self.operation(id, Action::Remove, self.people.absence(id));
+        let Subject::Principal(principal) = &operation.subject else {
+            return;
+        };
+        let guards = &self.draft.policy.guards;
+        let protection = if guards.privileged && self.people.is_privileged(id) {
             Some(Protection::Administrator)
-        } else if guards.privileged && self.container.owner.as_ref() == Some(&self.people.principal(id)) {
+        } else if guards.privileged && self.container.owner.as_ref() == Some(principal) {
             Some(Protection::Owner)
+        } else if guards.protected.contains(principal) {
+            Some(Protection::Named)
         } else {
             None
         };
-        match protection {
-            Some(protection) => {
-                let reason = self.removal_reason(id);
-                self.hold(id, Action::Remove, reason, HoldCause::Protected(protection));
-            }
-            None => self.removals.push(id),
-        }
-    }
-
-    fn finish(mut self) -> Section {
-        self.protect_last_owners();
-        let removals = std::mem::take(&mut self.removals);
-        let cause = self
-            .evidence
-            .removals
-            .clone()
-            .or_else(|| self.container_guard(removals.len() as u64));
-        for id in removals {
-            let reason = self.removal_reason(id);
-            match &cause {
-                Some(cause) => self.hold(id, Action::Remove, reason, cause.clone()),
-                None => self.operate(id, Action::Remove, reason),
-            }
-        }
-        let Section {
-            operations,
-            holds,
-            ledger,
-            findings,
-            ..
-        } = &mut self.section;
-        operations.sort_by(|a, b| a.subject.cmp(&b.subject));
-        holds.sort_by(|a, b| a.operation.subject.cmp(&b.operation.subject));
-        ledger.sort_by(|a, b| a.subject.cmp(&b.subject));
-        findings.sort_by(|a, b| (&a.subject, a.what).cmp(&(&b.subject, b.what)));
-        if let Some(cause) = &self.evidence.everything {
-            self.section.hold(cause, |_| true);
-            self.section.ledger.clear();
-        }
-        self.section
-    }
-
-    /// A container that has owners keeps one: if every owner would go, all of them are held.
-    fn protect_last_owners(&mut self) {
-        if !self.policy.guards.privileged {
-            return;
-        }
-        let owners = |(_, facets): &&(NodeId, MemberFacets)| facets.role == Role::Owner;
-        let going = |id: &NodeId| self.removals.binary_search(id).is_ok();
-        let present: Vec<NodeId> = self
-            .actual
-            .facets
-            .iter()
-            .filter(owners)
-            .map(|(id, _)| *id)
-            .collect();
-        if present.is_empty() || !present.iter().all(going) {
-            return;
-        }
-        self.removals.retain(|id| !present.contains(id));
-        for id in present {
-            let reason = self.removal_reason(id);
-            self.hold(
-                id,
-                Action::Remove,
-                reason,
-                HoldCause::Protected(Protection::LastOwner),
-            );
-        }
-    }
-
-    fn container_guard(&self, removals: u64) -> Option<HoldCause> {
-        let present = self.section.tally.removable;
-        let guards = &self.policy.guards;
-        let nobody =
-            self.desired.certain.is_empty() && self.desired.maybe.is_empty() && self.desired.rest.is_none();
-        if removals == 0 {
-            None
-        } else if guards.emptied && nobody {
-            Some(HoldCause::ContainerEmptied { present })
+        if self.owners.binary_search(&id).is_ok() {
+            self.leaving.push((operation, protection));
         } else {
-            let share = guards.container?;
-            share
-                .exceeded_in_container(removals, present)
-                .then_some(HoldCause::ContainerShrinks {
-                    removals,
-                    present,
-                    percent: share.percent,
-                })
+            self.draft.remove(operation, protection);
         }
     }
 
-    fn removal_reason(&self, id: NodeId) -> Reason {
-        self.people.absence(id)
+    /// A container that has owners keeps one: if all of them would go, all are held as the last owner, whatever else
+    /// protects them, so that an approval given for less has no effect.
+    fn finish(mut self) -> Section {
+        let none_left = self.leaving.len() == self.owners.len();
+        for (operation, protection) in self.leaving {
+            let protection = if none_left {
+                Some(Protection::LastOwner)
+            } else {
+                protection
+            };
+            match (&operation.action, protection) {
+                (Action::Remove, protection) => self.draft.remove(operation, protection),
+                (_, Some(protection)) => self.draft.hold(operation, HoldCause::Protected(protection)),
+                (_, None) => self.draft.operate(operation),
+            }
+        }
+        let nobody = self.desired.certain.is_empty()
+            && self.desired.maybe.is_empty()
+            && self.desired.rest.is_none()
+            && self.in_grace == 0;
+        self.draft.finish(nobody)
     }
 
     fn operation(&self, id: NodeId, action: Action, reason: Reason) -> Operation {
-        let seen = if matches!(action, Action::Add(_) | Action::Adopt) {
-            None
-        } else {
-            self.people.version(id)
+        let seen = match action {
+            Action::Add(_) | Action::Adopt => None,
+            _ => self.people.version(id),
         };
         Operation {
-            subject: self.subject(id),
-            action,
-            reason,
-            label: self.people.label(id),
             seen,
-            approved: false,
+            ..draft::operation(self.subject(id), action, reason, self.people.label(id))
         }
     }
 
     fn operate(&mut self, id: NodeId, action: Action, reason: Reason) {
         let operation = self.operation(id, action, reason);
-        self.section.operations.push(operation);
+        self.draft.operate(operation);
     }
 
     fn hold(&mut self, id: NodeId, action: Action, reason: Reason, cause: HoldCause) {
         let operation = self.operation(id, action, reason);
-        self.section.holds.push(Hold { operation, cause });
+        self.draft.hold(operation, cause);
     }
 
     fn record(&mut self, id: NodeId, step: LedgerStep) {
-        let subject = self.subject(id);
-        self.section.ledger.push(LedgerChange { subject, step });
+        self.draft.record(LedgerChange {
+            subject: self.subject(id),
+            step,
+            agreed: None,
+        });
     }
 
     fn find(&mut self, id: NodeId, what: What) {
-        let finding = Finding {
-            subject: self.subject(id),
-            label: self.people.label(id),
-            what,
-        };
-        self.section.findings.push(finding);
+        self.draft.find(self.subject(id), self.people.label(id), what);
     }
 
     fn subject(&self, id: NodeId) -> Subject {
         Subject::Principal(self.people.principal(id))
     }
+
+    fn next_facets(&self) -> Option<NodeId> {
+        self.actual.facets.first().map(|(id, _)| *id)
+    }
+
+    /// The facets at the target. The walk has read those of smaller ids.
+    fn facets(&self, id: NodeId) -> MemberFacets {
+        match self.actual.facets.iter().find(|(next, _)| *next >= id) {
+            Some((next, facets)) if *next == id => facets.clone(),
+            _ => MemberFacets::default(),
+        }
+    }
 }
 
-fn facets_of(facets: &[(NodeId, MemberFacets)], id: NodeId) -> MemberFacets {
-    match facets.binary_search_by_key(&id, |(id, _)| *id) {
-        Ok(at) => facets[at].1.clone(),
-        Err(_) => MemberFacets::default(),
+/// What the merge of role and state says.
+#[derive(Clone, Copy)]
+struct MergedFacets {
+    role: Merged,
+    state: Merged,
+}
+
+impl MergedFacets {
+    const SAME: Self = Self {
+        role: Merged::Same,
+        state: Merged::Same,
+    };
+
+    fn takes(self) -> bool {
+        self.role == Merged::TakeSource || self.state == Merged::TakeSource
+    }
+
+    /// `wish`, with `other` for the facets where the merge says `when`.
+    fn or_wish(self, wish: &MemberFacets, other: &MemberFacets, when: Merged) -> MemberFacets {
+        MemberFacets {
+            role: if self.role == when { other } else { wish }.role.clone(),
+            state: if self.state == when { other } else { wish }.state,
+        }
+    }
+}
+
+/// How many ids all three lists begin with.
+fn common_prefix(a: &[NodeId], b: &[NodeId], c: &[NodeId]) -> usize {
+    // Whole blocks without an early exit are compared many ids at a time.
+    const BLOCK: usize = 32;
+    let are_equal = |((a, b), c): ((&[NodeId], &[NodeId]), &[NodeId])| {
+        a.iter()
+            .zip(b)
+            .zip(c)
+            .fold(true, |same, ((a, b), c)| same & (a == b) & (b == c))
+    };
+    let blocks = a
+        .chunks_exact(BLOCK)
+        .zip(b.chunks_exact(BLOCK))
+        .zip(c.chunks_exact(BLOCK));
+    let blocks = blocks.take_while(|blocks| are_equal(*blocks)).count() * BLOCK;
+    let rest = a[blocks..].iter().zip(&b[blocks..]).zip(&c[blocks..]);
+    blocks + rest.take_while(|((a, b), c)| a == b && b == c).count()
+}
+
+/// How many ids below `stop` all three lists begin with.
+fn settled_prefix(certain: &[NodeId], present: &[NodeId], ours: &[NodeId], stop: Option<NodeId>) -> usize {
+    let prefix = common_prefix(certain, present, ours);
+    match stop {
+        Some(stop) => certain[..prefix].partition_point(|id| *id < stop),
+        None => prefix,
     }
 }
 
@@ -556,19 +610,21 @@ impl Cursor<'_> {
         self.0.first().copied()
     }
 
+    fn skip(&mut self, count: usize) {
+        self.0 = &self.0[count..];
+    }
+
     /// Whether `id` comes next; if so, it is read.
     fn take(&mut self, id: NodeId) -> bool {
         let next = self.head() == Some(id);
-        if next {
-            self.0 = &self.0[1..];
-        }
+        self.skip(usize::from(next));
         next
     }
 
     /// Whether the list has `id`; reads up to it.
     fn skip_to(&mut self, id: NodeId) -> bool {
         while self.head().is_some_and(|head| head < id) {
-            self.0 = &self.0[1..];
+            self.skip(1);
         }
         self.take(id)
     }

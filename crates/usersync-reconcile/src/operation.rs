@@ -9,6 +9,7 @@ use usersync_model::{
 };
 
 use crate::decide::Kept;
+use crate::fingerprint::Fingerprint;
 use crate::hold::HoldCause;
 
 /// What is done to one subject.
@@ -137,6 +138,59 @@ pub struct Operation {
     /// Whether an approval lifted a hold on it. Not part of the digest of the held set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approved: bool,
+    /// The base to store once it is done, where that is not what the action writes; see [`Operation::member_base`] and
+    /// [`Operation::record_base`]. Not part of the digest of the held set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<Box<Agreed>>,
+}
+
+impl Operation {
+    /// The base of a membership to store once the operation is done; `None` for operations that end it, or that leave
+    /// its facets as they are.
+    ///
+    /// It is not always what an [`Action::Update`] writes: where the target's own change stays, the base is the
+    /// source's value all the same, so that the next plan knows that the source did not change.
+    #[must_use]
+    pub fn member_base(&self) -> Option<&MemberFacets> {
+        match (self.agreed.as_deref(), &self.action) {
+            (Some(Agreed::Member(facets)), _) => Some(facets),
+            (_, Action::Add(facets) | Action::Update { to: facets, .. }) => Some(facets),
+            _ => None,
+        }
+    }
+
+    /// The base of a record to store once the operation is done; `None` for operations that end it or only adopt it.
+    #[must_use]
+    pub fn record_base(&self) -> Option<&RecordBase> {
+        match self.agreed.as_deref() {
+            Some(Agreed::Record(base)) => Some(base),
+            _ => None,
+        }
+    }
+}
+
+/// The base to store once something is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Agreed {
+    /// Of a membership.
+    Member(MemberFacets),
+    /// Of a record.
+    Record(RecordBase),
+}
+
+/// What is stored of a record between plans: the facets last agreed on, and what both sides looked like then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordBase {
+    /// The facets last agreed on, by name. A facet that is missing was never agreed on.
+    pub facets: BTreeMap<FacetName, Facet>,
+    /// Of the source's record; `None` when it is to be compared again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Fingerprint>,
+    /// Of the target's record; `None` when it is to be compared again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Fingerprint>,
 }
 
 /// An operation that waits.
@@ -157,6 +211,10 @@ pub struct LedgerChange {
     pub subject: Subject,
     /// What changes.
     pub step: LedgerStep,
+    /// For a record: the base to store with the row. Its steps name the default [`MemberFacets`], since the row of a
+    /// record has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<Box<RecordBase>>,
 }
 
 /// What changes in the ledger only.
@@ -193,12 +251,16 @@ pub struct Finding {
 pub enum What {
     /// It stays because the job never removes.
     AddOnly,
+    /// Several records of one side have this id; nothing is written.
+    Ambiguous,
     /// It stays because another job claims it.
     ClaimedElsewhere,
     /// Source and target both changed a facet; nothing is written.
     FacetConflict,
     /// Its principal left the directory, and keeps it until the grace period ends.
     InGrace,
+    /// The record is of one kind at the source and of another at the target; nothing is written.
+    KindDiffers,
     /// Somebody removed it at the target, and the policy respects that.
     RemovedByHand,
 }
@@ -209,9 +271,11 @@ impl What {
     pub fn code(self) -> &'static str {
         match self {
             Self::AddOnly => "add_only",
+            Self::Ambiguous => "ambiguous",
             Self::ClaimedElsewhere => "claimed_elsewhere",
             Self::FacetConflict => "facet_conflict",
             Self::InGrace => "in_grace",
+            Self::KindDiffers => "kind_differs",
             Self::RemovedByHand => "removed_by_hand",
         }
     }
@@ -219,7 +283,10 @@ impl What {
     /// Whether it is a conflict that somebody has to settle.
     #[must_use]
     pub fn is_conflict(self) -> bool {
-        matches!(self, Self::ClaimedElsewhere | Self::FacetConflict)
+        matches!(
+            self,
+            Self::Ambiguous | Self::ClaimedElsewhere | Self::FacetConflict | Self::KindDiffers
+        )
     }
 }
 
@@ -227,9 +294,11 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AddOnly => "stays: this job never removes",
+            Self::Ambiguous => "several records have this id; nothing is written",
             Self::ClaimedElsewhere => "stays: another job claims it",
             Self::FacetConflict => "changed on both sides; nothing is written",
             Self::InGrace => "left the directory, and stays until the grace period ends",
+            Self::KindDiffers => "is of another kind at the target; nothing is written",
             Self::RemovedByHand => "was removed at the target, which the policy respects",
         })
     }
@@ -307,25 +376,38 @@ impl Section {
 
     /// Holds every operation that `which` picks.
     pub(crate) fn hold(&mut self, cause: &HoldCause, which: impl Fn(&Operation) -> bool) {
-        let (held, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.operations)
-            .into_iter()
-            .partition(|o| which(o));
-        self.operations = free;
-        self.holds.extend(held.into_iter().map(|operation| Hold {
-            operation,
-            cause: cause.clone(),
-        }));
-        self.holds
-            .sort_by(|a, b| a.operation.subject.cmp(&b.operation.subject));
+        let before = self.holds.len();
+        let holds = &mut self.holds;
+        let mut held = |operation| {
+            holds.push(Hold {
+                operation,
+                cause: cause.clone(),
+            });
+        };
+        self.operations
+            .extract_if(.., |operation| which(operation))
+            .for_each(&mut held);
+        if self.holds.len() > before {
+            self.holds
+                .sort_by(|a, b| a.operation.subject.cmp(&b.operation.subject));
+        }
+    }
+
+    /// Holds every operation. What waits for an approval already waits for `cause` instead, if no approval lifts that:
+    /// otherwise an approval would let it go beside what nobody knows.
+    pub(crate) fn hold_all(&mut self, cause: &HoldCause) {
+        if !cause.is_approvable() {
+            for hold in self.holds.iter_mut().filter(|hold| hold.cause.is_approvable()) {
+                hold.cause = cause.clone();
+            }
+        }
+        self.hold(cause, |_| true);
     }
 
     /// Lets go of every hold that an approval lifts.
     pub(crate) fn lift(&mut self) {
-        let (lifted, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.holds)
-            .into_iter()
-            .partition(|hold| hold.cause.is_approvable());
-        self.holds = held;
-        self.operations.extend(lifted.into_iter().map(|hold| Operation {
+        let lifted = self.holds.extract_if(.., |hold| hold.cause.is_approvable());
+        self.operations.extend(lifted.map(|hold| Operation {
             approved: true,
             ..hold.operation
         }));
@@ -353,6 +435,11 @@ pub enum Warning {
         container: ContainerRef,
         /// Who was picked.
         principal: PrincipalRef,
+    },
+    /// The list of containers was read in part.
+    PartialCatalog {
+        /// Why.
+        reason: PartialReason,
     },
     /// A directory was read in part.
     PartialSource {
@@ -385,6 +472,7 @@ impl Warning {
             Self::Contradiction { .. } => "contradiction",
             Self::MissingContainer(_) => "missing_container",
             Self::MissingPick { .. } => "missing_pick",
+            Self::PartialCatalog { .. } => "partial_catalog",
             Self::PartialSource { .. } => "partial_source",
             Self::PartialTarget { .. } => "partial_target",
             Self::UnlistedContainer(_) => "unlisted_container",
@@ -403,6 +491,7 @@ impl fmt::Display for Warning {
             Self::MissingPick { container, principal } => {
                 write!(f, "{container} selects {principal}, whom no directory has")
             }
+            Self::PartialCatalog { reason } => write!(f, "the list of containers was read in part: {reason}"),
             Self::PartialSource { system, reason } => write!(f, "{system} was read in part: {reason}"),
             Self::PartialTarget { reason } => write!(f, "the target was read in part: {reason}"),
             Self::UnlistedContainer(container) => {

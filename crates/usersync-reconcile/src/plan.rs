@@ -8,6 +8,7 @@ use crate::decide::Mode;
 use crate::hold::HoldCause;
 use crate::operation::{Action, Operation, Section, Tally, Warning};
 use crate::policy::{OnExceeded, Policy};
+use crate::render::visible;
 
 /// The name of the stored format.
 const FORMAT: &str = "usersync.plan";
@@ -18,7 +19,7 @@ const VERSION: u32 = 1;
 ///
 /// Equal inputs give equal plans, byte for byte, in whatever order they came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Unchecked")]
 pub struct Plan {
     format: String,
     version: u32,
@@ -27,6 +28,73 @@ pub struct Plan {
     sections: Vec<Section>,
     digest: Digest,
     held: Option<Digest>,
+    /// Over what the content digest leaves out too, so that a damaged or edited file is noticed. It is no signature.
+    seal: Digest,
+}
+
+/// A plan as somebody gave it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    format: String,
+    version: u32,
+    header: Header,
+    envelope: Envelope,
+    sections: Vec<Section>,
+    digest: Digest,
+    held: Option<Digest>,
+    seal: Digest,
+}
+
+impl TryFrom<Unchecked> for Plan {
+    type Error = PlanError;
+
+    fn try_from(unchecked: Unchecked) -> Result<Self, PlanError> {
+        let Unchecked {
+            format,
+            version,
+            header,
+            envelope,
+            sections,
+            digest,
+            held,
+            seal,
+        } = unchecked;
+        check_format(&format, version)?;
+        let plan = Self::sealed(header, envelope, sections);
+        for (stated, computed) in [(digest, plan.digest), (seal, plan.seal)] {
+            if stated != computed {
+                return Err(PlanError::Changed { stated, computed });
+            }
+        }
+        if held != plan.held {
+            return Err(PlanError::Changed {
+                stated: held.unwrap_or(digest),
+                computed: plan.held.unwrap_or(plan.digest),
+            });
+        }
+        Ok(plan)
+    }
+}
+
+fn check_format(format: &str, version: u32) -> Result<(), PlanError> {
+    let malformed = |message| PlanError::Malformed {
+        line: 1,
+        column: 1,
+        message,
+    };
+    if format != FORMAT {
+        Err(malformed(format!(
+            "the format is \"{}\", not \"{FORMAT}\"",
+            visible(format)
+        )))
+    } else if version > VERSION {
+        Err(PlanError::Newer { found: version })
+    } else if version != VERSION {
+        Err(malformed(format!("there is no version {version}")))
+    } else {
+        Ok(())
+    }
 }
 
 /// What a plan is about.
@@ -174,13 +242,10 @@ impl Plan {
             }
         }
         if policy.guards.on_exceeded == OnExceeded::StopEverything
-            && sections
-                .iter()
-                .flat_map(|section| &section.holds)
-                .any(|hold| stops_everything(&hold.cause))
+            && let Some(cause) = stop(&sections)
         {
             for section in &mut sections {
-                section.hold(&HoldCause::Stopped, |_| true);
+                section.hold_all(&cause);
             }
         }
         let held = held_digest(&header, &sections);
@@ -189,16 +254,20 @@ impl Plan {
                 section.lift();
             }
         }
-        let held = held_digest(&header, &sections);
+        Self::sealed(header, envelope, sections)
+    }
+
+    fn sealed(header: Header, envelope: Envelope, sections: Vec<Section>) -> Self {
         let digest = content_digest(&header, &sections);
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
+            held: held_digest(&header, &sections),
+            seal: seal(&digest, &envelope, &sections),
+            digest,
             header,
             envelope,
             sections,
-            digest,
-            held,
         }
     }
 
@@ -212,31 +281,20 @@ impl Plan {
             format: String,
             version: u32,
         }
-        let malformed = |error: serde_json::Error| PlanError::Malformed {
-            line: error.line(),
-            column: error.column(),
-            message: error.to_string(),
+        let malformed = |error: serde_json::Error| {
+            let message = error.to_string();
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            PlanError::Malformed {
+                line: error.line(),
+                column: error.column(),
+                // It may quote what it found.
+                message: visible(message.strip_suffix(&place).unwrap_or(&message)).into_owned(),
+            }
         };
         let head: Head = serde_json::from_str(json).map_err(malformed)?;
-        if head.format != FORMAT {
-            return Err(PlanError::Malformed {
-                line: 1,
-                column: 1,
-                message: format!("the format is {:?}, not {FORMAT:?}", head.format),
-            });
-        }
-        if head.version != VERSION {
-            return Err(PlanError::Newer { found: head.version });
-        }
-        let plan: Self = serde_json::from_str(json).map_err(malformed)?;
-        let computed = content_digest(&plan.header, &plan.sections);
-        if computed != plan.digest || held_digest(&plan.header, &plan.sections) != plan.held {
-            return Err(PlanError::Changed {
-                stated: plan.digest,
-                computed,
-            });
-        }
-        Ok(plan)
+        check_format(&head.format, head.version)?;
+        let unchecked: Unchecked = serde_json::from_str(json).map_err(malformed)?;
+        unchecked.try_into()
     }
 
     /// The plan as JSON, in one line.
@@ -360,11 +418,22 @@ impl Drafts {
     }
 }
 
-fn stops_everything(cause: &HoldCause) -> bool {
-    !matches!(
-        cause,
-        HoldCause::Adoption | HoldCause::NoSeat { .. } | HoldCause::Protected(_)
-    )
+/// What everything is held for where the policy stops everything: a guard holds something. What is not known comes first,
+/// since no approval lifts it.
+fn stop(sections: &[Section]) -> Option<HoldCause> {
+    let causes = || {
+        sections
+            .iter()
+            .flat_map(|section| &section.holds)
+            .map(|hold| &hold.cause)
+    };
+    if causes().any(HoldCause::is_incompleteness) {
+        Some(HoldCause::StoppedIncomplete)
+    } else {
+        causes()
+            .any(|cause| !matches!(cause, HoldCause::Adoption | HoldCause::NoSeat { .. }))
+            .then_some(HoldCause::Stopped)
+    }
 }
 
 fn held_digest(header: &Header, sections: &[Section]) -> Option<Digest> {
@@ -395,18 +464,25 @@ fn content_digest(header: &Header, sections: &[Section]) -> Digest {
 
 fn section_digest(section: &Section) -> Digest {
     let mut digest = DigestBuilder::new("usersync.section/1")
-        .part(&canonical(&(&section.container, &section.owner, &section.tally)))
+        .part(&canonical(&(
+            &section.container,
+            &section.kind,
+            &section.owner,
+            &section.tally,
+        )))
         .part(&(section.operations.len() as u64).to_be_bytes());
     for operation in &section.operations {
         digest = digest
             .part(&operation_bytes(operation))
-            .part(&[u8::from(operation.approved)]);
+            .part(&canonical(&(operation.approved, &operation.agreed)));
     }
     digest = digest.part(&(section.holds.len() as u64).to_be_bytes());
     for hold in &section.holds {
-        digest = digest
-            .part(&operation_bytes(&hold.operation))
-            .part(&canonical(&hold.cause));
+        digest = digest.part(&operation_bytes(&hold.operation)).part(&canonical(&(
+            &hold.cause,
+            hold.operation.approved,
+            &hold.operation.agreed,
+        )));
     }
     digest = digest.part(&(section.ledger.len() as u64).to_be_bytes());
     for change in &section.ledger {
@@ -414,6 +490,27 @@ fn section_digest(section: &Section) -> Digest {
     }
     for finding in &section.findings {
         digest = digest.part(&canonical(&(&finding.subject, finding.what)));
+    }
+    digest.finish()
+}
+
+/// Covers the content through its digest, and what that leaves out.
+fn seal(content: &Digest, envelope: &Envelope, sections: &[Section]) -> Digest {
+    let mut digest = DigestBuilder::new("usersync.seal/1")
+        .part(content.as_bytes())
+        .part(&canonical(envelope));
+    for section in sections {
+        digest = digest.part(section.name.as_bytes());
+        let held = section.holds.iter().map(|hold| &hold.operation);
+        for operation in section.operations.iter().chain(held) {
+            digest = digest
+                .part(operation.label.as_bytes())
+                .part(&[u8::from(operation.seen.is_some())])
+                .part(operation.seen.as_deref().unwrap_or_default().as_bytes());
+        }
+        for finding in &section.findings {
+            digest = digest.part(finding.label.as_bytes());
+        }
     }
     digest.finish()
 }

@@ -133,12 +133,14 @@ impl Share {
     /// Whether removing `removals` of a container's `present` is too much.
     #[must_use]
     pub fn exceeded_in_container(self, removals: u64, present: u64) -> bool {
-        present >= u64::from(self.floor) && removals * 100 > present * u64::from(self.percent)
+        present >= u64::from(self.floor)
+            && u128::from(removals) * 100 > u128::from(present) * u128::from(self.percent)
     }
 
     /// How many of `present` may be removed in a run or window.
     #[must_use]
     pub fn allowance(self, present: u64) -> u64 {
-        u64::from(self.floor).max(present.saturating_mul(u64::from(self.percent)) / 100)
+        let share = u128::from(present) * u128::from(self.percent) / 100;
+        u64::from(self.floor).max(u64::try_from(share).unwrap_or(u64::MAX))
     }
 }

@@ -1,0 +1,184 @@
+//! Three-way merge of one facet of a record, attribute by attribute where they are sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use usersync_model::{AttributeName, Facet, Value};
+
+use crate::merge::{ConflictPolicy, FirstSight, Later, Merged, merge};
+use crate::records::{Direction, SetRule};
+
+/// How a facet is merged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FacetMerge {
+    pub(crate) direction: Direction,
+    pub(crate) sets: SetRule,
+    pub(crate) conflict: ConflictPolicy,
+    pub(crate) first_sight: FirstSight,
+    pub(crate) later: Option<Later>,
+    /// Whether nothing that says something may vanish.
+    pub(crate) keep_all: bool,
+}
+
+/// What becomes of a facet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FacetOutcome {
+    /// What is written; `None`: nothing.
+    pub(crate) write: Option<Facet>,
+    /// The base once that is done.
+    pub(crate) base: Facet,
+    /// Whether somebody has to look.
+    pub(crate) conflict: bool,
+}
+
+impl FacetMerge {
+    /// Merges one facet. An attribute that is empty and one that is missing say the same: nothing.
+    pub(crate) fn merge(self, base: Option<&Facet>, source: &Facet, target: &Facet) -> FacetOutcome {
+        let sets = self.sets_of(base, source, target);
+        let view = |facet| Scalars { facet, sets: &sets };
+        let merged = match self.direction {
+            Direction::Both => merge(
+                base.map(view).as_ref(),
+                &view(source),
+                &view(target),
+                self.conflict,
+                self.first_sight,
+                self.later,
+            ),
+            _ if view(source) == view(target) => Merged::Same,
+            _ => Merged::TakeSource,
+        };
+        let mut result = Facet::default();
+        let scalars = if merged == Merged::TakeSource {
+            source
+        } else {
+            target
+        };
+        result.attributes.extend(view(scalars).says().map(owned));
+        if self.keep_all {
+            for (name, value) in view(target).says() {
+                result
+                    .attributes
+                    .entry(name.clone())
+                    .or_insert_with(|| value.clone());
+            }
+        }
+        for name in &sets {
+            let values = self.merge_set(base.map(|b| set(b, name)), set(source, name), set(target, name));
+            if !values.is_empty() {
+                result.attributes.insert((*name).clone(), Value::Set(values));
+            }
+        }
+        let conflict = merged == Merged::Conflict;
+        FacetOutcome {
+            write: (!is_same(&result, target)).then_some(result),
+            base: self.base_after(conflict, base, source, &sets),
+            conflict,
+        }
+    }
+
+    /// The base follows the source, even where the target's change stays: only then does the next plan see that the
+    /// source did not change since. What is in conflict stays in conflict until somebody settles it.
+    fn base_after(
+        self,
+        conflict: bool,
+        base: Option<&Facet>,
+        source: &Facet,
+        sets: &BTreeSet<&AttributeName>,
+    ) -> Facet {
+        let Some(base) = base.filter(|_| conflict) else {
+            return source.clone();
+        };
+        let mut after = Facet::default();
+        after
+            .attributes
+            .extend(Scalars { facet: base, sets }.says().map(owned));
+        let from_source = source.attributes.iter().filter(|(name, _)| sets.contains(name));
+        after.attributes.extend(from_source.map(owned));
+        after
+    }
+
+    fn merge_set(
+        self,
+        base: Option<&BTreeSet<String>>,
+        source: &BTreeSet<String>,
+        target: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        match (self.direction, base, self.first_sight) {
+            (Direction::Both, None, FirstSight::Leave) => target.clone(),
+            _ if self.keep_all => source | target,
+            (Direction::Both, Some(base), _) => {
+                let kept = target
+                    .iter()
+                    .filter(|value| source.contains(*value) || !base.contains(*value));
+                let added = source.iter().filter(|value| !base.contains(*value));
+                kept.chain(added).cloned().collect()
+            }
+            _ => source.clone(),
+        }
+    }
+
+    /// The attributes that are merged as sets: those that are sets wherever they say something.
+    fn sets_of<'a>(
+        self,
+        base: Option<&'a Facet>,
+        source: &'a Facet,
+        target: &'a Facet,
+    ) -> BTreeSet<&'a AttributeName> {
+        if self.sets == SetRule::Replace && !self.keep_all {
+            return BTreeSet::new();
+        }
+        let sides = [base, Some(source), Some(target)];
+        let is_other = |side: &Facet, name| {
+            side.attributes
+                .get(name)
+                .is_some_and(|value| !value.is_empty() && !matches!(value, Value::Set(_)))
+        };
+        sides
+            .into_iter()
+            .flatten()
+            .flat_map(|side| &side.attributes)
+            .filter(|(_, value)| matches!(value, Value::Set(_)))
+            .map(|(name, _)| name)
+            .filter(|name| !sides.into_iter().flatten().any(|side| is_other(side, name)))
+            .collect()
+    }
+}
+
+/// Whether two facets say the same.
+pub(crate) fn is_same(a: &Facet, b: &Facet) -> bool {
+    let sets = &BTreeSet::new();
+    Scalars { facet: a, sets } == Scalars { facet: b, sets }
+}
+
+/// The attributes of a facet that say something, without those merged as sets.
+struct Scalars<'a> {
+    facet: &'a Facet,
+    sets: &'a BTreeSet<&'a AttributeName>,
+}
+
+impl<'a> Scalars<'a> {
+    fn says(&self) -> impl Iterator<Item = (&'a AttributeName, &'a Value)> {
+        let attributes: &'a BTreeMap<_, _> = &self.facet.attributes;
+        attributes
+            .iter()
+            .filter(|(name, value)| !value.is_empty() && !self.sets.contains(name))
+    }
+}
+
+impl PartialEq for Scalars<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.says().eq(other.says())
+    }
+}
+
+fn owned((name, value): (&AttributeName, &Value)) -> (AttributeName, Value) {
+    (name.clone(), value.clone())
+}
+
+fn set<'a>(facet: &'a Facet, name: &AttributeName) -> &'a BTreeSet<String> {
+    static NONE: BTreeSet<String> = BTreeSet::new();
+    match facet.attributes.get(name) {
+        Some(Value::Set(values)) => values,
+        _ => &NONE,
+    }
+}

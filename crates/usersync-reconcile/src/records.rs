@@ -1,0 +1,632 @@
+//! Planning the records of one collection, facet by facet.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use usersync_model::{
+    Container, Digest, Facet, FacetName, MemberFacets, PartialReason, PrincipalRef, Record, RecordRef,
+    Subject,
+};
+
+use crate::decide::{Decision, Kept, Mode, Needed, Standing, Truth, decide};
+use crate::draft::{self, Draft};
+use crate::facet::FacetMerge;
+use crate::fingerprint::{Fingerprint, Fingerprinter};
+use crate::hold::{HoldCause, Protection};
+use crate::members::RunEvidence;
+use crate::merge::{ConflictPolicy, FirstSight, Later};
+use crate::operation::{
+    Action, Agreed, LedgerChange, LedgerStep, Operation, Reason, RecordBase, Section, Tally, What,
+};
+use crate::policy::Policy;
+
+/// Which facets of records are synchronized, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecordRules {
+    /// The rules for facets by name.
+    pub facets: BTreeMap<FacetName, FacetRule>,
+    /// The rule for all other facets; `None`: they are neither compared nor written.
+    pub others: Option<FacetRule>,
+}
+
+impl RecordRules {
+    /// Every facet is synchronized as `rule` says.
+    #[must_use]
+    pub fn all(rule: FacetRule) -> Self {
+        Self {
+            facets: BTreeMap::new(),
+            others: Some(rule),
+        }
+    }
+
+    /// Identifies the rules: equal for equal rules only. A job's policy digest covers it, since other rules change
+    /// what a plan writes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let bytes = serde_json::to_vec(self).expect("rules have only text keys, so they have a JSON form");
+        Digest::of("usersync.rules/1", &bytes)
+    }
+
+    /// The rule for a facet; `None`: it is not synchronized.
+    #[must_use]
+    pub fn rule(&self, facet: &FacetName) -> Option<&FacetRule> {
+        self.facets.get(facet).or(self.others.as_ref())
+    }
+
+    /// The rule for a facet that is compared between source and target.
+    pub(crate) fn compared(&self, facet: &FacetName) -> Option<&FacetRule> {
+        self.rule(facet)
+            .filter(|rule| matches!(rule.direction, Direction::Both | Direction::ToTarget))
+    }
+
+    /// The facets of a record to make.
+    fn written(&self, record: &Record) -> Record {
+        let is_written = |facet| {
+            self.rule(facet)
+                .is_some_and(|rule| rule.direction != Direction::ToSource)
+        };
+        Record {
+            id: record.id.clone(),
+            kind: record.kind.clone(),
+            facets: record
+                .facets
+                .iter()
+                .filter(|(name, _)| is_written(name))
+                .map(|(name, facet)| (name.clone(), facet.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// How one facet is synchronized.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FacetRule {
+    /// Which side may change it.
+    pub direction: Direction,
+    /// What becomes of attributes with several values.
+    pub sets: SetRule,
+    /// Who wins when both sides changed it; `None`: as the policy says.
+    pub conflict: Option<ConflictPolicy>,
+    /// What becomes of it where it was never agreed on; `None`: as the policy says.
+    pub first_sight: Option<FirstSight>,
+}
+
+/// Which side may change a facet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Both: it is merged three-way, and the target's change stays unless the source changed too.
+    #[default]
+    Both,
+    /// The source, once: it is written when the record is made, and never looked at again.
+    OnCreate,
+    /// The target: it is never written there.
+    ToSource,
+    /// The source: what the target changed is overwritten, on first sight too.
+    ToTarget,
+}
+
+/// What becomes of attributes with several values. In [`Mode::AddOnly`] they are united whatever the rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetRule {
+    /// Value by value, three-way: each side's additions and removals since they last agreed take effect.
+    #[default]
+    Merge,
+    /// As one value.
+    Replace,
+}
+
+/// A record as the source shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRecord {
+    /// The record. A facet that it does not name is not compared; one that it names without attributes is empty.
+    pub record: Record,
+    /// The name shown to people.
+    pub name: String,
+    /// When it changed last, by the source's clock.
+    pub changed: Option<DateTime<Utc>>,
+    /// Its fingerprint under the rules planned with, where it is known without reading the facets.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl SourceRecord {
+    /// A record without a name, a time and a fingerprint.
+    #[must_use]
+    pub fn new(record: Record) -> Self {
+        Self {
+            record,
+            name: String::new(),
+            changed: None,
+            fingerprint: None,
+        }
+    }
+}
+
+/// A record as the target shows it, under the id of the record that it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetRecord {
+    /// The record. A facet that it does not name is empty.
+    pub record: Record,
+    /// The name shown to people.
+    pub name: String,
+    /// The version seen.
+    pub version: Option<String>,
+    /// When it changed last, by the target's clock.
+    pub changed: Option<DateTime<Utc>>,
+    /// Its fingerprint under the rules planned with, where it is known without reading the facets.
+    pub fingerprint: Option<Fingerprint>,
+    /// Whether it belongs to an administrator or is otherwise protected.
+    pub privileged: bool,
+}
+
+impl TargetRecord {
+    /// An unprivileged record without a name, a version, a time and a fingerprint.
+    #[must_use]
+    pub fn new(record: Record) -> Self {
+        Self {
+            record,
+            name: String::new(),
+            version: None,
+            changed: None,
+            fingerprint: None,
+            privileged: false,
+        }
+    }
+}
+
+/// What the ledger says about a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordRow {
+    /// Which record.
+    pub id: RecordRef,
+    /// What the row says, seen from the job.
+    pub standing: Standing,
+    /// What was stored with it.
+    pub base: RecordBase,
+}
+
+/// The records of one side, ascending by their ids. A record that comes twice is reported and left alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a, I> {
+    /// The records seen.
+    pub records: I,
+    /// Why there may be others; `None`: there are none.
+    pub rest: Option<&'a PartialReason>,
+    /// Which records surely are not there, though others may be; ascending.
+    pub absent: &'a [RecordRef],
+}
+
+impl<I> Records<'_, I> {
+    /// All records that there are.
+    pub fn complete(records: I) -> Self {
+        Self {
+            records,
+            rest: None,
+            absent: &[],
+        }
+    }
+}
+
+/// Plans the records of one collection: the decision table on every id that a side or the ledger names, a three-way
+/// merge of every facet that `rules` select, and the guards that look at one collection.
+///
+/// A record whose other attributes changed, its address and name included, keeps its id: it is changed, and never
+/// deleted and made again. In [`Mode::AddOnly`] no attribute that says something is cleared, and no value vanishes from
+/// a set. `evidence.updates` has no effect: the rules say what is compared.
+///
+/// Takes records by reference or by value, one at a time; linear in their number, beside putting what it names in order.
+/// Where both sides have the fingerprints stored with the row, their facets are not looked at.
+#[must_use]
+pub fn plan_records<S, T, B>(
+    collection: &Container,
+    source: Records<'_, S>,
+    target: Records<'_, T>,
+    base: B,
+    rules: &RecordRules,
+    policy: &Policy,
+    evidence: &RunEvidence,
+) -> Section
+where
+    S: IntoIterator<Item: Borrow<SourceRecord>>,
+    T: IntoIterator<Item: Borrow<TargetRecord>>,
+    B: IntoIterator<Item: Borrow<RecordRow>>,
+{
+    let mut plan = RecordPlan {
+        collection,
+        rules,
+        fingerprinter: Fingerprinter::new(rules),
+        source_rest: source.rest,
+        target_rest: target.rest,
+        draft: Draft::new(draft::section(collection, Tally::default()), policy, evidence),
+    };
+    let mut denied = source.absent;
+    let mut absent = target.absent;
+    let mut sources = Stream::new(source.records);
+    let mut targets = Stream::new(target.records);
+    let mut rows = Stream::new(base);
+    loop {
+        let heads = [
+            sources.head::<SourceRecord>(),
+            targets.head::<TargetRecord>(),
+            rows.head::<RecordRow>(),
+        ];
+        let Some(id) = heads.into_iter().flatten().min().cloned() else {
+            break;
+        };
+        let (source, again) = sources.take::<SourceRecord>(&id);
+        let (target, again_there) = targets.take::<TargetRecord>(&id);
+        let (row, _) = rows.take::<RecordRow>(&id);
+        plan.settle(&Sighting {
+            desired: truth(source.is_some(), skip_to(&mut denied, &id), plan.source_rest),
+            present: truth(target.is_some(), skip_to(&mut absent, &id), plan.target_rest),
+            id: &id,
+            source: source.as_ref().map(Borrow::borrow),
+            target: target.as_ref().map(Borrow::borrow),
+            row: row.as_ref().map(Borrow::borrow),
+            is_ambiguous: again || again_there,
+        });
+    }
+    let nobody = plan.draft.section.tally.desired == 0 && plan.source_rest.is_none();
+    plan.draft.finish(nobody)
+}
+
+struct RecordPlan<'a> {
+    collection: &'a Container,
+    rules: &'a RecordRules,
+    fingerprinter: Fingerprinter<'a>,
+    source_rest: Option<&'a PartialReason>,
+    target_rest: Option<&'a PartialReason>,
+    draft: Draft<'a>,
+}
+
+/// What both sides and the ledger say about one id.
+struct Sighting<'a> {
+    id: &'a RecordRef,
+    source: Option<&'a SourceRecord>,
+    target: Option<&'a TargetRecord>,
+    row: Option<&'a RecordRow>,
+    desired: Truth,
+    present: Truth,
+    is_ambiguous: bool,
+}
+
+impl RecordPlan<'_> {
+    fn settle(&mut self, seen: &Sighting<'_>) {
+        let policy = self.draft.policy;
+        let standing = seen.row.map_or(Standing::default(), |row| row.standing);
+        let tally = &mut self.draft.section.tally;
+        tally.desired += u64::from(seen.source.is_some());
+        tally.present += u64::from(seen.target.is_some());
+        tally.removable +=
+            u64::from(seen.target.is_some() && (standing.in_base() || policy.mode == Mode::Mirror));
+        if seen.is_ambiguous {
+            self.find(seen, What::Ambiguous);
+            return;
+        }
+        match decide(policy.mode, policy.drift, standing, seen.desired, seen.present) {
+            Decision::Nothing | Decision::Claim => {
+                if let (Some(source), Some(target)) = (seen.source, seen.target) {
+                    self.agree(seen, source, target, standing);
+                }
+            }
+            Decision::Add => self.create(seen, Reason::Selected, None),
+            Decision::Restore => self.create(seen, Reason::Restored, None),
+            Decision::Forget => self.record(seen, LedgerStep::Forget, None),
+            Decision::Keep(kept) => self.keep(seen, kept),
+            Decision::Release(kept) => {
+                self.record(seen, LedgerStep::Release(kept), None);
+                self.keep(seen, kept);
+            }
+            Decision::Respect => self.find(seen, What::RemovedByHand),
+            Decision::Remove => {
+                let protection = self.protection(seen);
+                let operation = Self::delete(seen, standing);
+                self.draft.remove(operation, protection);
+            }
+            Decision::Wait(needed) => self.wait(seen, needed, standing),
+        }
+    }
+
+    fn wait(&mut self, seen: &Sighting<'_>, needed: Option<Needed>, standing: Standing) {
+        let cause = match needed {
+            Some(Needed::Remove) => self.source_rest.cloned().map(HoldCause::IncompleteSource),
+            _ => self.target_rest.cloned().map(HoldCause::IncompleteTarget),
+        };
+        let Some(cause) = cause else { return };
+        match needed {
+            Some(Needed::Add) => self.create(seen, Reason::Selected, Some(cause)),
+            Some(Needed::Restore) => self.create(seen, Reason::Restored, Some(cause)),
+            Some(Needed::Remove) => self.draft.hold(Self::delete(seen, standing), cause),
+            None => {}
+        }
+    }
+
+    fn create(&mut self, seen: &Sighting<'_>, reason: Reason, cause: Option<HoldCause>) {
+        let Some(source) = seen.source else { return };
+        let record = self.rules.written(&source.record);
+        let mut base = RecordBase {
+            facets: record.facets.clone(),
+            ..RecordBase::default()
+        };
+        if let Some(fingerprint) = source.fingerprint {
+            base.source = Some(fingerprint);
+            base.target = Some(self.fingerprinter.fingerprint(&record));
+        }
+        let operation = Operation {
+            agreed: Some(Box::new(Agreed::Record(base))),
+            ..operation(seen, Action::Create(Box::new(record)), reason)
+        };
+        match cause {
+            Some(cause) => self.draft.hold(operation, cause),
+            None => self.draft.operate(operation),
+        }
+    }
+
+    fn delete(seen: &Sighting<'_>, standing: Standing) -> Operation {
+        let reason = if standing.claimed {
+            Reason::NotSelected
+        } else {
+            Reason::NotDesired
+        };
+        operation(seen, Action::Delete, reason)
+    }
+
+    fn protection(&self, seen: &Sighting<'_>) -> Option<Protection> {
+        let guards = &self.draft.policy.guards;
+        let principal = PrincipalRef::new(seen.id.system.clone(), seen.id.object.clone());
+        if guards.privileged && seen.target.is_some_and(|target| target.privileged) {
+            Some(Protection::Administrator)
+        } else if guards.privileged && self.collection.owner.as_ref() == Some(&principal) {
+            Some(Protection::Owner)
+        } else if guards.protected.contains(&principal) {
+            Some(Protection::Named)
+        } else {
+            None
+        }
+    }
+
+    fn keep(&mut self, seen: &Sighting<'_>, kept: Kept) {
+        match kept {
+            Kept::AddOnly => self.find(seen, What::AddOnly),
+            Kept::ClaimedElsewhere if self.draft.policy.mode == Mode::Mirror => {
+                self.find(seen, What::ClaimedElsewhere);
+            }
+            Kept::ClaimedElsewhere => {}
+            Kept::Foreign => self.draft.section.tally.foreign += 1,
+        }
+    }
+
+    /// Claims, adopts and merges a record that is desired and there.
+    fn agree(
+        &mut self,
+        seen: &Sighting<'_>,
+        source: &SourceRecord,
+        target: &TargetRecord,
+        standing: Standing,
+    ) {
+        let none = RecordBase::default();
+        let base = seen
+            .row
+            .filter(|_| standing.claimed)
+            .map_or(&none, |row| &row.base);
+        let adopts = self.draft.evidence.adopt && !standing.in_base();
+        let is_known = |stored: Option<_>, seen: Option<_>| stored.is_some_and(|stored| seen == Some(stored));
+        if standing.claimed
+            && !adopts
+            && is_known(base.source, source.fingerprint)
+            && is_known(base.target, target.fingerprint)
+        {
+            return;
+        }
+        if source.record.kind != target.record.kind {
+            self.find(seen, What::KindDiffers);
+            return;
+        }
+        let merged = self.merge(source, target, base);
+        if merged.conflict {
+            self.find(seen, What::FacetConflict);
+        }
+        if !standing.claimed {
+            // Until the writes are confirmed, the base is what is there: so the next plan still sees what to write.
+            let mut claimed = merged.base.clone();
+            for name in merged.writes.keys() {
+                let there = target.record.facets.get(name).cloned();
+                claimed.facets.insert(name.clone(), there.unwrap_or_default());
+                claimed.source = None;
+                claimed.target = None;
+            }
+            self.record(seen, LedgerStep::Claim(MemberFacets::default()), Some(claimed));
+        } else if merged.writes.is_empty() && !adopts && merged.base != *base {
+            self.record(
+                seen,
+                LedgerStep::Agree(MemberFacets::default()),
+                Some(merged.base.clone()),
+            );
+        }
+        if adopts {
+            let adopt = operation(seen, Action::Adopt, Reason::Adopted);
+            self.draft.hold(adopt, HoldCause::Adoption);
+        } else if !merged.writes.is_empty() {
+            self.draft.operate(Operation {
+                agreed: Some(Box::new(Agreed::Record(merged.base))),
+                ..operation(seen, Action::Change(merged.writes), Reason::Changed)
+            });
+        }
+    }
+
+    fn merge(&self, source: &SourceRecord, target: &TargetRecord, base: &RecordBase) -> MergedRecord {
+        let policy = self.draft.policy;
+        let later = later(source.changed, target.changed);
+        let mut merged = MergedRecord {
+            writes: BTreeMap::new(),
+            base: RecordBase {
+                facets: base.facets.clone(),
+                ..RecordBase::default()
+            },
+            conflict: false,
+        };
+        let empty = Facet::default();
+        for (name, facet) in &source.record.facets {
+            let Some(rule) = self.rules.compared(name) else {
+                continue;
+            };
+            let merge = FacetMerge {
+                direction: rule.direction,
+                sets: rule.sets,
+                conflict: rule.conflict.unwrap_or(policy.conflict),
+                first_sight: rule.first_sight.unwrap_or(policy.first_sight),
+                later,
+                keep_all: policy.mode == Mode::AddOnly,
+            };
+            let there = target.record.facets.get(name).unwrap_or(&empty);
+            let outcome = merge.merge(base.facets.get(name), facet, there);
+            merged.conflict |= outcome.conflict;
+            merged.base.facets.insert(name.clone(), outcome.base);
+            if let Some(write) = outcome.write {
+                merged.writes.insert(name.clone(), write);
+            }
+        }
+        // A conflict is reported again in every plan, so it is compared again.
+        if let (Some(source), Some(seen), false) = (source.fingerprint, target.fingerprint, merged.conflict) {
+            merged.base.source = Some(source);
+            merged.base.target = Some(if merged.writes.is_empty() {
+                seen
+            } else {
+                let mut after = target.record.clone();
+                after.facets.extend(merged.writes.clone());
+                self.fingerprinter.fingerprint(&after)
+            });
+        }
+        merged
+    }
+
+    fn record(&mut self, seen: &Sighting<'_>, step: LedgerStep, agreed: Option<RecordBase>) {
+        self.draft.record(LedgerChange {
+            subject: Subject::Record(seen.id.clone()),
+            step,
+            agreed: agreed.map(Box::new),
+        });
+    }
+
+    fn find(&mut self, seen: &Sighting<'_>, what: What) {
+        self.draft
+            .find(Subject::Record(seen.id.clone()), label(seen), what);
+    }
+}
+
+struct MergedRecord {
+    /// The facets to write.
+    writes: BTreeMap<FacetName, Facet>,
+    /// The base once they are written.
+    base: RecordBase,
+    conflict: bool,
+}
+
+fn operation(seen: &Sighting<'_>, action: Action, reason: Reason) -> Operation {
+    let subject = Subject::Record(seen.id.clone());
+    Operation {
+        seen: match action {
+            Action::Adopt | Action::Create(_) => None,
+            _ => seen.target.and_then(|target| target.version.clone()),
+        },
+        ..draft::operation(subject, action, reason, label(seen))
+    }
+}
+
+/// The source's name for a record, or else the target's.
+fn label(seen: &Sighting<'_>) -> String {
+    let source = seen
+        .source
+        .map(|source| &source.name)
+        .filter(|name| !name.is_empty());
+    source
+        .or(seen.target.map(|target| &target.name))
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn later(source: Option<DateTime<Utc>>, target: Option<DateTime<Utc>>) -> Option<Later> {
+    match source?.cmp(&target?) {
+        std::cmp::Ordering::Less => Some(Later::Target),
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => Some(Later::Source),
+    }
+}
+
+fn truth(is_seen: bool, is_absent: bool, rest: Option<&PartialReason>) -> Truth {
+    match (is_seen, is_absent, rest) {
+        (true, _, _) => Truth::Yes,
+        (_, false, Some(_)) => Truth::Unknown,
+        _ => Truth::No,
+    }
+}
+
+/// Whether an ascending list has `id`; reads up to it.
+fn skip_to(list: &mut &[RecordRef], id: &RecordRef) -> bool {
+    while let Some((head, rest)) = list.split_first() {
+        if head >= id {
+            return head == id;
+        }
+        *list = rest;
+    }
+    false
+}
+
+/// What has a record's id.
+trait Keyed {
+    fn key(&self) -> &RecordRef;
+}
+
+impl Keyed for SourceRecord {
+    fn key(&self) -> &RecordRef {
+        &self.record.id
+    }
+}
+
+impl Keyed for TargetRecord {
+    fn key(&self) -> &RecordRef {
+        &self.record.id
+    }
+}
+
+impl Keyed for RecordRow {
+    fn key(&self) -> &RecordRef {
+        &self.id
+    }
+}
+
+/// Items in the order of their ids.
+struct Stream<I: Iterator>(Peekable<I>);
+
+impl<I: Iterator> Stream<I> {
+    fn new(items: impl IntoIterator<IntoIter = I>) -> Self {
+        Self(items.into_iter().peekable())
+    }
+
+    fn head<T: Keyed + 'static>(&mut self) -> Option<&RecordRef>
+    where
+        I::Item: Borrow<T>,
+    {
+        self.0.peek().map(|item| item.borrow().key())
+    }
+
+    /// The item with this id, if it comes next, and whether others with the same id followed.
+    fn take<T: Keyed + 'static>(&mut self, id: &RecordRef) -> (Option<I::Item>, bool)
+    where
+        I::Item: Borrow<T>,
+    {
+        let mut next = || self.0.next_if(|item| item.borrow().key() == id);
+        let item = next();
+        let mut again = false;
+        while item.is_some() && next().is_some() {
+            again = true;
+        }
+        (item, again)
+    }
+}
