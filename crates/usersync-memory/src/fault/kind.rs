@@ -111,7 +111,7 @@ pub enum FaultKind {
     HangAfter,
     /// [`Fault::Hang`] before the effect.
     HangBefore,
-    /// [`FaultRule::meanwhile`].
+    /// [`FaultRule::meanwhile`](super::FaultRule::meanwhile).
     Meanwhile,
     /// [`Fault::Paged`].
     Paged,

@@ -43,7 +43,8 @@ impl FaultRule {
     }
 
     /// Runs `what` just before the call, which then goes its way: somebody else's change at exactly this moment. It may
-    /// edit and call any backend, this one too, but cannot wait: it runs within the call.
+    /// edit and call any backend, this one too, but cannot wait: it runs within the call. Calls it makes may meet the
+    /// rule again, unless that is over by then, as with [`once`](Self::once).
     #[must_use]
     pub fn meanwhile(what: impl Fn() + Send + Sync + 'static) -> Self {
         Self::of(Action::Meanwhile(Arc::new(what)))
@@ -106,7 +107,7 @@ impl FaultRule {
         self
     }
 
-    /// Only the call of this number, counted from 1 over all calls of the [`Faults`].
+    /// Only the call of this number, counted from 1 over all calls of the [`Faults`](super::Faults).
     #[must_use]
     pub fn at_call(mut self, number: u64) -> Self {
         self.first = number;
