@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
+use tracing::Instrument;
 use usersync_connector::{
     Actor, Applied, CallContext, Error as ConnectorError, ErrorKind, MemberChange, MemberOperation,
     MembershipTarget, Precondition, Version,
@@ -165,7 +166,8 @@ impl Applier<'_> {
                 .filter_map(|(section, operation)| self.work(section, operation, survey, recovery))
                 .collect();
             for batch in work.chunks(self.readers.options.batch.get()) {
-                reports.extend(self.apply_batch(owner, batch.to_vec()).await?);
+                let span = tracing::info_span!("usersync.apply", operations = batch.len());
+                reports.extend(self.apply_batch(owner, batch.to_vec()).instrument(span).await?);
                 self.control.tell(RunEvent::Applied {
                     done: reports.len() as u64,
                     of: total,

@@ -39,9 +39,6 @@ pub enum EngineError {
         "{0} may not act any more and no administrator is configured who may; name a new owner or an administrator"
     )]
     NobodyActs(PrincipalRef),
-    /// Nothing waits for such an approval.
-    #[error("nothing that waits has digest {0}; ask for the current plan")]
-    NothingHeld(Digest),
     /// The plan is too old: it expired, was used, or the job has run since.
     #[error("the plan is stale: {0}; make a new one")]
     Stale(&'static str),

@@ -1,6 +1,9 @@
 //! Planning without writing.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
+use tracing::Instrument;
 use usersync_connector::CallContext;
 use usersync_model::{Absence, ContainerRef, Explanation, JobId, PrincipalRef, TenantId};
 use usersync_reconcile::{Hold, HoldCause, Plan, What};
@@ -134,6 +137,30 @@ impl Previewed {
     }
 }
 
+impl fmt::Display for Answer {
+    /// One line for each thing there is to say.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.present {
+            Some(true) => "is a member",
+            Some(false) => "is no member",
+            None => "may be a member: the container was not read completely",
+        })?;
+        if let Some(selected) = &self.selected {
+            write!(f, "\nselected: {selected}")?;
+        }
+        for absence in &self.absent {
+            write!(f, "\nnot selected: {absence}")?;
+        }
+        if let Some(cause) = &self.held {
+            write!(f, "\nwaits: {cause}; {}", cause.next_action())?;
+        }
+        if let Some(finding) = self.finding {
+            write!(f, "\nnote: {finding}")?;
+        }
+        Ok(())
+    }
+}
+
 /// What is to be planned.
 #[derive(Clone, Debug)]
 pub(crate) struct PlanRequest {
@@ -165,8 +192,13 @@ pub(crate) async fn make_plan(
     let (job_state, revision) = load_state(state, job)
         .await?
         .ok_or_else(|| EngineError::UnknownJob(job.id.clone()))?;
-    let sources = read_sources(readers, job, known, context, control).await?;
-    let mut survey = survey(readers, job, &request.scope, sources, context, control).await?;
+    let read = tracing::info_span!("usersync.read");
+    let sources = read_sources(readers, job, known, context, control)
+        .instrument(read.clone())
+        .await?;
+    let mut survey = survey(readers, job, &request.scope, sources, context, control)
+        .instrument(read)
+        .await?;
     let recovery = recover(&mut survey, load_intents(state, job).await?, &job.id);
     point_reads(readers, job, &mut survey, context).await?;
     let now = readers.clock.now();
@@ -179,7 +211,8 @@ pub(crate) async fn make_plan(
         adopt: request.adopt,
         updates: readers.target(&job.target)?.capabilities().updates,
     };
-    let planned = plan(&mut survey, job, &circumstances, &readers.options);
+    let planned = tracing::info_span!("usersync.plan")
+        .in_scope(|| plan(&mut survey, job, &circumstances, &readers.options));
     control.tell(RunEvent::Planned {
         digest: planned.plan.digest(),
         summary: planned.plan.summary(),

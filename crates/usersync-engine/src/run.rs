@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, FutureExt, select};
+use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{ContainerRef, JobId, TenantId};
 use usersync_reconcile::Plan;
@@ -65,7 +66,8 @@ impl Engine {
             Err(error) if error.kind() == StoreErrorKind::Held => return Err(EngineError::Busy(job.id)),
             Err(error) => return Err(error.into()),
         };
-        let report = self.run_leased(&job, &lease, &request).await;
+        let span = tracing::info_span!("usersync.run", tenant = %job.tenant, job = %job.id, trigger = %request.trigger);
+        let report = self.run_leased(&job, &lease, &request).instrument(span).await;
         // Whoever took the lease over keeps it; a lease that cannot be released expires.
         let released = store.release(&lease).await;
         let report = report?;

@@ -232,7 +232,16 @@ impl Survey {
             .map(|(place, container)| (container.id.clone(), place))
             .collect();
         match end.verdict {
-            Completeness::Complete => true,
+            Completeness::Complete => {
+                if let Scope::Containers(wanted) = scope {
+                    let unlisted = wanted
+                        .iter()
+                        .filter(|container| !self.places.contains_key(container));
+                    self.warnings
+                        .extend(unlisted.cloned().map(Warning::UnlistedContainer));
+                }
+                true
+            }
             Completeness::Partial(reason) => {
                 self.warnings.insert(Warning::PartialCatalog { reason });
                 false
