@@ -455,6 +455,16 @@ fn header(
             });
         }
     }
+    warnings.extend(
+        survey
+            .sources
+            .unknown_members
+            .iter()
+            .map(|(group, count)| Warning::UnknownMembers {
+                group: group.clone(),
+                count: *count,
+            }),
+    );
     let listed = graph.warnings().iter().map(|warning| Warning::Contradiction {
         principal: warning.principal().clone(),
         detail: warning.to_string(),

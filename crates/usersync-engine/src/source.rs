@@ -26,6 +26,8 @@ pub(crate) struct Sources {
     filled: BTreeMap<ContainerRef, NodeId>,
     /// What selections stand for, kept where the next read may hold only changes.
     kept: Option<Kept>,
+    /// How many members each group names that its completely read directory does not have.
+    pub(crate) unknown_members: BTreeMap<PrincipalRef, u64>,
 }
 
 /// Resolved selections that follow the graph.
@@ -60,7 +62,34 @@ impl Sources {
             cursors: BTreeMap::new(),
             filled: BTreeMap::new(),
             kept: None,
+            unknown_members: BTreeMap::new(),
         }
+    }
+
+    /// Counts the members that nobody shows. O(V), and the memberships of those.
+    fn count_unknown_members(&mut self) {
+        let mut counts: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for node in self
+            .graph
+            .nodes()
+            .filter(|node| self.graph.node(*node).kind().is_none())
+        {
+            if self
+                .graph
+                .system_verdict(self.graph.node(node).system())
+                .is_complete()
+            {
+                for group in self.graph.direct_groups(node) {
+                    *counts.entry(group).or_default() += 1;
+                }
+            }
+        }
+        let is_filled = |group: &NodeId| self.filled.values().any(|filled| filled == group);
+        self.unknown_members = counts
+            .into_iter()
+            .filter(|(group, _)| !is_filled(group))
+            .map(|(group, count)| (self.graph.principal_ref(group), count))
+            .collect();
     }
 
     pub(crate) fn graph(&self) -> &DirectoryGraph {
@@ -221,6 +250,7 @@ async fn read_changes(
     context: &CallContext,
     control: &RunControl,
 ) -> Result<Option<Sources>> {
+    let mut changed = false;
     for system in &job.sources {
         let directory = readers.directory(system)?;
         let mut reader = Reader::new(directory.read(sources.cursors.get(system).cloned(), context));
@@ -247,6 +277,7 @@ async fn read_changes(
         {
             return Ok(None);
         }
+        changed |= entries > 0;
         let end = reader.finish();
         sources.set_verdict(system, end.verdict);
         if let Some(cursor) = end.cursor {
@@ -257,6 +288,9 @@ async fn read_changes(
             // A group that was cut short is told in full only by the next full read.
             sources.cursors.remove(system);
         }
+    }
+    if changed {
+        sources.count_unknown_members();
     }
     Ok(Some(sources))
 }
@@ -308,6 +342,7 @@ async fn read_everything(
         builder.end(system, verdict, end.partial);
     }
     let mut sources = Sources::new(builder.finish());
+    sources.count_unknown_members();
     if job.sources.iter().all(|system| cursors.contains_key(system)) {
         sources.cursors = cursors;
         sources.kept = Some(Kept::new(job.resolve));
