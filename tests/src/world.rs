@@ -1,0 +1,697 @@
+//! A whole small world: one directory, one target, one catalog, one store, and engines over them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::executor::block_on;
+use futures::task::noop_waker;
+use usersync::connector::{ActorState, Notification, TargetCapabilities};
+use usersync::engine::{
+    AuditRecord, Engine, EngineError, Job, Options, Preview, Previewed, Readers, RunEnd, RunReport,
+    RunRequest, Scope,
+};
+use usersync::memory::{
+    Calls, Faults, ManualClock, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryNotifier, MemoryStore,
+    MemoryTarget, StoreSnapshot,
+};
+use usersync::model::{
+    Container, ContainerKind, ContainerRef, Digest, GroupKind, JobId, LedgerRow, MemberFacets,
+    MembershipState, ObjectId, Principal, PrincipalKind, PrincipalRef, Role, Selection, SystemId, TenantId,
+};
+use usersync::reconcile::{Guards, Mode, Plan, Policy};
+use usersync::store::{Key, LedgerKey, Log, StateRead, StateStore, Table};
+
+/// How long a lease lasts in worlds.
+pub const LEASE: Duration = Duration::from_secs(120);
+
+/// More runs than any world needs to settle.
+pub const AUTO_APPLY: usize = 8;
+
+/// The tenant of worlds that have one.
+#[must_use]
+pub fn tenant() -> TenantId {
+    TenantId::new("acme").expect("an id")
+}
+
+/// A job by its name.
+#[must_use]
+pub fn job(name: &str) -> JobId {
+    JobId::new(name).expect("an id")
+}
+
+/// A user of the directory `hr`.
+#[must_use]
+pub fn user(name: &str) -> PrincipalRef {
+    PrincipalRef::parse("hr", name).expect("an id")
+}
+
+/// A group of the directory `hr`.
+#[must_use]
+pub fn group(name: &str) -> PrincipalRef {
+    user(name)
+}
+
+/// A container of the target `share`.
+#[must_use]
+pub fn container(name: &str) -> ContainerRef {
+    ContainerRef::parse("share", name).expect("an id")
+}
+
+/// A selection of principals of `hr`, separated by blanks: `staff -ada` is staff without Ada, and `@team` is the container
+/// `team`.
+#[must_use]
+pub fn all(picks: &str) -> Selection {
+    let refer = |pick: &str| match pick.strip_prefix('@') {
+        Some(name) => container(name).as_principal(),
+        None => user(pick),
+    };
+    let (exclude, include): (Vec<_>, Vec<_>) =
+        picks.split_whitespace().partition(|pick| pick.starts_with('-'));
+    Selection::of(include.into_iter().map(refer)).except(exclude.into_iter().map(|pick| refer(&pick[1..])))
+}
+
+/// A role and a state.
+#[must_use]
+pub fn facets(role: Role, state: MembershipState) -> MemberFacets {
+    MemberFacets { role, state }
+}
+
+/// A user as somebody who is in a container is compared.
+#[must_use]
+pub fn member(name: &str) -> (PrincipalRef, MemberFacets) {
+    (user(name), MemberFacets::default())
+}
+
+/// A policy of `mode` without any guard, for tests of everything else.
+#[must_use]
+pub fn free_policy(mode: Mode) -> Policy {
+    let guards = Guards {
+        container: None,
+        emptied: false,
+        run: None,
+        window: None,
+        privileged: false,
+        ..Guards::default()
+    };
+    Policy {
+        guards,
+        ..Policy::new(mode)
+    }
+}
+
+/// A target that offers everything.
+#[must_use]
+pub fn every_capability() -> TargetCapabilities {
+    TargetCapabilities {
+        conditional_write: true,
+        idempotency_key: true,
+        max_batch: NonZeroUsize::new(2).expect("2 is not zero"),
+        point_read: true,
+        updates: true,
+    }
+}
+
+/// A target that offers nothing but roles and states.
+#[must_use]
+pub fn least_capability() -> TargetCapabilities {
+    TargetCapabilities {
+        updates: true,
+        ..TargetCapabilities::default()
+    }
+}
+
+/// Makes a world.
+#[derive(Debug)]
+pub struct WorldBuilder {
+    capabilities: TargetCapabilities,
+    changes: bool,
+    batch: usize,
+    administrator: Option<PrincipalRef>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Container(Container),
+    Group(String, String),
+    Job(Job),
+}
+
+impl WorldBuilder {
+    /// Sets what the target offers; by default everything.
+    #[must_use]
+    pub fn capabilities(mut self, capabilities: TargetCapabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// Lets the directory offer a change feed.
+    #[must_use]
+    pub fn with_changes(mut self) -> Self {
+        self.changes = true;
+        self
+    }
+
+    /// Sets how many operations make a batch; by default 3.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Names an administrator, who may act.
+    #[must_use]
+    pub fn administrator(mut self, name: &str) -> Self {
+        self.administrator = Some(user(name));
+        self
+    }
+
+    /// Adds a group of the directory with these members, separated by blanks; who is not a group yet becomes a user.
+    #[must_use]
+    pub fn group(mut self, name: &str, members: &str) -> Self {
+        self.entries
+            .push(Entry::Group(name.to_owned(), members.to_owned()));
+        self
+    }
+
+    /// Adds a container without an owner, empty at the target.
+    #[must_use]
+    pub fn container(self, name: &str, picks: &str) -> Self {
+        self.add_container(Container::new(
+            container(name),
+            ContainerKind::Team,
+            name,
+            all(picks),
+        ))
+    }
+
+    /// Adds a container owned by a user, empty at the target.
+    #[must_use]
+    pub fn owned(self, name: &str, owner: &str, picks: &str) -> Self {
+        let made = Container::new(container(name), ContainerKind::Team, name, all(picks));
+        self.add_container(made.with_owner(user(owner)))
+    }
+
+    /// Adds a container, empty at the target.
+    #[must_use]
+    pub fn add_container(mut self, container: Container) -> Self {
+        self.entries.push(Entry::Container(container));
+        self
+    }
+
+    /// Adds a job named `name` from `hr` to `share`, owned by `boss`.
+    #[must_use]
+    pub fn job(mut self, name: &str, policy: Policy) -> Self {
+        self.entries.push(Entry::Job(World::new_job(name, policy)));
+        self
+    }
+
+    /// The world. `boss` and every container's owner may act.
+    #[must_use]
+    pub fn build(self) -> World {
+        let clock = ManualClock::default();
+        let hr = SystemId::new("hr").expect("an id");
+        let directory = MemoryDirectory::new(hr).with_instance(1);
+        let directory = if self.changes {
+            directory.with_changes()
+        } else {
+            directory
+        };
+        let world = World {
+            tenant: tenant(),
+            store: MemoryStore::new(Arc::new(clock.clone())),
+            clock,
+            directory,
+            target: MemoryTarget::new(SystemId::new("share").expect("an id"), self.capabilities),
+            catalog: MemoryCatalog::default(),
+            actors: MemoryActors::new(),
+            notifier: MemoryNotifier::new(),
+            faults: Faults::default(),
+            calls: Calls::default(),
+            administrator: self.administrator,
+            batch: self.batch,
+            engine: None,
+        };
+        world.actors.set(&world.tenant, user("boss"), ActorState::Active);
+        if let Some(administrator) = &world.administrator {
+            world
+                .actors
+                .set(&world.tenant, administrator.clone(), ActorState::Active);
+        }
+        let mut world = world;
+        for entry in self.entries {
+            match entry {
+                Entry::Container(container) => {
+                    world.target.create_container(container.id.object.clone());
+                    if let Some(owner) = &container.owner {
+                        world.actors.set(&world.tenant, owner.clone(), ActorState::Active);
+                    }
+                    world.catalog.put(container);
+                }
+                Entry::Group(name, members) => {
+                    world.put_group(&name);
+                    for member in members.split_whitespace() {
+                        if world.directory.principal(&user(member).object).is_none() {
+                            world.put_user(member);
+                        }
+                        world.directory.add_member(&group(&name).object, &user(member));
+                    }
+                }
+                Entry::Job(job) => world.save(&job),
+            }
+        }
+        world.restart();
+        world
+    }
+}
+
+/// A whole small world. Its fields are handles without faults, to edit and look at; the engine's calls go through handles that
+/// share [`faults`](Self::faults) and [`calls`](Self::calls), numbered in one sequence.
+#[derive(Debug)]
+pub struct World {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Everybody's time.
+    pub clock: ManualClock,
+    /// The store.
+    pub store: MemoryStore,
+    /// The directory `hr`.
+    pub directory: MemoryDirectory,
+    /// The target `share`.
+    pub target: MemoryTarget,
+    /// The containers.
+    pub catalog: MemoryCatalog,
+    /// Who may act.
+    pub actors: MemoryActors,
+    /// Who is told what.
+    pub notifier: MemoryNotifier,
+    /// What goes wrong with the engine's calls.
+    pub faults: Faults,
+    /// The engine's calls.
+    pub calls: Calls,
+    /// Who acts for owners that are gone.
+    pub administrator: Option<PrincipalRef>,
+    batch: usize,
+    engine: Option<Engine>,
+}
+
+/// Everything but the directory and the catalog, to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The target.
+    pub target: BTreeMap<ObjectId, BTreeMap<PrincipalRef, MemberFacets>>,
+    /// The store.
+    pub store: StoreSnapshot,
+    /// What people were told.
+    pub delivered: Vec<Notification>,
+}
+
+/// Where a run has to end, however it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The target.
+    pub target: BTreeMap<ObjectId, BTreeMap<PrincipalRef, MemberFacets>>,
+    /// The ledger.
+    pub ledger: BTreeMap<LedgerKey, LedgerRow>,
+    /// The journal.
+    pub intents: BTreeMap<Key, Vec<u8>>,
+    /// Who left the directory since when.
+    pub departures: BTreeMap<Key, Vec<u8>>,
+}
+
+/// How a future that may be stopped ended.
+#[derive(Debug)]
+pub enum Crash<T> {
+    /// It never came to the fault, and ended.
+    Ended(T),
+    /// It was stopped while it waited for an answer that never came.
+    Stopped,
+}
+
+/// Polls `future` for as long as it makes progress, and drops it once it waits for something that never comes. Only for
+/// worlds whose calls are ready at once unless they hang.
+pub fn crash<T>(future: impl Future<Output = T>) -> Crash<T> {
+    let mut future = Box::pin(future);
+    let waker = noop_waker();
+    match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(output) => Crash::Ended(output),
+        Poll::Pending => Crash::Stopped,
+    }
+}
+
+impl World {
+    /// Starts to make a world.
+    #[must_use]
+    pub fn builder() -> WorldBuilder {
+        WorldBuilder {
+            capabilities: every_capability(),
+            changes: false,
+            batch: 3,
+            administrator: None,
+            entries: Vec::new(),
+        }
+    }
+
+    /// The job `name` from `hr` to `share`, owned by `boss`.
+    #[must_use]
+    pub fn new_job(name: &str, policy: Policy) -> Job {
+        let system = |name| SystemId::new(name).expect("an id");
+        Job::new(
+            tenant(),
+            job(name),
+            name,
+            [system("hr")],
+            system("share"),
+            user("boss"),
+        )
+        .with_policy(policy)
+    }
+
+    /// A world of its own that looks the same, with a process started anew, and without faults.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let clock = self.clock.fork();
+        let mut fork = Self {
+            tenant: self.tenant.clone(),
+            store: self.store.fork_with_clock(Arc::new(clock.clone())),
+            clock,
+            directory: self.directory.fork(),
+            target: self.target.fork(),
+            catalog: self.catalog.fork(),
+            actors: self.actors.fork(),
+            notifier: self.notifier.fork(),
+            faults: Faults::default(),
+            calls: Calls::default(),
+            administrator: self.administrator.clone(),
+            batch: self.batch,
+            engine: None,
+        };
+        fork.restart();
+        fork
+    }
+
+    /// Ends the process and starts another: what an engine keeps in memory is gone.
+    pub fn restart(&mut self) {
+        self.engine = Some(self.new_engine("one"));
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("worlds are made with an engine")
+    }
+
+    /// Another worker on the same store.
+    #[must_use]
+    pub fn new_engine(&self, worker: &str) -> Engine {
+        self.engine_over(&self.catalog, worker)
+    }
+
+    /// Another worker on the same store whose host lists other containers.
+    #[must_use]
+    pub fn engine_over(&self, catalog: &MemoryCatalog, worker: &str) -> Engine {
+        let store: Arc<dyn StateStore> = Arc::new(self.tapped_store());
+        let mut builder = Engine::builder(
+            store,
+            Arc::new(self.clock.clone()),
+            Arc::new(catalog.clone().with_faults(&self.faults).with_calls(&self.calls)),
+            Arc::new(
+                self.actors
+                    .clone()
+                    .with_faults(&self.faults)
+                    .with_calls(&self.calls),
+            ),
+            Arc::new(
+                self.notifier
+                    .clone()
+                    .with_faults(&self.faults)
+                    .with_calls(&self.calls),
+            ),
+        )
+        .directory(Arc::new(
+            self.directory
+                .clone()
+                .with_faults(&self.faults)
+                .with_calls(&self.calls),
+        ))
+        .target(Arc::new(self.tapped_target()))
+        .options(self.options())
+        .worker(worker);
+        if let Some(administrator) = &self.administrator {
+            builder = builder.administrator(administrator.clone());
+        }
+        builder.build()
+    }
+
+    /// The store as engines see it.
+    #[must_use]
+    pub fn tapped_store(&self) -> MemoryStore {
+        self.store
+            .clone()
+            .with_faults(&self.faults)
+            .with_calls(&self.calls)
+    }
+
+    fn tapped_target(&self) -> MemoryTarget {
+        self.target
+            .clone()
+            .with_faults(&self.faults)
+            .with_calls(&self.calls)
+    }
+
+    fn options(&self) -> Options {
+        let mut options = Options::default();
+        options.batch = NonZeroUsize::new(self.batch).expect("batches are not empty");
+        options.lease = LEASE;
+        options
+    }
+
+    /// A preview that holds no handle that writes.
+    #[must_use]
+    pub fn preview(&self) -> Preview {
+        let state: Arc<dyn StateRead> = Arc::new(self.tapped_store());
+        let mut readers = Readers::new(
+            state,
+            Arc::new(self.clock.clone()),
+            Arc::new(
+                self.catalog
+                    .clone()
+                    .with_faults(&self.faults)
+                    .with_calls(&self.calls),
+            ),
+            Arc::new(
+                self.actors
+                    .clone()
+                    .with_faults(&self.faults)
+                    .with_calls(&self.calls),
+            ),
+        )
+        .with_directory(Arc::new(
+            self.directory
+                .clone()
+                .with_faults(&self.faults)
+                .with_calls(&self.calls),
+        ))
+        .with_target(Arc::new(self.tapped_target()))
+        .with_options(self.options());
+        if let Some(administrator) = &self.administrator {
+            readers = readers.with_administrator(administrator.clone());
+        }
+        Preview::new(readers)
+    }
+
+    /// Saves a job.
+    pub fn save(&self, job: &Job) {
+        block_on(self.new_engine("setup").save_job(job)).expect("jobs can be saved");
+    }
+
+    /// Runs a job.
+    ///
+    /// # Errors
+    /// As the engine.
+    pub fn try_run(&self, name: &str, request: RunRequest) -> Result<RunReport, EngineError> {
+        block_on(self.engine().run(&self.tenant, &job(name), request))
+    }
+
+    /// Runs a job over everything; it has to come to an end by itself.
+    #[must_use]
+    pub fn run(&self, name: &str) -> RunReport {
+        self.try_run(name, RunRequest::everything())
+            .expect("the run comes to a report")
+    }
+
+    /// Runs a job until it has nothing to apply any more, and answers the last report.
+    #[must_use]
+    pub fn settle(&self, name: &str) -> RunReport {
+        for _ in 0..AUTO_APPLY {
+            let report = self.run(name);
+            let idle = report.operations.is_empty() && report.recovered.is_empty();
+            if idle && matches!(report.end, RunEnd::Held | RunEnd::InSync) {
+                return report;
+            }
+        }
+        unreachable!(
+            "the job {name} does not settle in {AUTO_APPLY} runs: {:?}",
+            self.run(name)
+        )
+    }
+
+    /// What a run of `name` over everything would do.
+    #[must_use]
+    pub fn plan(&self, name: &str) -> Plan {
+        self.planned(name, &Scope::Everything).plan().clone()
+    }
+
+    /// What a run of `name` would do, with what it rests on.
+    #[must_use]
+    pub fn planned(&self, name: &str, scope: &Scope) -> Previewed {
+        block_on(self.preview().plan(&self.tenant, &job(name), scope)).expect("a preview comes to a plan")
+    }
+
+    /// Approves a held set for an hour.
+    pub fn approve(&self, name: &str, held: Digest) {
+        let hour = Duration::from_secs(3600);
+        let job = job(name);
+        let approval = self
+            .engine()
+            .approve(&self.tenant, &job, held, user("boss"), hour);
+        block_on(approval).expect("an approval can be given");
+    }
+
+    /// Everything but the directory and the catalog.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            target: self.target.snapshot(),
+            store: self.store.snapshot(&self.tenant),
+            delivered: self.notifier.delivered(),
+        }
+    }
+
+    /// Where the world stands: what has to be equal however a run went.
+    #[must_use]
+    pub fn end(&self) -> End {
+        let mut store = self.store.snapshot(&self.tenant);
+        End {
+            target: self.target.snapshot(),
+            ledger: store.ledger,
+            intents: store.values.remove(&Table::Intent).unwrap_or_default(),
+            departures: store.values.remove(&Table::Departure).unwrap_or_default(),
+        }
+    }
+
+    /// How many entries a log has that were not delivered.
+    #[must_use]
+    pub fn log_len(&self, log: Log) -> usize {
+        self.store
+            .snapshot(&self.tenant)
+            .logs
+            .get(&log)
+            .map_or(0, Vec::len)
+    }
+
+    /// The audit records.
+    #[must_use]
+    pub fn audit(&self) -> Vec<AuditRecord> {
+        block_on(self.new_engine("auditor").audit(&self.tenant)).expect("the audit log can be read")
+    }
+
+    /// The names of those in a container, in order, joined by blanks; roles other than member behind a colon.
+    #[must_use]
+    pub fn members(&self, name: &str) -> String {
+        let members = self
+            .target
+            .members_of(&container(name).object)
+            .unwrap_or_default();
+        let show = |member: &usersync::model::Member| {
+            let mut text = member.principal.object.to_string();
+            if member.facets.role != Role::Member {
+                text += &format!(":{}", member.facets.role);
+            }
+            if member.facets.state != MembershipState::Active {
+                text += &format!(":{}", member.facets.state);
+            }
+            text
+        };
+        members.iter().map(show).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The ledger row of a user in a container.
+    #[must_use]
+    pub fn row(&self, name: &str, who: &str) -> Option<LedgerRow> {
+        let key = LedgerKey::member(container(name), user(who));
+        self.store.snapshot(&self.tenant).ledger.remove(&key)
+    }
+
+    /// The system of the target.
+    #[must_use]
+    pub fn target_system(&self) -> SystemId {
+        container("any").system
+    }
+
+    /// Puts a user into the directory, as it was first made.
+    pub fn put_user(&self, name: &str) {
+        self.directory
+            .put(Principal::new(user(name).object, PrincipalKind::User, name));
+    }
+
+    /// Puts a group into the directory.
+    pub fn put_group(&self, name: &str) {
+        let kind = PrincipalKind::Group(GroupKind::UserGroup);
+        self.directory.put(Principal::new(group(name).object, kind, name));
+    }
+
+    /// Adds a user to a group of the directory.
+    pub fn join(&self, name: &str, who: &str) {
+        if self.directory.principal(&user(who).object).is_none() {
+            self.put_user(who);
+        }
+        self.directory.add_member(&group(name).object, &user(who));
+    }
+
+    /// Takes a user out of a group of the directory.
+    pub fn leave(&self, name: &str, who: &str) {
+        self.directory.remove_member(&group(name).object, &user(who));
+    }
+
+    /// Deletes a user from the directory.
+    pub fn depart(&self, who: &str) {
+        self.directory.remove(&user(who).object);
+    }
+
+    /// Changes what a container selects.
+    pub fn select(&self, name: &str, picks: &str) {
+        assert!(
+            self.catalog.select(&container(name), all(picks)),
+            "no container {name}"
+        );
+    }
+
+    /// Adds a member at the target, as a person does.
+    pub fn add_by_hand(&self, name: &str, who: &str) {
+        self.target.add_by_hand(&container(name).object, user(who));
+    }
+
+    /// Removes a member at the target, as a person does.
+    pub fn remove_by_hand(&self, name: &str, who: &str) {
+        self.target.remove_by_hand(&container(name).object, &user(who));
+    }
+
+    /// The containers of the target with the names of those in them.
+    #[must_use]
+    pub fn presence(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let names = |members: BTreeMap<PrincipalRef, MemberFacets>| {
+            members
+                .into_keys()
+                .map(|principal| principal.object.to_string())
+                .collect()
+        };
+        let containers = self.target.snapshot().into_iter();
+        containers
+            .map(|(id, members)| (id.to_string(), names(members)))
+            .collect()
+    }
+}
