@@ -1,6 +1,6 @@
 //! What a plan is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -401,7 +401,25 @@ impl Section {
                 hold.cause = cause.clone();
             }
         }
-        self.hold(cause, |_| true);
+        self.hold(cause, |operation| !operation.approved);
+    }
+
+    /// Lets go of what waits for an approval and is on one of `subjects`, and counts what is done to them as approved.
+    ///
+    /// For planning again what an approval covers: what depends on it is then planned from the state that it leaves.
+    pub fn approve(&mut self, subjects: &BTreeSet<Subject>) {
+        let covers = |operation: &Operation| subjects.contains(&operation.subject);
+        for operation in self.operations.iter_mut().filter(|operation| covers(operation)) {
+            operation.approved = true;
+        }
+        let lifted = self
+            .holds
+            .extract_if(.., |hold| hold.cause.is_approvable() && covers(&hold.operation));
+        self.operations.extend(lifted.map(|hold| Operation {
+            approved: true,
+            ..hold.operation
+        }));
+        self.operations.sort_by(|a, b| a.subject.cmp(&b.subject));
     }
 
     /// Lets go of every hold that an approval lifts.

@@ -238,7 +238,9 @@ impl Plan {
         sections.sort_by(|a, b| a.container.cmp(&b.container));
         if let Some(cause) = cause {
             for section in &mut sections {
-                section.hold(&cause, |operation| operation.action.is_removal());
+                section.hold(&cause, |operation| {
+                    operation.action.is_removal() && !operation.approved
+                });
             }
         }
         if policy.guards.on_exceeded == OnExceeded::StopEverything
