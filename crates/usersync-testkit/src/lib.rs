@@ -1,3 +1,4 @@
 //! Conformance suites for connectors and stores, and generators of directories.
 
+pub mod conformance;
 pub mod generate;
