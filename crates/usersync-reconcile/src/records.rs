@@ -111,7 +111,8 @@ pub enum Direction {
     ToTarget,
 }
 
-/// What becomes of attributes with several values. In [`Mode::AddOnly`] they are united whatever the rule.
+/// What becomes of attributes with several values. In [`Mode::AddOnly`] they are merged whatever the rule, and no value
+/// vanishes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SetRule {

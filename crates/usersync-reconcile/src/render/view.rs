@@ -189,8 +189,11 @@ fn facts(plan: &Plan) -> Vec<(&'static str, String)> {
         (
             "Looked at",
             format!(
-                "{} containers: {} desired, {} present, {} not ours",
-                header.containers, tally.desired, tally.present, tally.foreign
+                "{}: {} desired, {} present, {} not ours",
+                number(header.containers, "container", "containers"),
+                tally.desired,
+                tally.present,
+                tally.foreign
             ),
         ),
         ("Made", minute(envelope.created)),
