@@ -5,7 +5,6 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use usersync_model::{
     AttributeName, Container, ContainerKind, Facet, FacetName, Origin, PartialKind, PartialReason, Record,
@@ -313,8 +312,7 @@ fn a_facet_is_merged_three_ways() {
 #[test]
 fn the_conflict_policy_decides_when_both_changed() {
     let at = |second| Some(support::at(second));
-    let times: [(Option<DateTime<Utc>>, Option<DateTime<Utc>>); 4] =
-        [(at(2), at(1)), (at(1), at(2)), (at(1), at(1)), (None, at(2))];
+    let times = [(at(2), at(1)), (at(1), at(2)), (at(1), at(1)), (None, at(2))];
     let takes: &[&str] = &["change f0:n=B"];
     let keeps: &[&str] = &["agree"];
     let reports: &[&str] = &["facet_conflict"];
@@ -394,7 +392,13 @@ fn rules_say_what_is_synchronized_in_which_direction() {
         direction,
         ..FacetRule::default()
     };
-    let table: [(Option<FacetRule>, &str, &[&str], &[&str]); 5] = [
+    type Row = (
+        Option<FacetRule>,
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static str],
+    );
+    let table: [Row; 5] = [
         (None, "n=C", &[], &["create "]),
         (Some(rule(Direction::Both)), "n=C", &[], &["create f0:n=B"]),
         (
