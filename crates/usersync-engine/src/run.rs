@@ -311,7 +311,8 @@ impl Engine {
         }
         let policy = Some(plan.header().policy);
         let changes = summary.operations() > 0 || summary.ledger > 0;
-        if transaction.writes.is_empty() && !changes && made.state.policy == policy {
+        let same = made.state.policy == policy && made.state.paused.is_none();
+        if transaction.writes.is_empty() && !changes && same {
             return Ok(());
         }
         let state = JobState {
