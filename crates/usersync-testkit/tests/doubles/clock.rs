@@ -58,10 +58,25 @@ fn each_check_catches_its_double() {
     );
 }
 
+// The macros themselves, with and without a runner.
+usersync_testkit::clock_conformance!(sound, Double::sound());
+usersync_testkit::clock_conformance!(sound_elsewhere, Double::sound(), |check| {
+    futures::executor::LocalPool::new().run_until(check)
+});
+
 #[derive(Debug)]
 struct Double {
     flaw: Flaw,
     state: Arc<Mutex<State>>,
+}
+
+impl Double {
+    fn sound() -> Self {
+        Self {
+            flaw: SOUND,
+            state: Arc::default(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -167,13 +167,14 @@ fn every_check_is_in_its_suite() {
                 include_str!("../../src/conformance/store/commit.rs"),
                 include_str!("../../src/conformance/store/lease.rs"),
                 include_str!("../../src/conformance/store/log.rs"),
-                include_str!("../../src/conformance/store/read.rs")
+                include_str!("../../src/conformance/store/read.rs"),
+                include_str!("../../src/conformance/store/reopen.rs")
             ),
             usersync_testkit::conformance::store::checks().len(),
         ),
     ];
     for (source, listed) in sources {
-        let written = source.matches("pub async fn ").count();
+        let written = source.matches("\npub async fn ").count();
         assert_eq!(written, listed, "{}", source.lines().next().unwrap());
     }
 }
