@@ -556,6 +556,33 @@ fn what_both_fingerprints_vouch_for_is_not_compared() {
 }
 
 #[test]
+fn a_fingerprint_vouches_for_its_own_side_only() {
+    let rules = rules(FacetRule {
+        direction: Direction::ToTarget,
+        ..FacetRule::default()
+    });
+    let fingerprint = |text| Some(Fingerprinter::new(&rules).fingerprint(&record(1, text)));
+    let mut sides = one("n=A", "n=A", "n=A");
+    sides.rows[0].base.source = fingerprint("n=A");
+    sides.rows[0].base.target = fingerprint("n=A");
+    sides.source[0].fingerprint = fingerprint("n=A");
+    sides.target[0] = TargetRecord {
+        fingerprint: fingerprint("n=B"),
+        ..TargetRecord::new(record(1, "n=B"))
+    };
+    assert_eq!(told(&sides.plan(&rules, &free())), ["change f0:n=A"]);
+    sides.rows.clear();
+    let section = sides.plan(&rules, &free());
+    assert_eq!(told(&section), ["change f0:n=A", "claim f0:n=B"]);
+    let claimed = section.ledger[0].agreed.as_ref().unwrap();
+    assert_eq!(
+        (claimed.source, claimed.target),
+        (None, None),
+        "the write is not confirmed yet"
+    );
+}
+
+#[test]
 fn fingerprints_are_the_same_everywhere() {
     let rules = rules(FacetRule::default());
     let mut sample = record(1, "n=A,m={a b};x=1");

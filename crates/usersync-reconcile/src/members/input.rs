@@ -6,7 +6,7 @@ use crate::decide::Standing;
 use crate::hold::HoldCause;
 use crate::operation::Reason;
 
-/// Who is desired in a container. All lists are ascending and without repetition.
+/// Who is desired in a container. All lists are ascending and without repetition; nobody is both certain and maybe.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DesiredMembers<'a> {
     /// Surely desired.

@@ -21,20 +21,6 @@ pub(super) fn common_prefix(a: &[NodeId], b: &[NodeId], c: &[NodeId]) -> usize {
     blocks + rest.take_while(|((a, b), c)| a == b && b == c).count()
 }
 
-/// How many ids below `stop` all three lists begin with.
-pub(super) fn settled_prefix(
-    certain: &[NodeId],
-    present: &[NodeId],
-    ours: &[NodeId],
-    stop: Option<NodeId>,
-) -> usize {
-    let prefix = common_prefix(certain, present, ours);
-    match stop {
-        Some(stop) => certain[..prefix].partition_point(|id| *id < stop),
-        None => prefix,
-    }
-}
-
 /// The unread part of an ascending list.
 pub(super) struct Cursor<'a>(pub(super) &'a [NodeId]);
 
@@ -60,5 +46,32 @@ impl Cursor<'_> {
             self.skip(1);
         }
         self.take(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use usersync_model::{DirectoryGraph, PrincipalRef};
+
+    #[test]
+    fn a_prefix_ends_at_the_first_difference_in_any_list() {
+        let mut graph = DirectoryGraph::default();
+        for n in 0..200 {
+            graph.intern(&PrincipalRef::parse("dir", &format!("p{n}")).expect("an id"));
+        }
+        let ids: Vec<NodeId> = graph.nodes().collect();
+        for len in [0, 1, 31, 32, 33, 64, 99] {
+            let same = &ids[..len];
+            assert_eq!(common_prefix(same, same, same), len);
+            assert_eq!(common_prefix(same, &ids, &ids[..100]), len);
+            for at in 0..len {
+                let mut other = same.to_vec();
+                other[at] = ids[150];
+                assert_eq!(common_prefix(&other, same, same), at);
+                assert_eq!(common_prefix(same, &other, same), at);
+                assert_eq!(common_prefix(same, same, &other), at);
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ pub use input::{ActualMembers, Base, BaseRow, DesiredMembers, People, RunEvidenc
 
 use usersync_model::{Container, MemberFacets, NodeId, PartialReason, Role, Subject};
 
-use self::lists::{Cursor, common_prefix, settled_prefix};
+use self::lists::{Cursor, common_prefix};
 use crate::decide::{Decision, Kept, Mode, Needed, Standing, Truth, decide};
 use crate::draft::{self, Draft};
 use crate::hold::{HoldCause, Protection};
@@ -31,8 +31,8 @@ pub fn plan_members(
     evidence: &RunEvidence,
 ) -> Section {
     debug_assert!(
-        are_ascending(&desired, &actual, &base),
-        "the lists of {} are not ascending",
+        are_in_order(&desired, &actual, &base),
+        "the lists of {} are not in order",
         container.id
     );
     let wish = MemberFacets {
@@ -48,7 +48,7 @@ pub fn plan_members(
         },
     );
     let is_plain = !evidence.updates || wish == MemberFacets::default();
-    if is_plain && is_settled(&desired, &actual, &base, evidence) {
+    if is_plain && is_settled(&desired, &actual, &base) {
         section.tally.removable = actual.present.len() as u64;
         return section;
     }
@@ -71,23 +71,17 @@ pub fn plan_members(
 }
 
 /// Whether all that is desired is there, ours, and nothing else is.
-fn is_settled(
-    desired: &DesiredMembers<'_>,
-    actual: &ActualMembers<'_>,
-    base: &Base<'_>,
-    evidence: &RunEvidence,
-) -> bool {
+fn is_settled(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base: &Base<'_>) -> bool {
     desired.certain.len() == actual.present.len()
         && actual.present.len() == base.ours.len()
         && base.other.is_empty()
         && desired.maybe.is_empty()
         && desired.rest.is_none()
         && actual.rest.is_none()
-        && (!evidence.updates || actual.facets.is_empty())
         && common_prefix(desired.certain, actual.present, base.ours) == base.ours.len()
 }
 
-fn are_ascending(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base: &Base<'_>) -> bool {
+fn are_in_order(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base: &Base<'_>) -> bool {
     [
         desired.certain,
         desired.maybe,
@@ -101,6 +95,14 @@ fn are_ascending(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base:
     .all(|list| list.is_sorted_by(|a, b| a < b))
         && actual.facets.is_sorted_by(|a, b| a.0 < b.0)
         && base.other.is_sorted_by(|a, b| a.id < b.id)
+        && desired
+            .maybe
+            .iter()
+            .all(|id| desired.certain.binary_search(id).is_err())
+        && base
+            .other
+            .iter()
+            .all(|row| base.ours.binary_search(&row.id).is_err())
 }
 
 /// The present members with the role of owner; empty where owners are not guarded.
@@ -124,7 +126,7 @@ struct MemberPlan<'a> {
     actual: ActualMembers<'a>,
     people: &'a dyn People,
     wish: MemberFacets,
-    /// Whether members with default facets need no look at them.
+    /// Whether members of ours with default facets in the base need no look: the source did not change theirs either.
     is_plain: bool,
     draft: Draft<'a>,
     /// Who owns the container at the target; ascending.
@@ -167,19 +169,22 @@ impl<'a> MemberPlan<'a> {
         let otherwise = unless(self.desired.rest);
         let unseen = unless(self.actual.rest);
         loop {
-            let special = [maybe.head(), other.first().map(|row| row.id)];
             if self.is_plain {
-                let facets = self.next_facets().filter(|_| self.draft.evidence.updates);
-                let stop = special.into_iter().chain([facets]).flatten().min();
-                let settled = settled_prefix(certain.0, present.0, ours.0, stop);
+                let settled = common_prefix(certain.0, present.0, ours.0);
                 self.draft.section.tally.removable += settled as u64;
                 certain.skip(settled);
                 present.skip(settled);
                 ours.skip(settled);
             }
             // Ids that only `denied`, `in_grace` or `absent` name need no decision, so they do not drive the walk.
-            let heads = [certain.head(), present.head(), ours.head()];
-            let Some(id) = heads.into_iter().chain(special).flatten().min() else {
+            let heads = [
+                certain.head(),
+                maybe.head(),
+                present.head(),
+                ours.head(),
+                other.first().map(|row| row.id),
+            ];
+            let Some(id) = heads.into_iter().flatten().min() else {
                 break;
             };
             let is_certain = certain.take(id);
