@@ -17,8 +17,9 @@ use usersync_reconcile::{
 
 use crate::dependency::{Stage, stages};
 use crate::error::Result;
-use crate::job::Job;
+use crate::job::{Job, Scope};
 use crate::ports::{Options, Readers};
+use crate::standing::StandingHolds;
 use crate::state::{Departure, JobState};
 use crate::survey::{Sight, Survey};
 
@@ -30,6 +31,7 @@ pub(crate) struct Circumstances {
     pub(crate) approvals: Vec<Approval>,
     pub(crate) departures: Vec<Departure>,
     pub(crate) window_used: u64,
+    pub(crate) scope: Scope,
     /// Whether what is present and desired is to become ours.
     pub(crate) adopt: bool,
     /// Whether the target keeps roles and states.
@@ -50,6 +52,8 @@ pub(crate) struct Planned {
     pub(crate) departures: DepartureChanges,
     /// The held set whose approval the plan uses up.
     pub(crate) approval: Option<Digest>,
+    /// The guards that stay shut after it.
+    pub(crate) holds: StandingHolds,
 }
 
 /// Plans everything that was surveyed.
@@ -65,13 +69,20 @@ pub(crate) fn plan(
         .state
         .policy
         .is_some_and(|policy| policy != policy_digest);
+    // Another policy decides anew.
+    let standing = if policy_changed {
+        StandingHolds::default()
+    } else {
+        circumstances.state.holds.clone()
+    };
     let mut planner = Planner {
         job,
         in_grace,
         evidence: RunEvidence {
             removals: missing_sentinel(survey.graph(), job)
                 .map(HoldCause::SentinelMissing)
-                .or(policy_changed.then_some(HoldCause::PolicyChanged)),
+                .or(policy_changed.then_some(HoldCause::PolicyChanged))
+                .or_else(|| standing.of_run(&circumstances.scope)),
             everything: None,
             adopt: circumstances.adopt,
             updates: circumstances.updates,
@@ -79,6 +90,7 @@ pub(crate) fn plan(
         scratch: Scratch::new(),
         missing: BTreeSet::new(),
         approved: BTreeMap::new(),
+        shut: standing.by_container(),
     };
     let stages = stages(survey.graph(), &survey.containers);
     let mut drafts = planner.plan_all(survey, &stages);
@@ -113,31 +125,28 @@ pub(crate) fn plan(
         .filter(|approval| approval.is_valid(&job.id, &policy_digest, circumstances.now))
         .map(|approval| approval.held)
         .collect();
-    if valid.is_empty() {
-        return Planned {
-            plan: assemble(drafts, None),
-            departures,
-            approval: None,
-        };
-    }
-    let waiting = assemble(drafts.clone(), None);
-    let Some(held) = waiting.held_digest().filter(|held| valid.contains(held)) else {
-        return Planned {
-            plan: waiting,
-            departures,
-            approval: None,
-        };
-    };
-    let drafts = if stages.len() > 1 {
-        planner.approved = approvable(&waiting);
-        planner.plan_all(survey, &stages)
+    let (plan, approval) = if valid.is_empty() {
+        (assemble(drafts, None), None)
     } else {
-        drafts
+        let waiting = assemble(drafts.clone(), None);
+        match waiting.held_digest().filter(|held| valid.contains(held)) {
+            None => (waiting, None),
+            Some(held) => {
+                if stages.len() > 1 {
+                    planner.approved = approvable(&waiting);
+                    drafts = planner.plan_all(survey, &stages);
+                }
+                (assemble(drafts, Some(held)), Some(held))
+            }
+        }
     };
+    let is_planned = |container: &ContainerRef| survey.place(container).is_some();
+    let holds = standing.after(&plan, &circumstances.scope, is_planned);
     Planned {
-        plan: assemble(drafts, Some(held)),
+        plan,
         departures,
-        approval: Some(held),
+        approval,
+        holds,
     }
 }
 
@@ -277,6 +286,8 @@ struct Planner<'a> {
     missing: BTreeSet<Warning>,
     /// What a valid approval covers; empty until that is known.
     approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
+    /// What holds the removals of single containers since an earlier run.
+    shut: BTreeMap<ContainerRef, HoldCause>,
 }
 
 impl Planner<'_> {
@@ -375,6 +386,12 @@ impl Planner<'_> {
         if sight.missing {
             resolved = Arc::new(nobody());
         }
+        let denied = if resolved.rest == Rest::Absent {
+            Vec::new()
+        } else {
+            let among = in_question(sight);
+            graph.denied(&container.selection, &self.job.resolve, &mut self.scratch, &among)
+        };
         let has_row = |id: &&NodeId| sight.row(**id, &self.job.id).is_some();
         let in_grace: Vec<NodeId> = self.in_grace.iter().filter(has_row).copied().collect();
         let view = View {
@@ -384,13 +401,17 @@ impl Planner<'_> {
             sight,
             excluded: OnceCell::new(),
         };
+        let mut evidence = evidence.clone();
+        evidence.removals = evidence
+            .removals
+            .or_else(|| self.shut.get(&container.id).cloned());
         let mut section = plan_members(
             container,
             DesiredMembers {
                 certain: &resolved.certain,
                 maybe: &resolved.maybe,
                 maybe_reason: resolved.maybe_reason.as_ref(),
-                denied: &resolved.denied,
+                denied: &denied,
                 rest: resolved.rest.reason(),
                 in_grace: &in_grace,
             },
@@ -406,7 +427,7 @@ impl Planner<'_> {
             },
             &view,
             &self.job.policy,
-            evidence,
+            &evidence,
         );
         if let Some(subjects) = self.approved.get(&section.container) {
             section.approve(subjects);
@@ -425,11 +446,19 @@ fn nobody() -> Resolved {
     Resolved {
         certain: Vec::new(),
         maybe: Vec::new(),
-        denied: Vec::new(),
         rest: Rest::Absent,
         maybe_reason: None,
         missing: Vec::new(),
     }
+}
+
+/// Who is in a container or has a ledger row there; ascending.
+fn in_question(sight: &Sight) -> Vec<NodeId> {
+    let mut ids = [sight.present.as_slice(), &sight.ours].concat();
+    ids.extend(sight.other.iter().map(|row| row.id));
+    ids.sort();
+    ids.dedup();
+    ids
 }
 
 /// The members that a plan leaves in its container; ascending.
