@@ -439,6 +439,51 @@ fn a_removed_selection_is_never_reported_and_never_known() {
 }
 
 #[test]
+fn a_nesting_counts_for_those_who_are_not_reached_otherwise() {
+    let policy = ResolvePolicy {
+        unknown_members: UnknownMembers::Ignore,
+        ..ResolvePolicy::default()
+    };
+    let mut builder = GraphBuilder::new();
+    for change in [
+        upsert("g0", true),
+        upsert("u0", true),
+        members("g1", "a", &["u0", "u9"]),
+        // Told as two things, so that nobody is selected through it.
+        members("u3", "a", &["u0"]),
+        upsert("u3", true),
+        members("g0", "a", &["u3"]),
+    ] {
+        builder.add(&sys("a"), change);
+    }
+    builder.end(&sys("a"), Completeness::Complete, Vec::new());
+    builder.add(&sys("b"), members("g2", "b", &["u9"]));
+    builder.add(&sys("b"), upsert("g3", true));
+    builder.end(&sys("b"), Completeness::Complete, Vec::new());
+    let mut graph = builder.finish();
+    let mut live = LiveSelections::new(policy);
+    let included = live.insert(&graph, Selection::of([parse("a:g0")]));
+    // The last pick is in no directory, but excluded all the same.
+    let excluded = Selection::of([parse("z:g0")]).except([parse("b:g3"), parse("b:u9")]);
+    live.insert(&graph, excluded);
+
+    let impact = live.apply(&mut graph, &sys("a"), &members("g0", "a", &["g1"]));
+    let selected = |member: &str, before, after| Affected {
+        selection: included,
+        node: graph.find(&parse(member)).unwrap(),
+        before,
+        after,
+    };
+    assert_eq!(
+        impact.affected,
+        [selected("a:u0", Standing::Unknown, Standing::Yes)]
+    );
+    assert_eq!(impact.re_resolve, []);
+    let impact = live.apply(&mut graph, &sys("b"), &members("g3", "b", &["g2"]));
+    assert_eq!(impact, Impact::default());
+}
+
+#[test]
 fn compaction_changes_nothing() {
     // More changes than are kept beside the compact rows.
     let mut graph = DirectoryGraph::default();
