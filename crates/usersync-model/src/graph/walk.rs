@@ -154,16 +154,20 @@ impl Side {
     pub(super) fn gather(&mut self, graph: &DirectoryGraph) -> usize {
         self.found.grow(graph.len());
         self.found.insert_all(&self.leaf_picks);
-        let mut bound = self.leaf_picks.len();
+        let members = self.groups.iter().map(|&group| graph.leaf_members.row_len(group));
+        let bound = self.leaf_picks.len() + members.sum::<usize>();
+        let fills = self.found.is_filled_by(bound);
+        if fills {
+            self.found.expect_all();
+        }
         for &group in &self.groups {
-            if let Some(row) = graph.leaf_members.plain_row(group) {
-                self.found.insert_all(row);
-                bound += row.len();
-            } else {
-                for leaf in graph.leaf_members.row(group) {
-                    self.found.insert(leaf);
-                    bound += 1;
-                }
+            match graph.leaf_members.plain_row(group) {
+                Some(row) if fills => self.found.insert_expected(row),
+                Some(row) => self.found.insert_all(row),
+                None => graph
+                    .leaf_members
+                    .row(group)
+                    .for_each(|leaf| self.found.insert(leaf)),
             }
         }
         bound.min(graph.len())
