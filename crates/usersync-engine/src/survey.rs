@@ -186,8 +186,9 @@ pub(crate) async fn survey(
     };
     let complete = survey.read_catalog(readers, job, scope, context).await;
     survey.show_selected_containers(job);
-    survey.read_members(readers, job, context, control).await?;
+    // The ledger first: what another job does from here on changes rows, and these are checked before anything is written.
     survey.read_ledger(readers, job, scope, complete).await?;
+    survey.read_members(readers, job, context, control).await?;
     let everything = *scope == Scope::Everything;
     if everything && complete {
         let Survey { sources, places, .. } = &mut survey;
