@@ -1,15 +1,22 @@
 //! Promises about reads that show a part: nothing rests on what is missing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use futures::executor::block_on;
 use proptest::prelude::*;
-use usersync::connector::{ErrorKind, Retry, TargetCapabilities};
-use usersync::engine::{RunRequest, Scope};
-use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{Container, ContainerKind, ObjectId, PartialKind, UnknownMembers};
+use usersync::connector::{
+    Applied, CallContext, ErrorKind, MemberOperation, MembersEntry, MembershipRead, MembershipTarget,
+    PresentMember, ReadStream, Retry, TargetCapabilities,
+};
+use usersync::engine::{Engine, RunRequest, Scope};
+use usersync::memory::{CallKind, Fault, FaultRule, MemoryTarget};
+use usersync::model::{
+    Container, ContainerKind, ObjectId, PartialKind, PrincipalRef, SystemId, UnknownMembers,
+};
 use usersync::reconcile::{Action, LedgerStep, Mode, Plan, Policy, Warning};
 use usersync_tests::edit::{cases, drift, edits, mode, world};
-use usersync_tests::{World, all, container, every_capability, free_policy};
+use usersync_tests::{World, all, container, every_capability, free_policy, job};
 
 /// Everything that a plan would do, to the target or to the ledger.
 ///
@@ -281,4 +288,91 @@ fn a_missing_container_is_reported_and_left() {
     let plan = report.plan.expect("a plan");
     let warnings = &plan.header().warnings;
     assert!(matches!(&warnings[..], [Warning::MissingContainer(id)] if *id == container("lost")));
+}
+
+/// A target that forgets to speak of one container, and claims to have told everything.
+#[derive(Debug)]
+struct Forgetful {
+    inner: MemoryTarget,
+    forgets: ObjectId,
+}
+
+#[async_trait::async_trait]
+impl MembershipRead for Forgetful {
+    fn system(&self) -> &SystemId {
+        self.inner.system()
+    }
+
+    fn capabilities(&self) -> TargetCapabilities {
+        TargetCapabilities {
+            point_read: false,
+            ..self.inner.capabilities()
+        }
+    }
+
+    fn members(&self, containers: Vec<ObjectId>, context: &CallContext) -> ReadStream<MembersEntry> {
+        let asked = containers.into_iter().filter(|id| *id != self.forgets).collect();
+        self.inner.members(asked, context)
+    }
+
+    async fn member(
+        &self,
+        container: &ObjectId,
+        who: &PrincipalRef,
+        context: &CallContext,
+    ) -> usersync::connector::Result<Option<PresentMember>> {
+        self.inner.member(container, who, context).await
+    }
+}
+
+#[async_trait::async_trait]
+impl MembershipTarget for Forgetful {
+    async fn apply(
+        &self,
+        container: &ObjectId,
+        operations: &[MemberOperation],
+        context: &CallContext,
+    ) -> Vec<usersync::connector::Result<Applied>> {
+        self.inner.apply(container, operations, context).await
+    }
+}
+
+/// A container that the target does not mention is not known, however complete the read claims to be.
+#[test]
+fn promise_09_a_container_that_is_not_mentioned_is_not_empty() {
+    let world = World::builder()
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .container("same", "@team")
+        .container("rest", "ada bob cleo -@team")
+        .group("everyone", "ada bob cleo")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let _ = world.settle("sync");
+    world.leave("staff", "bob");
+    world.join("staff", "dan");
+    let before = world.end();
+    let target = Forgetful {
+        inner: world.target.clone(),
+        forgets: container("team").object,
+    };
+    let engine = Engine::builder(
+        Arc::new(world.store.clone()),
+        Arc::new(world.clock.clone()),
+        Arc::new(world.catalog.clone()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone()),
+    )
+    .directory(Arc::new(world.directory.clone()))
+    .target(Arc::new(target))
+    .build();
+    for scope in [None, Some("same"), Some("rest"), Some("team")] {
+        let request = match scope {
+            None => RunRequest::everything(),
+            Some(name) => RunRequest::container(container(name)),
+        };
+        let report = block_on(engine.run(&world.tenant, &job("sync"), request)).expect("a run");
+        assert!(report.operations.is_empty(), "{scope:?}: {:?}", report.operations);
+        assert_eq!(world.end(), before, "{scope:?}");
+    }
 }

@@ -427,3 +427,52 @@ fn promise_10_a_changed_policy_holds_the_removals_of_the_first_plan() {
             .all(|hold| is_policy(&hold.cause))
     );
 }
+
+/// A run that does not see everything is not the one that holds the removals of a changed policy for all to see.
+#[test]
+fn promise_10_a_changed_policy_waits_for_a_plan_that_shows_what_it_removes() {
+    let change = |world: &World| {
+        world.leave("staff", "p01");
+        world.save(&World::new_job(
+            "sync",
+            Policy {
+                drift: Drift::Respect,
+                guards: none(),
+                ..Policy::default()
+            },
+        ));
+    };
+    // One container was saved meanwhile.
+    let world = guarded(none());
+    change(&world);
+    let scoped = RunRequest::container(usersync_tests::container("album"));
+    assert_eq!(world.try_run("sync", scoped).expect("a run").end, RunEnd::InSync);
+    assert_eq!(held(&world.run("sync")), BTreeSet::from(["policy_changed"]));
+    assert_eq!(
+        world.run("sync").end,
+        RunEnd::Changed,
+        "the first plan held them, the next decides"
+    );
+
+    // Or nothing was shown.
+    let world = guarded(none());
+    change(&world);
+    for kind in [CallKind::Directory, CallKind::Containers, CallKind::Members] {
+        world
+            .faults
+            .inject(FaultRule::new(Fault::Truncated { shown: 0 }).on(kind).once());
+        let _ = world.run("sync");
+        assert!(world.members("team").contains("p01"), "{kind}");
+    }
+    let report = world.run("sync");
+    assert_eq!(held(&report), BTreeSet::from(["policy_changed"]));
+    world.approve(
+        "sync",
+        report
+            .plan
+            .and_then(|plan| plan.held_digest())
+            .expect("something waits"),
+    );
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert!(!world.members("team").contains("p01"));
+}

@@ -1,17 +1,18 @@
 //! Two jobs, or a job and a person, that meet in the same containers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use futures::executor::block_on;
 use proptest::prelude::*;
 use usersync::connector::TargetCapabilities;
 use usersync::engine::{Engine, RunRequest};
-use usersync::memory::{FaultRule, MemoryCatalog, MemoryTarget};
-use usersync::model::{ObjectId, PrincipalRef, Role};
+use usersync::memory::{CallKind, FaultRule, MemoryCatalog, MemoryStore, MemoryTarget};
+use usersync::model::{ObjectId, PrincipalRef, Role, Subject};
 use usersync::reconcile::Policy;
+use usersync::store::LedgerKey;
 use usersync_tests::edit::{Edit, cases, drift, edits, mode, world};
-use usersync_tests::{End, World, container, crash, every_capability, free_policy, job, user};
+use usersync_tests::{Crash, End, World, container, crash, every_capability, free_policy, job, tenant, user};
 
 /// A world with two jobs, each with a list of containers of its own.
 struct Two {
@@ -35,7 +36,29 @@ impl Two {
 
     fn run(&self, n: usize) {
         let id = job(NAMES[n]);
-        let _ = block_on(self.engines()[n].run(&self.world.tenant, &id, RunRequest::everything()));
+        let engines = self.engines();
+        let run = engines[n].run(&self.world.tenant, &id, RunRequest::everything());
+        block_on(run).expect("a run comes to a report, whoever else runs");
+    }
+
+    /// What the second job claims.
+    fn claimed_by_second(store: &MemoryStore) -> BTreeSet<LedgerKey> {
+        let rows = store.snapshot(&tenant()).ledger.into_iter();
+        rows.filter(|(_, row)| row.is_claimed_by(&job(NAMES[1])))
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// What the ledger says to be there and is not.
+    fn lost(&self) -> Vec<LedgerKey> {
+        let End { target, ledger, .. } = self.world.end();
+        let is_there = |key: &LedgerKey| match &key.subject {
+            Subject::Principal(who) => target
+                .get(&key.container.object)
+                .is_some_and(|there| there.contains_key(who)),
+            Subject::Record(_) => false,
+        };
+        ledger.into_keys().filter(|key| !is_there(key)).collect()
     }
 
     /// Runs both until nothing changes any more.
@@ -56,7 +79,8 @@ proptest! {
     #![proptest_config(cases(192))]
 
     /// While one job runs, at any of its calls the other runs from its beginning to its end: both end where they would have
-    /// ended one after the other, in one order or the other, and nothing that either claims is missing.
+    /// ended one after the other, in one order or the other. The first leaves the second's claims alone, and until its intents are
+    /// durable it notices that the second claims what it was about to remove.
     #[test]
     fn promise_17_two_jobs_at_once_end_as_one_after_the_other(
         modes in (mode(), mode()),
@@ -67,6 +91,7 @@ proptest! {
         let capabilities = TargetCapabilities { conditional_write: conditional, ..every_capability() };
         let world = world()
             .capabilities(capabilities)
+            .batch(100)
             .job(NAMES[0], free_policy(modes.0))
             .job(NAMES[1], free_policy(modes.1))
             .build();
@@ -83,24 +108,32 @@ proptest! {
             order.into_iter().for_each(|n| two.run(n));
             two.settle()
         });
-        let calls = {
+        let (calls, begun) = {
             let two = two.fork();
             two.run(0);
-            two.world.faults.calls()
+            let calls = two.world.calls.all();
+            let first = calls.iter().position(|call| call.kind.is_effect()).unwrap_or(calls.len());
+            let commits = calls[..first].iter().rposition(|call| call.kind == CallKind::Commit);
+            (calls.len() as u64, commits.map_or(0, |commit| calls[commit].number))
         };
         for call in 1..=calls {
             let two = two.fork();
             let [_, other] = two.engines();
             let tenant = two.world.tenant.clone();
-            let ran = Arc::new(AtomicBool::new(false));
-            let seen = Arc::clone(&ran);
+            let claimed: Arc<Mutex<Option<BTreeSet<LedgerKey>>>> = Arc::default();
+            let (seen, store) = (Arc::clone(&claimed), two.world.store.clone());
             let meanwhile = move || {
-                seen.store(true, Ordering::Relaxed);
-                let _ = crash(other.run(&tenant, &job(NAMES[1]), RunRequest::everything()));
+                let run = crash(other.run(&tenant, &job(NAMES[1]), RunRequest::everything()));
+                assert!(matches!(run, Crash::Ended(Ok(_))));
+                *seen.lock().expect("nobody panics") = Some(Two::claimed_by_second(&store));
             };
             two.world.faults.inject(FaultRule::meanwhile(meanwhile).at_call(call).once());
             two.run(0);
-            prop_assert!(ran.load(Ordering::Relaxed));
+            let claimed = claimed.lock().expect("nobody panics").take();
+            prop_assert_eq!(claimed, Some(Two::claimed_by_second(&two.world.store)), "call {}", call);
+            if call <= begun {
+                prop_assert_eq!(two.lost(), vec![], "the other ran at call {} of {}", call, calls);
+            }
             two.world.faults.heal();
             let end = two.settle();
             prop_assert!(

@@ -11,7 +11,7 @@ use usersync::connector::{
     CallContext, Clock, Cursor, Directory, DirectoryCapabilities, ErrorKind, ReadStream, Retry,
 };
 use usersync::engine::{Engine, EngineError, RunControl, RunEnd, RunEvent, RunRequest, Saved, Trigger};
-use usersync::memory::{CallKind, Fault, FaultRule, ManualClock, MemoryDirectory};
+use usersync::memory::{CallKind, Fault, FaultRule, ManualClock, MemoryDirectory, Moment};
 use usersync::model::{DirectoryChange, SystemId};
 use usersync::reconcile::{Guards, Mode, Policy};
 use usersync::store::{Key, LeaseName, StateStore, Table};
@@ -222,7 +222,7 @@ fn a_held_lease_is_busy_until_it_is_over() {
         .build();
     world
         .faults
-        .inject(FaultRule::new(Fault::Hang(usersync::memory::Moment::Before)).on(CallKind::Directory));
+        .inject(FaultRule::new(Fault::Hang(Moment::Before)).on(CallKind::Directory));
     let _ = crash(
         world
             .engine()
@@ -387,4 +387,25 @@ fn the_audit_tells_who_did_what_and_why() {
     assert_eq!(lines, ["add selected applied", "remove departed applied"]);
     assert_eq!(audit[1].at - audit[0].at, TimeDelta::seconds(60));
     assert_eq!(Some(audit[1].plan), report.plan.map(|plan| plan.digest()));
+}
+
+/// A run that is over stays over, even if nobody knows whether its lease was given back.
+#[test]
+fn a_lease_that_cannot_be_given_back_takes_no_report_away() {
+    for moment in [Moment::Before, Moment::After] {
+        let world = World::builder()
+            .group("staff", "ada")
+            .container("team", "staff")
+            .job("sync", free_policy(Mode::Managed))
+            .build();
+        world.faults.inject(
+            FaultRule::new(Fault::Timeout(moment))
+                .on(CallKind::Release)
+                .once(),
+        );
+        assert_eq!(world.run("sync").end, RunEnd::Changed);
+        assert_eq!(world.notifier.delivered().len(), 1);
+        world.clock.advance(LEASE);
+        assert_eq!(world.run("sync").end, RunEnd::InSync);
+    }
 }
