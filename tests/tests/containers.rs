@@ -81,7 +81,10 @@ fn fixpoint(world: &World, mode: Mode) -> Filled {
             if let Some(container) = world.catalog.container(id) {
                 let excluded = below(world, &container.selection.exclude, &filled);
                 let mut selected = below(world, &container.selection.include, &filled);
-                selected.retain(|who| is_active_user(world, who) && !excluded.contains(who));
+                let guests = guests(world, &selected, &filled);
+                selected.retain(|who| {
+                    (is_active_user(world, who) || guests.contains(who)) && !excluded.contains(who)
+                });
                 members.extend(selected);
             }
             next.insert(id.clone(), members);
@@ -89,6 +92,18 @@ fn fixpoint(world: &World, mode: Mode) -> Filled {
         filled = next;
     }
     filled
+}
+
+/// Whom no directory shows, and who are in a container that was reached.
+fn guests(world: &World, reached: &BTreeSet<PrincipalRef>, filled: &Filled) -> BTreeSet<PrincipalRef> {
+    let members = reached
+        .iter()
+        .filter_map(|who| filled.get(&who.as_container()))
+        .flatten();
+    members
+        .filter(|who| world.directory.principal(&who.object).is_none())
+        .cloned()
+        .collect()
 }
 
 fn is_active_user(world: &World, who: &PrincipalRef) -> bool {

@@ -15,7 +15,7 @@ use usersync_reconcile::{
     Plan, Reason, RunEvidence, Section, Warning, plan_members,
 };
 
-use crate::dependency::{Stage, stages};
+use crate::dependency::{Edge, Stage, stages};
 use crate::error::Result;
 use crate::job::{Job, Scope};
 use crate::ports::{Options, Readers};
@@ -91,8 +91,10 @@ pub(crate) fn plan(
         missing: BTreeSet::new(),
         approved: BTreeMap::new(),
         shut: standing.by_container(),
+        selects: BTreeSet::new(),
     };
-    let stages = stages(survey.graph(), &survey.containers);
+    let (stages, edges) = stages(survey.graph(), &survey.containers);
+    planner.selects = edges;
     let mut drafts = planner.plan_all(survey, &stages);
     // What one run's guard holds stays in share groups, and so in what depends on them: plan again from there.
     if planner.evidence.removals.is_none()
@@ -288,6 +290,8 @@ struct Planner<'a> {
     approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
     /// What holds the removals of single containers since an earlier run.
     shut: BTreeMap<ContainerRef, HoldCause>,
+    /// Which containers select which.
+    selects: BTreeSet<Edge>,
 }
 
 impl Planner<'_> {
@@ -385,6 +389,8 @@ impl Planner<'_> {
         }
         if sight.missing {
             resolved = Arc::new(nobody());
+        } else {
+            self.add_guests(survey, place, &mut resolved);
         }
         let denied = if resolved.rest == Rest::Absent {
             Vec::new()
@@ -439,6 +445,52 @@ impl Planner<'_> {
             .or(sight.rest.as_ref())
             .cloned();
         (section, doubt)
+    }
+}
+
+impl Planner<'_> {
+    /// Adds the members of selected containers whom no directory shows, unless they are excluded.
+    fn add_guests(&self, survey: &Survey, place: usize, resolved: &mut Arc<Resolved>) {
+        let graph = survey.graph();
+        let selection = &survey.containers[place].selection;
+        let guests_of = |picks: &BTreeSet<PrincipalRef>, excludes: bool| {
+            let first = Edge {
+                from: place,
+                to: 0,
+                excludes: false,
+            };
+            let edges = self.selects.range(first..).take_while(|edge| edge.from == place);
+            let planned = edges
+                .filter(|edge| edge.excludes == excludes)
+                .filter_map(|edge| graph.find(&survey.containers[edge.to].id.as_principal()));
+            // A container that is not planned here is selected directly or not at all.
+            let picked: Vec<NodeId> = picks.iter().filter_map(|pick| graph.find(pick)).collect();
+            let groups: BTreeSet<NodeId> = planned.chain(picked).collect();
+            groups
+                .into_iter()
+                .flat_map(|group| survey.sources.guests(group).iter().copied())
+                .collect::<BTreeSet<_>>()
+        };
+        let mut guests = guests_of(&selection.include, false);
+        if guests.is_empty() {
+            return;
+        }
+        for excluded in guests_of(&selection.exclude, true) {
+            guests.remove(&excluded);
+        }
+        for excluded in selection.exclude.iter().filter_map(|pick| graph.find(pick)) {
+            guests.remove(&excluded);
+        }
+        let resolved = Arc::make_mut(resolved);
+        // Where an exclusion is in doubt, it may cover guests, too.
+        let list = if resolved.maybe_reason.is_some() {
+            &mut resolved.maybe
+        } else {
+            &mut resolved.certain
+        };
+        list.extend(guests);
+        list.sort_unstable();
+        list.dedup();
     }
 }
 
