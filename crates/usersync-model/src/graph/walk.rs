@@ -31,7 +31,7 @@ pub(super) struct Side {
     /// What the last walk reached through groups or picked: groups, unseen principals and `leaf_picks`.
     visited: Bits,
     /// The groups reached, in the order of the walk.
-    groups: Vec<u32>,
+    pub(super) groups: Vec<u32>,
     /// Reached, but never shown.
     pub(super) unseen: Vec<u32>,
     /// Picked directly.
@@ -97,6 +97,19 @@ impl Side {
             partial: taint.into_reason(graph),
             missing,
         }
+    }
+
+    /// Walks from `group` through all groups below it, each once.
+    pub(super) fn walk_below(&mut self, graph: &DirectoryGraph, group: u32, policy: &ResolvePolicy) {
+        self.start(graph);
+        self.visited.insert(group);
+        self.groups.push(group);
+        self.descend(graph, policy, &mut Taint::default());
+    }
+
+    /// Whether the last walk reached `group`.
+    pub(super) fn visited(&self, group: u32) -> bool {
+        self.visited.contains(group)
     }
 
     /// Whether the last walk reached `node`, which is no group, or picked it. Costs the groups that it is a direct
@@ -187,22 +200,6 @@ impl Side {
         policy: &ResolvePolicy,
     ) -> &mut SparseBits {
         self.walk(graph, picks, policy);
-        self.gather(graph);
-        self.gather_unshown();
-        &mut self.found
-    }
-
-    /// Everyone below `group` who is no group, to be emptied by the caller.
-    pub(super) fn reach_below(
-        &mut self,
-        graph: &DirectoryGraph,
-        group: u32,
-        policy: &ResolvePolicy,
-    ) -> &mut SparseBits {
-        self.start(graph);
-        self.visited.insert(group);
-        self.groups.push(group);
-        self.descend(graph, policy, &mut Taint::default());
         self.gather(graph);
         self.gather_unshown();
         &mut self.found

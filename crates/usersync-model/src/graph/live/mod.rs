@@ -76,8 +76,8 @@ pub struct Impact {
 ///
 /// Nothing is stored per result: a principal's standing follows from the groups above it. So one changed
 /// membership of a user costs what lies above the two of them and the selections there, whatever the size of the
-/// group or of the directory. A changed nesting costs what lies above and below it, and for each selection that it gives
-/// or takes someone the groups there; a directory read in part makes no difference to that.
+/// group or of the directory. A changed nesting costs what lies above and below it, and the groups of each
+/// selection that reaches the nested one in no other way; a directory read in part makes no difference to that.
 ///
 /// One value goes with one graph. Changes made to the graph directly are noticed at the next call and cost one
 /// survey of every selection.

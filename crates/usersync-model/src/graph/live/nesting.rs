@@ -1,6 +1,6 @@
 //! Memberships that begin or end, followed to those whose standing they change.
 
-use super::super::bits::each_bit;
+use super::super::walk::Scratch;
 use super::super::{Category, DirectoryGraph};
 use super::LiveSelections;
 use super::impact::{MAX_COMPARED, Tally};
@@ -99,68 +99,48 @@ impl LiveSelections {
             *sides &= !sides_of(&outside, *selection);
             *sides != 0
         });
-        let below = match changed.is_empty() {
-            true => Vec::new(),
-            false => self.below(graph, member),
-        };
+        if !changed.is_empty() {
+            self.below.walk_below(graph, member, &self.policy);
+        }
         if !begins {
             for &hit in &changed {
                 if !self.resurvey(graph, hit.0, tally) {
-                    self.compare_below(graph, hit, &below, begins, tally);
+                    self.compare_below(graph, hit, begins, tally);
                 }
             }
             return;
         }
-        let mut gained = Tally::default();
+        let compared = tally.affected.len();
         for &hit in &changed {
             if let Some(kept) = &self.kept[hit.0 as usize] {
                 graph.survey(&kept.selection, &self.policy, &mut self.scratch);
             }
-            self.compare_below(graph, hit, &below, begins, &mut gained);
+            self.compare_below(graph, hit, begins, tally);
         }
-        if graph.set_connected(group, member, begins) {
-            tally.affected.append(&mut gained.affected);
-            tally.re_resolve.append(&mut gained.re_resolve);
-            for &(selection, _) in &changed {
-                self.resurvey(graph, selection, tally);
-            }
+        if !graph.set_connected(group, member, begins) {
+            tally.affected.truncate(compared);
+            return;
+        }
+        for &(selection, _) in &changed {
+            self.resurvey(graph, selection, tally);
         }
     }
 
-    /// Everyone below `group` whose standing depends on who reaches them.
-    fn below(&mut self, graph: &DirectoryGraph, group: u32) -> Vec<(u32, Traits)> {
-        let mut side = std::mem::take(&mut self.below);
-        let mut below = Vec::new();
-        side.reach_below(graph, group, &self.policy).drain(|at, word| {
-            each_bit(at, word, |node| {
-                if !graph.is_unwanted(&self.policy, node) {
-                    below.push((node, self.traits(graph, node)));
-                }
-            });
-        });
-        self.below = side;
-        below
-    }
-
-    /// Compares everyone `below` a group that the selection reaches, from the sides of `hit`, with the membership in
-    /// question and not without it. The scratch holds what is reached without it.
-    fn compare_below(
-        &mut self,
-        graph: &DirectoryGraph,
-        hit: (u32, u8),
-        below: &[(u32, Traits)],
-        begins: bool,
-        tally: &mut Tally,
-    ) {
+    /// Compares everyone below the group in question whom the selection reaches, from the sides of `hit`, with the
+    /// membership and not without it. The scratch holds what is reached without it.
+    fn compare_below(&self, graph: &DirectoryGraph, hit: (u32, u8), begins: bool, tally: &mut Tally) {
         let (selection, gained) = hit;
         if tally.affected.len() > MAX_COMPARED {
             tally.re_resolve.insert(selection);
             return;
         }
-        for &(node, traits) in below {
-            let included = self.scratch.include.reaches(graph, node);
-            let excluded = self.scratch.exclude.reaches(graph, node);
-            let without = (u8::from(included) * INCLUDED) | (u8::from(excluded) * EXCLUDED);
+        let Scratch { include, exclude } = &self.scratch;
+        let sides = |included: bool, excluded: bool| {
+            (u8::from(included) * INCLUDED) | (u8::from(excluded) * EXCLUDED)
+        };
+        let mut compare = |node| {
+            let without = sides(include.reaches(graph, node), exclude.reaches(graph, node));
+            let traits = self.traits(graph, node);
             self.compare_sides(
                 selection,
                 (node, traits),
@@ -169,7 +149,15 @@ impl LiveSelections {
                 begins,
                 tally,
             );
+        };
+        let is_new = |group| gained & !sides(include.visited(group), exclude.visited(group)) != 0;
+        for &group in self.below.groups.iter().filter(|group| is_new(**group)) {
+            let members = graph.leaf_members.row(group);
+            members
+                .filter(|&member| !graph.is_unwanted(&self.policy, member))
+                .for_each(&mut compare);
         }
+        self.below.unseen.iter().copied().for_each(compare);
     }
 
     fn compare_sides(
