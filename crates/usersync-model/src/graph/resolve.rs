@@ -191,7 +191,15 @@ impl DirectoryGraph {
         among: &[NodeId],
     ) -> Vec<NodeId> {
         let excluded = scratch.exclude.reach(self, &selection.exclude, policy);
-        let is_denied = |node: &&NodeId| excluded.contains(node.0) || self.is_unwanted(policy, node.0);
+        let (mut at, mut word) = (usize::MAX, 0);
+        let is_denied = |node: &&NodeId| {
+            // Those in question lie close together, so that few words are looked up.
+            if at != node.index() >> 6 {
+                at = node.index() >> 6;
+                word = excluded.word(at) | self.unwanted(policy, at);
+            }
+            word >> (node.0 & 63) & 1 == 1
+        };
         let denied = among.iter().filter(is_denied).copied().collect();
         excluded.drain(|_, _| {});
         denied
@@ -221,8 +229,9 @@ impl DirectoryGraph {
         let mut excluded = Vec::new();
         let found = scratch.exclude.reach(self, &selection.exclude, policy);
         found.drain(|at, word| {
-            let unwanted = self.leaves.word(at) & !self.wanted(policy, at);
-            each_bit(at, word & !unwanted, |node| excluded.push(NodeId(node)));
+            each_bit(at, word & !self.unwanted(policy, at), |node| {
+                excluded.push(NodeId(node))
+            });
         });
         excluded
     }
@@ -251,13 +260,17 @@ impl DirectoryGraph {
         }
     }
 
+    /// The leaves among the nodes of the `at`-th word that the policy leaves out.
+    fn unwanted(&self, policy: &ResolvePolicy, at: usize) -> u64 {
+        self.leaves.word(at) & !self.wanted(policy, at)
+    }
+
     pub(super) fn is_wanted(&self, policy: &ResolvePolicy, node: u32) -> bool {
         self.wanted(policy, (node >> 6) as usize) >> (node & 63) & 1 == 1
     }
 
-    /// Whether `node` is a user or a resource that the policy leaves out.
     pub(super) fn is_unwanted(&self, policy: &ResolvePolicy, node: u32) -> bool {
-        self.leaves.contains(node) && !self.is_wanted(policy, node)
+        self.unwanted(policy, (node >> 6) as usize) >> (node & 63) & 1 == 1
     }
 
     fn sort_out(

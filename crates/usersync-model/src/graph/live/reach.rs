@@ -53,7 +53,8 @@ impl Header {
         }
     }
 
-    /// How a principal stands that the selection reaches from `sides`; as [`Resolved::standing`] says it.
+    /// How a principal stands that the selection reaches from `sides`; as
+    /// [`Resolved::standing`](super::super::Resolved::standing) says it.
     pub(super) fn standing(&self, sides: u8, traits: Traits) -> Standing {
         let included = sides & INCLUDED != 0;
         let excluded = sides & EXCLUDED != 0;
