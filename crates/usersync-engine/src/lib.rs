@@ -8,6 +8,7 @@ mod dependency;
 mod engine;
 mod error;
 mod event;
+mod grant;
 mod job;
 mod planning;
 mod ports;

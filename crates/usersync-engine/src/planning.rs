@@ -17,6 +17,7 @@ use usersync_reconcile::{
 
 use crate::dependency::{Edge, Stage, stages};
 use crate::error::Result;
+use crate::grant::Grant;
 use crate::job::{Job, Scope};
 use crate::ports::{Options, Readers};
 use crate::standing::StandingHolds;
@@ -54,6 +55,8 @@ pub(crate) struct Planned {
     pub(crate) approval: Option<Digest>,
     /// The guards that stay shut after it.
     pub(crate) holds: StandingHolds,
+    /// What is approved in it.
+    pub(crate) granted: Option<Grant>,
 }
 
 /// Plans everything that was surveyed.
@@ -75,6 +78,8 @@ pub(crate) fn plan(
     } else {
         circumstances.state.holds.clone()
     };
+    let is_valid = |grant: &&Grant| grant.is_valid(&policy_digest, circumstances.now);
+    let granted = circumstances.state.granted.as_ref().filter(is_valid).cloned();
     let mut planner = Planner {
         job,
         in_grace,
@@ -89,7 +94,7 @@ pub(crate) fn plan(
         },
         scratch: Scratch::new(),
         missing: BTreeSet::new(),
-        approved: BTreeMap::new(),
+        approved: granted.as_ref().map(Grant::by_container).unwrap_or_default(),
         shut: standing.by_container(),
         selects: BTreeSet::new(),
     };
@@ -121,21 +126,21 @@ pub(crate) fn plan(
             approved,
         )
     };
-    let valid: Vec<Digest> = circumstances
+    let valid: BTreeMap<Digest, DateTime<Utc>> = circumstances
         .approvals
         .iter()
         .filter(|approval| approval.is_valid(&job.id, &policy_digest, circumstances.now))
-        .map(|approval| approval.held)
+        .map(|approval| (approval.held, approval.expires))
         .collect();
     let (plan, approval) = if valid.is_empty() {
         (assemble(drafts, None), None)
     } else {
         let waiting = assemble(drafts.clone(), None);
-        match waiting.held_digest().filter(|held| valid.contains(held)) {
+        match waiting.held_digest().filter(|held| valid.contains_key(held)) {
             None => (waiting, None),
             Some(held) => {
                 if stages.len() > 1 {
-                    planner.approved = approvable(&waiting);
+                    planner.approve(&waiting);
                     drafts = planner.plan_all(survey, &stages);
                 }
                 (assemble(drafts, Some(held)), Some(held))
@@ -144,24 +149,16 @@ pub(crate) fn plan(
     };
     let is_planned = |container: &ContainerRef| survey.place(container).is_some();
     let holds = standing.after(&plan, &circumstances.scope, is_planned);
+    let until = approval.and_then(|held| valid.get(&held).copied());
+    let until = until.or_else(|| granted.as_ref().map(Grant::expires));
+    let granted = until.and_then(|until| Grant::of(&plan, until));
     Planned {
         plan,
         departures,
         approval,
         holds,
+        granted,
     }
-}
-
-/// What an approval of the held set of `plan` covers.
-fn approvable(plan: &Plan) -> BTreeMap<ContainerRef, BTreeSet<Subject>> {
-    let of = |section: &Section| {
-        let holds = section.holds.iter().filter(|hold| hold.cause.is_approvable());
-        holds.map(|hold| hold.operation.subject.clone()).collect()
-    };
-    plan.sections()
-        .iter()
-        .map(|section| (section.container.clone(), of(section)))
-        .collect()
 }
 
 /// `duration` after `now`, or the end of time.
@@ -449,6 +446,18 @@ impl Planner<'_> {
 }
 
 impl Planner<'_> {
+    /// Counts what an approval of the held set of `plan` covers as approved.
+    fn approve(&mut self, plan: &Plan) {
+        for section in plan.sections() {
+            let holds = section.holds.iter().filter(|hold| hold.cause.is_approvable());
+            let subjects = holds.map(|hold| hold.operation.subject.clone());
+            self.approved
+                .entry(section.container.clone())
+                .or_default()
+                .extend(subjects);
+        }
+    }
+
     /// Adds the members of selected containers whom no directory shows, unless they are excluded.
     fn add_guests(&self, survey: &Survey, place: usize, resolved: &mut Arc<Resolved>) {
         let graph = survey.graph();

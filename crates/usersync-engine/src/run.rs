@@ -213,6 +213,24 @@ impl Engine {
         };
         applier.settle_ledger(&mut made.survey).await?;
         report.operations = applier.apply(&made.survey, &made.recovery).await?;
+        let is_done = report
+            .operations
+            .iter()
+            .all(|operation| operation.outcome.is_ok());
+        if is_done && made.state.granted.is_some() {
+            // Nothing of the approval is left for a later run.
+            let state = JobState {
+                granted: None,
+                ..made.state.clone()
+            };
+            let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+            transaction.write(Write::Put {
+                table: Table::JobState,
+                key: job_key(&job.id),
+                bytes: JOB_STATE.encode(&state)?,
+            });
+            commit(&self.inner.store, &job.id, transaction).await?;
+        }
         Ok(())
     }
 
@@ -326,7 +344,8 @@ impl Engine {
         let changes = summary.operations() > 0 || summary.ledger > 0;
         let same = made.state.policy == policy
             && made.state.paused.is_none()
-            && made.state.holds == made.planned.holds;
+            && made.state.holds == made.planned.holds
+            && made.state.granted == made.planned.granted;
         if transaction.writes.is_empty() && !changes && same {
             return Ok(());
         }
@@ -337,8 +356,10 @@ impl Engine {
             told,
             paused: None,
             holds: made.planned.holds.clone(),
+            granted: made.planned.granted.clone(),
         };
         self.put_state(job, &state, made.revision, transaction).await?;
+        made.state = state;
         Ok(())
     }
 

@@ -296,6 +296,10 @@ async fn read_changes(
         }
         changed |= entries > 0;
         let end = reader.finish();
+        if !end.verdict.is_complete() && !control.is_cancelled() {
+            // Who left may be in the missing part: what the graph says of them is older than this read.
+            return Ok(None);
+        }
         sources.set_verdict(system, end.verdict);
         if let Some(cursor) = end.cursor {
             sources.cursors.insert(system.clone(), cursor);

@@ -14,6 +14,7 @@ use usersync_reconcile::Approval;
 use usersync_store::{Format, Key, LeaseName, Revision, StateRead, Table};
 
 use crate::error::Result;
+use crate::grant::Grant;
 use crate::job::Job;
 use crate::recover::Recovery;
 use crate::standing::StandingHolds;
@@ -71,6 +72,8 @@ pub(crate) struct JobState {
     pub(crate) paused: Option<String>,
     /// The guards that stay shut.
     pub(crate) holds: StandingHolds,
+    /// What an approval let go and is not known to be done yet.
+    pub(crate) granted: Option<Grant>,
 }
 
 impl JobState {
@@ -87,6 +90,7 @@ impl JobState {
             told: None,
             paused: None,
             holds: StandingHolds::default(),
+            granted: None,
         }
     }
 }
