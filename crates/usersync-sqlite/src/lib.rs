@@ -1,0 +1,1 @@
+//! Durable store for usersync on one machine: SQLite.
