@@ -1,0 +1,5 @@
+//! The store in SQLite: its contract, failures of its file, crashes, several processes.
+
+mod model;
+
+mod support;
