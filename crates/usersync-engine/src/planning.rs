@@ -1,14 +1,14 @@
 //! From a survey to a plan: pure, and the same for a preview and a run.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use usersync_connector::CallContext;
 use usersync_model::{
-    Activity, Completeness, Container, Digest, DirectoryGraph, Inactive, NodeId, PartialReason, PrincipalRef,
-    Resolved, Rest, Scratch, Selection, Subject,
+    Activity, Completeness, Container, ContainerRef, Digest, DirectoryGraph, Inactive, NodeId, PartialReason,
+    PrincipalRef, Resolved, Rest, Scratch, Selection, Subject,
 };
 use usersync_reconcile::{
     Action, ActualMembers, Approval, Base, DesiredMembers, Drafts, Envelope, Header, HoldCause, Mode, People,
@@ -78,6 +78,7 @@ pub(crate) fn plan(
         },
         scratch: Scratch::new(),
         missing: BTreeSet::new(),
+        approved: BTreeMap::new(),
     };
     let stages = stages(survey.graph(), &survey.containers);
     let mut drafts = planner.plan_all(survey, &stages);
@@ -89,7 +90,7 @@ pub(crate) fn plan(
         planner.evidence.removals = Some(cause);
         drafts = planner.plan_all(survey, &stages);
     }
-    let header = header(survey, job, policy_digest, planner.missing, options);
+    let header = header(survey, job, policy_digest, &planner.missing, options);
     let envelope = Envelope {
         lineage: circumstances.state.lineage,
         serial: circumstances.state.serial,
@@ -120,18 +121,36 @@ pub(crate) fn plan(
         };
     }
     let waiting = assemble(drafts.clone(), None);
-    match waiting.held_digest().filter(|held| valid.contains(held)) {
-        Some(held) => Planned {
-            plan: assemble(drafts, Some(held)),
-            departures,
-            approval: Some(held),
-        },
-        None => Planned {
+    let Some(held) = waiting.held_digest().filter(|held| valid.contains(held)) else {
+        return Planned {
             plan: waiting,
             departures,
             approval: None,
-        },
+        };
+    };
+    let drafts = if stages.len() > 1 {
+        planner.approved = approvable(&waiting);
+        planner.plan_all(survey, &stages)
+    } else {
+        drafts
+    };
+    Planned {
+        plan: assemble(drafts, Some(held)),
+        departures,
+        approval: Some(held),
     }
+}
+
+/// What an approval of the held set of `plan` covers.
+fn approvable(plan: &Plan) -> BTreeMap<ContainerRef, BTreeSet<Subject>> {
+    let of = |section: &Section| {
+        let holds = section.holds.iter().filter(|hold| hold.cause.is_approvable());
+        holds.map(|hold| hold.operation.subject.clone()).collect()
+    };
+    plan.sections()
+        .iter()
+        .map(|section| (section.container.clone(), of(section)))
+        .collect()
 }
 
 /// `duration` after `now`, or the end of time.
@@ -256,6 +275,8 @@ struct Planner<'a> {
     evidence: RunEvidence,
     scratch: Scratch,
     missing: BTreeSet<Warning>,
+    /// What a valid approval covers; empty until that is known.
+    approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
 }
 
 impl Planner<'_> {
@@ -363,7 +384,7 @@ impl Planner<'_> {
             sight,
             excluded: OnceCell::new(),
         };
-        let section = plan_members(
+        let mut section = plan_members(
             container,
             DesiredMembers {
                 certain: &resolved.certain,
@@ -387,6 +408,9 @@ impl Planner<'_> {
             &self.job.policy,
             evidence,
         );
+        if let Some(subjects) = self.approved.get(&section.container) {
+            section.approve(subjects);
+        }
         let doubt = resolved
             .rest
             .reason()
@@ -441,12 +465,12 @@ fn header(
     survey: &Survey,
     job: &Job,
     policy: Digest,
-    missing: BTreeSet<Warning>,
+    missing: &BTreeSet<Warning>,
     options: &Options,
 ) -> Header {
     let graph = survey.graph();
     let mut warnings = survey.warnings.clone();
-    warnings.extend(missing);
+    warnings.extend(missing.iter().cloned());
     for system in &job.sources {
         if let Completeness::Partial(reason) = graph.system_verdict(system) {
             warnings.insert(Warning::PartialSource {

@@ -33,7 +33,8 @@ pub(crate) fn audit(job: &Job, intent: &Intent, outcome: &Outcome, at: DateTime<
         at,
     };
     let moment = at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string();
-    let key = Key::of(&[&intent.operation.to_string(), &moment]);
+    // Two attempts may fall on one tick of the clock, and both are kept.
+    let key = Key::of(&[&intent.operation.to_string(), &moment, outcome.code()]);
     Ok(Write::Append {
         log: Log::Audit,
         key,
@@ -51,9 +52,9 @@ pub(crate) fn notification(job: &Job, intent: &Intent) -> Result<Option<Write>> 
         },
         Effect::Adopt => return Ok(None),
         Effect::Remove => News::MemberRemoved { container },
-        Effect::Update(facets) => News::MemberUpdated {
+        Effect::Update { to, .. } => News::MemberUpdated {
             container,
-            facets: facets.clone(),
+            facets: to.clone(),
         },
     };
     let recipient = Recipient::Principal(intent.principal.clone());

@@ -320,10 +320,7 @@ impl Survey {
             if let Some(reason) = &whole {
                 sight.rest = Some(reason.clone());
             } else if !sight.told && sight.rest.is_none() {
-                sight.rest = Some(PartialReason::new(
-                    PartialKind::NoVerdict,
-                    "the target did not mention it",
-                ));
+                sight.rest = Some(not_mentioned());
             }
             if sight.missing {
                 self.warnings
@@ -448,30 +445,37 @@ impl Survey {
         }
         let asked = picks.iter().map(|pick| pick.object.clone()).collect();
         let mut found: BTreeMap<ObjectId, Vec<NodeId>> = BTreeMap::new();
+        let mut missing: BTreeSet<ObjectId> = BTreeSet::new();
         let mut reader = Reader::new(readers.target(&job.target)?.members(asked, context));
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
-                if let MembersEntry::Members { container, members } = entry {
-                    let ids = members
-                        .iter()
-                        .map(|m| self.sources.intern(&m.member.principal))
-                        .collect::<Vec<_>>();
-                    found.entry(container).or_default().extend(ids);
+                match entry {
+                    MembersEntry::Members { container, members } => {
+                        let ids = members.iter().map(|m| self.sources.intern(&m.member.principal));
+                        found.entry(container).or_default().extend(ids);
+                    }
+                    MembersEntry::Missing { container } => {
+                        missing.insert(container);
+                    }
                 }
             }
         }
         let end = reader.finish();
-        let partial: BTreeMap<ObjectId, PartialReason> = end.partial.into_iter().collect();
+        let mut partial: BTreeMap<ObjectId, PartialReason> = end.partial.into_iter().collect();
         for pick in picks {
-            let Some(members) = found.get(&pick.object) else {
-                continue;
-            };
-            let verdict = match (&end.verdict, partial.get(&pick.object)) {
+            let members = found.remove(&pick.object);
+            let told = members.is_some();
+            let mut members = members.unwrap_or_default();
+            members.sort_unstable();
+            members.dedup();
+            let verdict = match (&end.verdict, partial.remove(&pick.object)) {
                 (Completeness::Partial(reason), _) => Completeness::Partial(reason.clone()),
-                (Completeness::Complete, Some(reason)) => Completeness::Partial(reason.clone()),
-                (Completeness::Complete, None) => Completeness::Complete,
+                (Completeness::Complete, Some(reason)) => Completeness::Partial(reason),
+                (Completeness::Complete, None) if told => Completeness::Complete,
+                (Completeness::Complete, None) if missing.contains(&pick.object) => continue,
+                (Completeness::Complete, None) => Completeness::Partial(not_mentioned()),
             };
-            self.sources.fill(&pick.as_container(), members, verdict);
+            self.sources.fill(&pick.as_container(), &members, verdict);
         }
         Ok(())
     }
@@ -491,4 +495,9 @@ impl Survey {
         };
         self.sources.set_verdict(&job.target, verdict);
     }
+}
+
+/// A container that was asked for and not told of.
+fn not_mentioned() -> PartialReason {
+    PartialReason::new(PartialKind::NoVerdict, "the target did not mention it")
 }

@@ -104,15 +104,14 @@ impl FacetMerge {
         target: &BTreeSet<String>,
     ) -> BTreeSet<String> {
         match (self.direction, base, self.first_sight) {
+            (Direction::Both, Some(base), _) => {
+                let stays =
+                    |value: &&String| self.keep_all || source.contains(*value) || !base.contains(*value);
+                let added = source.difference(base);
+                target.iter().filter(stays).chain(added).cloned().collect()
+            }
             (Direction::Both, None, FirstSight::Leave) => target.clone(),
             _ if self.keep_all => source | target,
-            (Direction::Both, Some(base), _) => {
-                let kept = target
-                    .iter()
-                    .filter(|value| source.contains(*value) || !base.contains(*value));
-                let added = source.iter().filter(|value| !base.contains(*value));
-                kept.chain(added).cloned().collect()
-            }
             _ => source.clone(),
         }
     }

@@ -14,7 +14,7 @@
 //! | [`memory`] | reference implementation of every trait, with fault injection (feature `memory`) |
 //! | [`ldap`] | LDAP directories; so far LDIF exports (feature `ldap`) |
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "ldap", feature = "memory"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 

@@ -75,7 +75,7 @@ fn warnings(view: &View<'_>) -> Markup {
                 h2 { "Warnings" }
                 ul {
                     @for warning in &view.warnings { li { (text(warning)) } }
-                    (more(view.more_warnings, "warning"))
+                    (more(view.more_warnings))
                 }
             }
         }
@@ -124,8 +124,8 @@ fn containers(view: &View<'_>) -> Markup {
         @if view.more_containers > 0 {
             p.more {
                 "… and " (view.more_containers) " more "
-                @if view.more_containers == 1 { "container" } @else { "containers" }
-                " that this page does not list."
+                (if view.more_containers == 1 { "container" } else { "containers" })
+                ", not listed here"
             }
         }
     }
@@ -166,17 +166,14 @@ fn entries(entries: &[Entry<'_>], more_of_them: usize) -> Markup {
                     span.why { (text(&entry.why)) }
                 }
             }
-            (more(more_of_them as u64, "entry"))
+            (more(more_of_them as u64))
         }
     }
 }
 
-fn more(count: u64, one: &str) -> Markup {
-    let many = if one == "entry" { "entries" } else { "warnings" };
+fn more(count: u64) -> Markup {
     html! {
-        @if count > 0 {
-            li.more { "… and " (count) " more " (if count == 1 { one } else { many }) }
-        }
+        @if count > 0 { li.more { "… and " (count) " more" } }
     }
 }
 

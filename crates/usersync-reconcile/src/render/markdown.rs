@@ -9,7 +9,8 @@ use crate::plan::Plan;
 
 /// The plan as Markdown, in lists with one line for every entry.
 ///
-/// Untrusted text cannot end a line, begin a list, a link, an image or a tag, or format anything.
+/// Untrusted text cannot end a line, begin a list, a tag, an image or a link, or format anything; some readers make links
+/// of mail addresses all the same.
 #[must_use]
 pub fn render_markdown(plan: &Plan, options: &RenderOptions) -> String {
     let mut out = String::new();
@@ -109,15 +110,22 @@ struct Escaped<'a>(&'a str);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Space at the edges would undo the emphasis around it.
-        for c in visible(self.0).trim().chars() {
+        let shown = visible(self.0);
+        let shown = shown.trim();
+        for (at, c) in shown.char_indices() {
+            let begins_link = || match c {
+                ':' => shown[at..].starts_with("://"),
+                '.' => shown.as_bytes()[..at]
+                    .last_chunk()
+                    .is_some_and(|w: &[u8; 3]| w.eq_ignore_ascii_case(b"www")),
+                _ => false,
+            };
             match c {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
-                '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '!' | '|' | '~' | '$' | '^' | '=' | ':' | '@' => {
-                    f.write_char('\\')?;
-                    f.write_char(c)?;
-                }
+                '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '!' | '|' | '~' | '$' => write!(f, "\\{c}")?,
+                _ if begins_link() => write!(f, "\\{c}")?,
                 _ => f.write_char(c)?,
             }
         }

@@ -137,26 +137,22 @@ fn headline(plan: &Plan) -> String {
     let operations = summary.operations();
     match (operations, summary.held) {
         (0, 0) => "Nothing to do: the target is as it should be.".to_owned(),
-        (0, held) => format!("{} for somebody or something.", waits(held)),
+        (0, held) => format!("{}.", waits(held)),
         (_, 0) => format!("{} will be made.", changes(operations)),
         (_, held) => format!("{} will be made; {}.", changes(operations), waits(held)),
     }
 }
 
 fn changes(count: u64) -> String {
-    if count == 1 {
-        "1 change".to_owned()
-    } else {
-        format!("{count} changes")
-    }
+    number(count, "change", "changes")
 }
 
 fn waits(count: u64) -> String {
-    if count == 1 {
-        "1 change waits".to_owned()
-    } else {
-        format!("{count} changes wait")
-    }
+    number(count, "change waits", "changes wait")
+}
+
+fn number(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn counts(plan: &Plan) -> Vec<Count> {
@@ -189,8 +185,11 @@ fn facts(plan: &Plan) -> Vec<(&'static str, String)> {
         (
             "Looked at",
             format!(
-                "{} containers: {} desired, {} present, {} not ours",
-                header.containers, tally.desired, tally.present, tally.foreign
+                "{}: {} desired, {} present, {} not ours",
+                number(header.containers, "container", "containers"),
+                tally.desired,
+                tally.present,
+                tally.foreign
             ),
         ),
         ("Made", minute(envelope.created)),

@@ -1,0 +1,383 @@
+//! The points of `StateRead` about values and the ledger, and its clock.
+
+use futures::StreamExt;
+use usersync_model::{Origin, PrincipalRef, RecordRef, Subject as About};
+use usersync_store::{Key, LedgerEntry, LedgerKey, Log, Table, Write};
+
+use super::super::Violation;
+use super::StoreHarness;
+use super::subject::{
+    Checked, MINUTE, Subject, add, container, counter, member_key, one_of_each, put, read_point, row,
+};
+
+/// Point 1 of `StateRead`, with tenants whose names begin alike.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_01_tenants_are_apart(harness: &dyn StoreHarness) -> Checked {
+    let acme = Subject::fresh(harness, read_point(1)).await;
+    let others = [acme.of("acm"), acme.of("acme-2"), acme.of("ACME")];
+    acme.commit("wrote something of every kind", Vec::new(), one_of_each())
+        .await?;
+    let told = acme.everything("read the tenant that wrote").await?;
+    for other in &others {
+        let done = format!("wrote for the tenant acme and read the tenant {}", other.tenant);
+        let seen = other.everything(&done).await?;
+        let nothing = acme
+            .of("nobody")
+            .everything("read a tenant that never wrote")
+            .await?;
+        acme.point.equal(&done, &nothing, &seen)?;
+        let key = Key::of(&["link", "1"]);
+        let value = other.value(&done, Table::Link, &key).await?;
+        acme.point.holds(value.is_none(), &done, "no value", value)?;
+        let row = other
+            .store
+            .ledger_row(&other.tenant, &member_key("team", "ada"))
+            .await;
+        let row = acme.succeeds(&done, row)?;
+        acme.point.holds(row.is_none(), &done, "no ledger row", row)?;
+    }
+    for other in &others {
+        let done = format!("changed the tenant {}", other.tenant);
+        let writes = vec![
+            Write::Delete {
+                table: Table::Link,
+                key: Key::of(&["link", "1"]),
+            },
+            Write::Ledger {
+                key: member_key("team", "ada"),
+                row: None,
+            },
+            add(&counter(), 40),
+            Write::Deliver {
+                log: Log::Outbox,
+                sequence: told.logs.last().map_or(1, |(_, e)| e.sequence),
+            },
+        ];
+        other.commit(&done, Vec::new(), writes).await?;
+        let seen = acme.everything(&done).await?;
+        acme.point.equal(format!("{done}; what acme has"), &told, &seen)?;
+    }
+    Ok(())
+}
+
+/// Point 2 of `StateRead`.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_02_a_transaction_is_seen_by_every_kind_of_read(
+    harness: &dyn StoreHarness,
+) -> Checked {
+    let subject = Subject::fresh(harness, read_point(2)).await;
+    let done = "committed one write of every kind";
+    subject.commit(done, Vec::new(), one_of_each()).await?;
+    let all = subject.everything(done).await?;
+    let seen = (all.values.len(), all.ledger.len(), all.counter, all.logs.len());
+    let what = format!("{done}; values, ledger rows, the counter, log entries");
+    subject.point.equal(what, &(1, 1, 3, 2), &seen)?;
+    let value = subject.value(done, Table::Link, &Key::of(&["link", "1"])).await?;
+    subject
+        .point
+        .equal(done, &all.values.values().next().cloned(), &value)?;
+    let seen = subject
+        .store
+        .ledger_row(&subject.tenant, &member_key("team", "ada"))
+        .await;
+    let seen = subject.succeeds(done, seen)?;
+    subject.point.equal(done, &Some(row(Origin::Ours, "job")), &seen)
+}
+
+/// Point 2 of `StateRead`.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_02_a_scan_shows_no_part_of_a_transaction(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, read_point(2)).await;
+    let keys: Vec<_> = (0..5000).map(|n| Key::of(&[&format!("{n:05}")])).collect();
+    let writes = keys.iter().map(|key| put(Table::Base, key, b"old")).collect();
+    subject.commit("wrote 5000 values", Vec::new(), writes).await?;
+    let done = "began a scan, committed a change of all its values, and read on";
+    let mut scan = subject.store.values(&subject.tenant, Table::Base, &Key::of(&[]));
+    let first = match scan.next().await {
+        Some(chunk) => subject.succeeds(done, chunk)?,
+        None => Vec::new(),
+    };
+    let writes = keys.iter().map(|key| put(Table::Base, key, b"new")).collect();
+    subject.commit(done, Vec::new(), writes).await?;
+    let rest = subject.scan(done, scan).await?;
+    let mut seen: Vec<_> = first
+        .into_iter()
+        .chain(rest)
+        .map(|(_, stored)| stored.bytes)
+        .collect();
+    let count = seen.len();
+    seen.dedup();
+    let is_whole = count == keys.len() && seen.len() == 1;
+    subject
+        .point
+        .holds(is_whole, done, "5000 values, all old or all new", (count, seen))
+}
+
+/// Point 3 of `StateRead`: byte for byte, in many chunks.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_03_values_ascend_and_come_once(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, read_point(3)).await;
+    let mut keys: Vec<_> = (0..3000).map(|n| Key::of(&["n", &n.to_string()])).collect();
+    // Of these, other orders than that of the bytes give another order: by language, by case, by UTF-16.
+    let texts = [
+        "a",
+        "B",
+        "Z",
+        "z",
+        "é",
+        "e",
+        "-",
+        "10",
+        "9",
+        "\u{ffee}",
+        "\u{10000}",
+    ];
+    keys.extend(texts.map(|text| Key::of(&[text])));
+    let writes = keys
+        .iter()
+        .rev()
+        .map(|key| put(Table::Base, key, key.as_str().as_bytes()))
+        .collect();
+    let done = "wrote 3011 values and read all of them";
+    subject.commit(done, Vec::new(), writes).await?;
+    keys.sort();
+    let values = subject.values(done, Table::Base, &Key::of(&[])).await?;
+    let wrong = values
+        .iter()
+        .find(|(key, stored)| stored.bytes != key.as_str().as_bytes());
+    subject
+        .point
+        .holds(wrong.is_none(), done, "each key with its own value", wrong)?;
+    let seen: Vec<_> = values.into_iter().map(|(key, _)| key).collect();
+    let first = seen.iter().zip(&keys).position(|(seen, key)| seen != key);
+    let expected = "every key once, ascending by its bytes; the first that differs";
+    subject.point.holds(
+        seen == keys,
+        done,
+        expected,
+        (seen.len(), first.map(|at| (&keys[at], &seen[at]))),
+    )
+}
+
+/// Point 3 of `StateRead`, with look-alikes.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_03_only_keys_with_the_prefix_are_given(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, read_point(3)).await;
+    let keys: Vec<_> = [
+        ["a"].as_slice(),
+        &["a", "1"],
+        &["a", "1", "x"],
+        &["a", "12"],
+        &["A", "1"],
+        &["ab"],
+        &["ab", "1"],
+        &["a%", "1"],
+        &["a_", "1"],
+        &["aé", "1"],
+        &["b", "a"],
+        &["_", "1"],
+        &["%", "1"],
+        &["\u{10ffff}", "1"],
+    ]
+    .map(Key::of)
+    .into();
+    let writes = keys.iter().map(|key| put(Table::Link, key, b"")).collect();
+    subject
+        .commit("wrote keys that look alike", Vec::new(), writes)
+        .await?;
+    for prefix in [
+        ["a"].as_slice(),
+        &["a", "1"],
+        &["a%"],
+        &["_"],
+        &["%"],
+        &["ab"],
+        &["\u{10ffff}"],
+        &["missing"],
+        &[],
+    ]
+    .map(Key::of)
+    {
+        let done = format!("read the keys that start with {prefix:?}");
+        let mut expected: Vec<_> = keys
+            .iter()
+            .filter(|key| key.starts_with(&prefix))
+            .cloned()
+            .collect();
+        expected.sort();
+        let values = subject.values(&done, Table::Link, &prefix).await?;
+        let seen = values.into_iter().map(|(key, _)| key).collect();
+        subject.point.equal(done, &expected, &seen)?;
+    }
+    Ok(())
+}
+
+/// Point 3 of `StateRead`: tables are apart, as their documentation says.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_03_tables_are_apart(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, read_point(3)).await;
+    let key = Key::of(&["same"]);
+    let writes = Table::ALL.map(|table| put(table, &key, table.code().as_bytes()));
+    let done = "wrote one key into every table, and deleted it from one";
+    subject.commit(done, Vec::new(), writes.into()).await?;
+    let delete = Write::Delete {
+        table: Table::Link,
+        key: key.clone(),
+    };
+    subject.commit(done, Vec::new(), vec![delete]).await?;
+    for table in Table::ALL {
+        let expected = (table != Table::Link).then(|| table.code().as_bytes().to_vec());
+        let seen = subject.bytes(done, table, &key).await?;
+        subject.point.equal(done, &expected, &seen)?;
+        let seen = subject.values(done, table, &Key::of(&[])).await?;
+        let seen = seen.into_iter().map(|(_, stored)| stored.bytes).next();
+        subject.point.equal(done, &expected, &seen)?;
+    }
+    Ok(())
+}
+
+/// Point 3 of `StateRead`.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_03_ledger_rows_ascend_and_come_once(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, read_point(3)).await;
+    let entries = ledger_sample()?;
+    let done = "wrote ledger rows of four containers and read all of them";
+    write_ledger(&subject, done, &entries).await?;
+    let seen = subject.ledger(done, None).await?;
+    same_rows(&subject, done, &entries, &seen)
+}
+
+/// Point 3 of `StateRead`.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_03_ledger_rows_are_of_the_containers_asked_for(
+    harness: &dyn StoreHarness,
+) -> Checked {
+    let subject = Subject::fresh(harness, read_point(3)).await;
+    let entries = ledger_sample()?;
+    write_ledger(&subject, "wrote ledger rows of four containers", &entries).await?;
+    for asked in [
+        vec!["team"],
+        vec!["team-2", "team"],
+        vec!["zoo", "gone", "team", "zoo"],
+        vec!["gone"],
+    ] {
+        let containers: Vec<_> = asked.iter().map(|name| container(name)).collect();
+        let done = format!("read the ledger rows of {asked:?}");
+        let expected: Vec<_> = entries
+            .iter()
+            .filter(|entry| containers.contains(&entry.key.container))
+            .cloned()
+            .collect();
+        let seen = subject.ledger(&done, Some(containers)).await?;
+        same_rows(&subject, &done, &expected, &seen)?;
+    }
+    Ok(())
+}
+
+/// Point 4 of `StateRead`.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_04_a_counter_never_written_is_zero(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, read_point(4)).await;
+    let done = "read a counter that was never written, beside one that was";
+    subject.commit(done, Vec::new(), vec![add(&counter(), 7)]).await?;
+    let other = subject.counter(done, &Key::of(&["seats"])).await?;
+    subject.point.equal(done, &0, &other)?;
+    let written = subject.counter(done, &counter()).await?;
+    subject
+        .point
+        .equal("read a counter that was set to 7", &7, &written)
+}
+
+/// Point 6 of `StateRead`.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_06_the_clock_never_goes_back(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, read_point(6)).await;
+    let mut last = subject.succeeds("read the clock", subject.store.now().await)?;
+    for _ in 0..50 {
+        let now = subject.succeeds("read the clock again", subject.store.now().await)?;
+        subject.point.holds(
+            now >= last,
+            "read the clock again",
+            format!("{last} or later"),
+            now,
+        )?;
+        last = now;
+    }
+    if harness.advance(MINUTE).await.is_ok() {
+        let now = subject.succeeds("read the clock", subject.store.now().await)?;
+        let least = last + MINUTE;
+        subject.point.holds(
+            now >= least,
+            "read the clock a minute later",
+            format!("{least} or later"),
+            now,
+        )?;
+    }
+    Ok(())
+}
+
+/// Rows of members and records in containers that look alike, ascending, more than fit in a chunk.
+fn ledger_sample() -> Result<Vec<LedgerEntry>, Violation> {
+    let mut entries = Vec::new();
+    for of in ["team", "team-2", "tea", "zoo"] {
+        for n in 0..600 {
+            let who = PrincipalRef::parse("directory", &format!("user-{n}"));
+            let what = RecordRef::parse("directory", &format!("contact-{n}"));
+            let (Ok(who), Ok(what)) = (who, what) else {
+                return Err(read_point(3).violated("made ids", "ids", n));
+            };
+            for subject in [About::Principal(who), About::Record(what)] {
+                let key = LedgerKey {
+                    container: container(of),
+                    subject,
+                };
+                let row = row(Origin::Ours, &format!("job-{n}"));
+                entries.push(LedgerEntry { key, row });
+            }
+        }
+    }
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(entries)
+}
+
+async fn write_ledger(subject: &Subject, done: &str, entries: &[LedgerEntry]) -> Checked {
+    let writes = entries.iter().rev().map(|entry| Write::Ledger {
+        key: entry.key.clone(),
+        row: Some(entry.row.clone()),
+    });
+    subject.commit(done, Vec::new(), writes.collect()).await
+}
+
+fn same_rows(subject: &Subject, done: &str, expected: &[LedgerEntry], seen: &[LedgerEntry]) -> Checked {
+    let first = expected
+        .iter()
+        .zip(seen)
+        .find(|(expected, seen)| expected != seen);
+    let told = format!(
+        "{} rows, ascending by their keys; the first that differs",
+        expected.len()
+    );
+    subject
+        .point
+        .holds(expected == seen, done, told, (seen.len(), first))
+}
