@@ -115,10 +115,13 @@ pub(crate) fn check(worker: &mut Worker) -> Result<Vec<IntegrityProblem>> {
             found: Vec::new(),
         };
         check.damage(is_own)?;
-        check.tenants()?;
-        check.rows(names)?;
-        check.sequences()?;
-        check.seats()?;
+        // What is damaged contradicts itself anyhow.
+        if check.found.is_empty() {
+            check.tenants()?;
+            check.rows(names)?;
+            check.sequences()?;
+            check.seats()?;
+        }
         Ok(check.found)
     })
 }
@@ -135,7 +138,7 @@ impl Check<'_> {
         let tables = if is_own {
             vec![String::new()]
         } else {
-            // No other table's name begins with the prefix in this case, and an underscore stands for itself.
+            // The host's own tables are its own affair.
             let query =
                 "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, length(?1)) = ?1
                 ORDER BY name";

@@ -1,5 +1,13 @@
 //! The store in SQLite: its contract, failures of its file, crashes, several processes.
 
+mod clock;
+mod contract;
+mod failures;
+mod group_commit;
+mod host;
+mod integrity;
+mod kill;
 mod model;
-
+mod processes;
+mod scans;
 mod support;
