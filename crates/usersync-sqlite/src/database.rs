@@ -124,12 +124,14 @@ impl Opened {
         if !options.read_only {
             set_wal(&conn, options.busy_timeout)?;
             conn.pragma_update(None, "synchronous", synchronous(options.durability))?;
+            // Pages that many transactions change are taken into the file once: 32 MiB of log.
+            conn.pragma_update(None, "wal_autocheckpoint", 8192)?;
             // Gives back what one long scan or transaction made the log grow to.
             conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
         }
         conn.pragma_update(None, "cell_size_check", true)?;
         conn.pragma_update(None, "trusted_schema", false)?;
-        conn.pragma_update(None, "cache_size", -16 * 1024)?;
+        conn.pragma_update(None, "cache_size", -32 * 1024)?;
         conn.pragma_update(None, "temp_store", "memory")?;
         prepare(&mut conn, "", version, options.read_only, |conn| {
             check_owner(conn)?;

@@ -17,12 +17,14 @@ use crate::support::{
 fn filled(folder: &Folder) {
     let store = open(&folder.file());
     commit(&store, vec![put("kept", b"yes")]).unwrap();
-    for n in 0..3000 {
-        let row = Write::Ledger {
+    for part in 0..30 {
+        let row = |n| Write::Ledger {
             key: member("team", &format!("user-{n}")),
             row: Some(ours("job")),
         };
-        commit(&store, vec![row, put(&format!("value-{n}"), &[7; 100])]).unwrap();
+        let writes =
+            (part * 100..part * 100 + 100).flat_map(|n| [row(n), put(&format!("value-{n}"), &[7; 100])]);
+        commit(&store, writes.collect()).unwrap();
     }
 }
 

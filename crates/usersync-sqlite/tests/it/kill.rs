@@ -126,8 +126,11 @@ fn what_was_acknowledged_survives_a_kill_and_nothing_is_there_in_part() {
         .spawn()
         .unwrap();
         let out = BufReader::new(process.stdout.take().unwrap());
-        // Some rounds end after a number of acknowledgements, and at a moment after that; some while the file is opened.
-        let enough = random.below(40);
+        // Some rounds end while the file is opened, most soon after that, some after the log was taken into the file.
+        let enough = match random.below(4) {
+            0 => random.below(3000),
+            _ => random.below(100),
+        };
         let moment = Duration::from_micros(random.below(3000));
         let mut lines = out.lines().map_while(Result::ok);
         let number = |line: String| {
