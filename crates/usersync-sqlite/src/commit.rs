@@ -128,7 +128,7 @@ fn write(db: &Database, names: &mut Names, tenant: i64, writes: &[Write]) -> Res
             Write::Ledger { key, row: Some(row) } => ledger::set(db, names, tenant, key, row)?,
             Write::Ledger { key, row: None } => ledger::remove(db, names, tenant, key)?,
             Write::Put { table, key, bytes } => {
-                revision += 1;
+                revision = revision.saturating_add(1);
                 values::put(db, tenant, *table, key, bytes, revision)?;
             }
         }

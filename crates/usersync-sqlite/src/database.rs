@@ -124,6 +124,8 @@ impl Opened {
         if !options.read_only {
             set_wal(&conn, options.busy_timeout)?;
             conn.pragma_update(None, "synchronous", synchronous(options.durability))?;
+            // Where a plain wait does not reach the disk itself.
+            conn.pragma_update(None, "fullfsync", true)?;
             // Pages that many transactions change are taken into the file once: 32 MiB of log.
             conn.pragma_update(None, "wal_autocheckpoint", 8192)?;
             // Gives back what one long scan or transaction made the log grow to.
@@ -146,6 +148,12 @@ impl Opened {
         prefix: &TablePrefix,
         mut options: SqliteOptions,
     ) -> Result<Self> {
+        if !conn.is_autocommit() {
+            return Err(Failure::new(
+                StoreErrorKind::Unavailable,
+                "the connection has a transaction open; end it first",
+            ));
+        }
         conn.busy_timeout(options.busy_timeout)?;
         let version = schema::version(&conn, prefix.as_str())?;
         schema::check(version)?;

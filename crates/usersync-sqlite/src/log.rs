@@ -28,7 +28,7 @@ pub(crate) fn append(db: &Database, tenant: i64, log: Log, key: &Key, bytes: &[u
         return Ok(());
     }
     let last = db.find(&db.sql.sequence, (tenant, log), |row| row.get::<_, i64>(0))?;
-    let sequence = last.unwrap_or(0) + 1;
+    let sequence = last.unwrap_or(0).saturating_add(1);
     db.execute(&db.sql.sequence_set, (tenant, log, sequence))?;
     db.execute(&db.sql.entry_add, (tenant, log, sequence, key.as_str(), bytes))?;
     Ok(())

@@ -66,6 +66,8 @@ pub(crate) struct Worker {
     readers: Vec<Database>,
     /// The latest time told, where it cannot be written.
     told: i64,
+    /// What the next commit waits for.
+    durability: Durability,
 }
 
 impl Client {
@@ -74,6 +76,7 @@ impl Client {
         let (sender, requests) = std::sync::mpsc::channel();
         let worker = Worker {
             names: Names::new(),
+            durability: opened.options.durability,
             opened,
             readers: Vec::new(),
             told: 0,
@@ -307,19 +310,18 @@ impl Worker {
                 "the store was opened to read; open it to write",
             ));
         }
-        let is_relaxed = self.opened.is_own
-            && self.opened.options.durability == Durability::Full
-            && !writes.iter().any(|write| write.is_durable());
-        if is_relaxed {
-            self.set_synchronous(Durability::Process)?;
+        if self.opened.is_own && self.opened.options.durability == Durability::Full {
+            let is_durable = writes.iter().any(|write| write.is_durable());
+            self.set_durability(if is_durable {
+                Durability::Full
+            } else {
+                Durability::Process
+            })?;
         }
         let result = self.in_transaction(writes);
         if result.is_err() {
             self.database().roll_back();
             self.names.forget();
-        }
-        if is_relaxed {
-            self.set_synchronous(Durability::Full)?;
         }
         result
     }
@@ -334,10 +336,12 @@ impl Worker {
         Ok(())
     }
 
-    fn set_synchronous(&self, durability: Durability) -> Result<(), Failure> {
-        Ok(self
-            .database()
-            .conn
-            .pragma_update(None, "synchronous", synchronous(durability))?)
+    fn set_durability(&mut self, durability: Durability) -> Result<(), Failure> {
+        if self.durability != durability {
+            let conn = &self.database().conn;
+            conn.pragma_update(None, "synchronous", synchronous(durability))?;
+            self.durability = durability;
+        }
+        Ok(())
     }
 }

@@ -66,6 +66,14 @@ fn the_hosts_tables_and_settings_stay_as_they_are() {
 }
 
 #[test]
+fn a_connection_in_a_transaction_is_refused() {
+    let conn = Connection::open_in_memory().unwrap();
+    conn.execute_batch("BEGIN").unwrap();
+    let error = SqliteStore::with_connection(conn, &prefix("s_"), options()).unwrap_err();
+    assert!(error.to_string().contains("transaction"), "{error}");
+}
+
+#[test]
 fn two_prefixes_are_two_stores() {
     let folder = Folder::new();
     let [one, two] = ["one_", "two_"].map(|name| {
