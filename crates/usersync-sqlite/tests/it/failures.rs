@@ -303,6 +303,30 @@ fn a_full_database_takes_what_fits_and_loses_nothing() {
 }
 
 #[test]
+fn ids_of_a_transaction_that_was_undone_are_not_remembered() {
+    let conn = Connection::open_in_memory().unwrap();
+    conn.execute_batch("PRAGMA max_page_count = 100").unwrap();
+    let store = SqliteStore::with_connection(conn, &TablePrefix::new("s_").unwrap(), options()).unwrap();
+    let row = |n: u32| Write::Ledger {
+        key: member(&format!("team-{n}"), &format!("user-{n}")),
+        row: Some(ours(&format!("job-{n}"))),
+    };
+    for n in 0..3 {
+        let too_much = vec![row(n), put("large", &[7; 1 << 20])];
+        assert_eq!(kind(commit(&store, too_much)), Some(StoreErrorKind::Full));
+    }
+    for n in [2, 0, 1] {
+        commit(&store, vec![row(n)]).unwrap();
+    }
+    let seen = rows(&store).into_iter().map(|entry| (entry.key, Some(entry.row)));
+    let expected = (0..3).map(|n| match row(n) {
+        Write::Ledger { key, row } => (key, row),
+        other => unreachable!("{other:?}"),
+    });
+    assert!(seen.eq(expected));
+}
+
+#[test]
 fn a_full_database_has_no_room_for_tables() {
     let conn = Connection::open_in_memory().unwrap();
     conn.execute_batch("CREATE TABLE hosts (own TEXT); PRAGMA max_page_count = 6")
