@@ -59,7 +59,7 @@ impl SqliteStore {
     /// - [`ReadOnly`](usersync_store::StoreErrorKind::ReadOnly): it may not be written, and is to be made or brought to a newer version first.
     ///   A file that may not be written and has the newest version is opened to read.
     /// - [`Unavailable`](usersync_store::StoreErrorKind::Unavailable): it cannot be opened, or is locked for longer than
-    ///   [`busy_timeout`](SqliteOptions::busy_timeout).
+    ///   [its busy timeout](SqliteOptions::with_busy_timeout).
     pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self> {
         Self::start(Opened::file(path.as_ref(), options))
     }
