@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod seats;
 mod source;
+mod standing;
 mod state;
 mod survey;
 
