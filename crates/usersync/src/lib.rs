@@ -12,6 +12,7 @@
 //! | [`store`] | traits of `usersync`'s own durable state |
 //! | [`engine`] | jobs and runs |
 //! | [`memory`] | reference implementation of every trait, with fault injection (feature `memory`) |
+//! | [`sqlite`] | a durable store for one machine (feature `sqlite`) |
 //! | [`ldap`] | LDAP directories; so far LDIF exports (feature `ldap`) |
 
 #[cfg(all(doctest, feature = "ldap", feature = "memory"))]
@@ -27,4 +28,6 @@ pub use usersync_license as license;
 pub use usersync_memory as memory;
 pub use usersync_model as model;
 pub use usersync_reconcile as reconcile;
+#[cfg(feature = "sqlite")]
+pub use usersync_sqlite as sqlite;
 pub use usersync_store as store;

@@ -1,7 +1,7 @@
 //! Measures the store: the size of a ledger, how fast it is read, and what an operation costs.
 //!
 //! ```text
-//! cargo run --release -p usersync-sqlite --example figures -- FOLDER [ROWS]
+//! cargo run --release -p usersync-benches --bin store_figures -- FOLDER [ROWS]
 //! ```
 //!
 //! `FOLDER` is to be on the disk to measure; the files made in it are removed. `ROWS` memberships (1,000,000 by default) are of a
