@@ -108,13 +108,13 @@ fn circles(sources: &BTreeSet<usize>, edges: &BTreeSet<Edge>) -> Vec<Stage> {
             continue;
         }
         component.sort_unstable();
-        let inside = |edge: &&Edge| {
-            component.binary_search(&edge.from).is_ok() && component.binary_search(&edge.to).is_ok()
-        };
+        let of = |from: usize| edges.range(edge_from(from)..edge_from(from + 1));
+        let is_inside = |edge: &&Edge| component.binary_search(&edge.to).is_ok();
         let stage = match component[..] {
-            [one] if !edges.iter().any(|edge| edge.from == one && edge.to == one) => Stage::Source(one),
+            [one] if !of(one).any(|edge| edge.to == one) => Stage::Source(one),
             _ => {
-                let undecidable = edges.iter().filter(inside).any(|edge| edge.excludes);
+                let inside = component.iter().flat_map(|from| of(*from).filter(is_inside));
+                let undecidable = inside.into_iter().any(|edge| edge.excludes);
                 Stage::Circle {
                     containers: component,
                     undecidable,
@@ -124,6 +124,15 @@ fn circles(sources: &BTreeSet<usize>, edges: &BTreeSet<Edge>) -> Vec<Stage> {
         stages.push(stage);
     }
     stages
+}
+
+/// Not after any edge from `place`.
+pub(crate) fn edge_from(place: usize) -> Edge {
+    Edge {
+        from: place,
+        to: 0,
+        excludes: false,
+    }
 }
 
 /// Adds what can be reached from `start` and was not seen before to `finished`, each after what it leads to.

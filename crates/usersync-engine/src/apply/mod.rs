@@ -1,28 +1,27 @@
 //! Carrying a plan out: durable intents, effects, one transaction of confirmations, batch by batch.
 
+mod confirm;
+mod effects;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::stream::{self, StreamExt};
 use tracing::Instrument;
-use usersync_connector::{
-    Actor, Applied, CallContext, Error as ConnectorError, ErrorKind, MemberChange, MemberOperation,
-    MembershipTarget, Precondition, Version,
-};
+use usersync_connector::{Actor, MembershipTarget, Precondition, Version};
 use usersync_model::{ContainerRef, LedgerRow, OperationId, Origin, PrincipalRef, Subject};
 use usersync_reconcile::{Action, LedgerStep, Operation, Plan, Section};
-use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Table, Transaction, Write};
+use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Transaction, Write};
 
 use crate::actor::container_actor;
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
 use crate::job::Job;
 use crate::ports::Readers;
-use crate::record::{audit, intent_write, notification};
-use crate::recover::{Recovery, row_after};
+use crate::record::intent_write;
+use crate::recover::Recovery;
 use crate::report::{NotStarted, OperationReport, Outcome};
-use crate::state::{Effect, Intent, intent_key, window_hours, window_key, window_keys};
+use crate::state::{Effect, Intent, window_hours, window_key, window_keys};
 use crate::survey::Survey;
 
 /// Carries one plan out.
@@ -345,227 +344,6 @@ impl Applier<'_> {
         });
     }
 
-    /// Calls the target, several calls at once, each for one container. Answers in the order of the batch.
-    async fn attempt(&self, batch: &[Work], actor: &Actor) -> Vec<Attempt> {
-        let context = Arc::new(CallContext {
-            tenant: self.job.tenant.clone(),
-            job: self.job.id.clone(),
-            actor: actor.clone(),
-        });
-        let mut attempts: Vec<Attempt> = vec![
-            Attempt::Done {
-                changed: false,
-                ours: true
-            };
-            batch.len()
-        ];
-        let calls = self.calls(batch);
-        let results = stream::iter(calls)
-            .map(|(container, call)| {
-                let target = Arc::clone(self.target);
-                let context = Arc::clone(&context);
-                let control = self.control.clone();
-                async move {
-                    let places: Vec<usize> = call.iter().map(|(place, _)| *place).collect();
-                    let operations: Vec<MemberOperation> =
-                        call.into_iter().map(|(_, operation)| operation).collect();
-                    if control.is_cancelled() {
-                        return (places, None);
-                    }
-                    (
-                        places,
-                        Some(target.apply(&container.object, &operations, &context).await),
-                    )
-                }
-            })
-            .buffer_unordered(self.readers.options.concurrency.get())
-            .collect::<Vec<_>>()
-            .await;
-        for (places, answers) in results {
-            match answers {
-                None => {
-                    for place in places {
-                        attempts[place] = Attempt::Not(Outcome::NotStarted(NotStarted::Cancelled));
-                    }
-                }
-                Some(answers) => {
-                    let mut answers = answers.into_iter();
-                    for place in places {
-                        let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
-                        attempts[place] = self.judge(&batch[place], answer, &context).await;
-                    }
-                }
-            }
-        }
-        attempts
-    }
-
-    /// The batch as calls: operations of one container together, no more than the target takes at once.
-    fn calls(&self, batch: &[Work]) -> Vec<(ContainerRef, Vec<(usize, MemberOperation)>)> {
-        let most = self.target.capabilities().max_batch.get();
-        let mut calls: Vec<(ContainerRef, Vec<(usize, MemberOperation)>)> = Vec::new();
-        for (place, work) in batch.iter().enumerate() {
-            let change = match &work.effect {
-                Effect::Add(facets) => MemberChange::Add(facets.clone()),
-                Effect::Adopt => continue,
-                Effect::Remove => MemberChange::Remove,
-                Effect::Update { to, .. } => MemberChange::Update(to.clone()),
-            };
-            let operation = MemberOperation {
-                id: work.id,
-                principal: work.principal.clone(),
-                change,
-                precondition: work.precondition.clone(),
-            };
-            match calls.last_mut() {
-                Some((container, call)) if *container == work.container && call.len() < most => {
-                    call.push((place, operation));
-                }
-                _ => calls.push((work.container.clone(), vec![(place, operation)])),
-            }
-        }
-        calls
-    }
-
-    /// What an answer means. Where it leaves the outcome open, the target is asked.
-    async fn judge(
-        &self,
-        work: &Work,
-        answer: std::result::Result<Applied, ConnectorError>,
-        context: &CallContext,
-    ) -> Attempt {
-        let error = match answer {
-            Ok(applied) => {
-                return Attempt::Done {
-                    changed: applied.changed,
-                    ours: applied.changed || work.carried,
-                };
-            }
-            Err(error) => error,
-        };
-        tracing::warn!(
-            name: "usersync.operation.failed",
-            operation = %work.id,
-            kind = error.kind().code(),
-            outcome_unknown = error.outcome_unknown(),
-            "an operation failed"
-        );
-        let unknown = error.outcome_unknown();
-        if unknown || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) {
-            match self.happened(work, context).await {
-                Some(true) => {
-                    let ours = unknown || work.carried;
-                    return Attempt::Done { changed: ours, ours };
-                }
-                Some(false) if !unknown => return Attempt::Not(Outcome::Conflict),
-                None if !unknown => return Attempt::Not(Outcome::Conflict),
-                _ => return Attempt::Unknown,
-            }
-        }
-        Attempt::Not(Outcome::Failed {
-            kind: error.kind().code(),
-            message: error.message().to_owned(),
-            retry: error.retry(),
-        })
-    }
-
-    /// Whether the target is as the operation wants it; `None` if it cannot tell.
-    async fn happened(&self, work: &Work, context: &CallContext) -> Option<bool> {
-        if !self.target.capabilities().point_read {
-            return None;
-        }
-        let found = self
-            .target
-            .member(&work.container.object, &work.principal, context)
-            .await
-            .ok()?;
-        Some(match (&work.effect, found) {
-            (Effect::Add(_) | Effect::Adopt, found) => found.is_some(),
-            (Effect::Remove, found) => found.is_none(),
-            (Effect::Update { to, .. }, Some(found)) => found.member.facets == *to,
-            (Effect::Update { .. }, None) => false,
-        })
-    }
-
-    /// One transaction: ledger rows, audit, notifications, and the ends of the intents.
-    async fn confirm(
-        &self,
-        batch: &[Work],
-        attempts: Vec<Attempt>,
-        actor: &Actor,
-    ) -> Result<Vec<OperationReport>> {
-        let mut rows: Vec<Option<LedgerRow>> = batch.iter().map(|work| work.row.clone()).collect();
-        loop {
-            let mut transaction = self.transaction();
-            let mut checked = Vec::new();
-            for ((place, work), attempt) in batch.iter().enumerate().zip(&attempts) {
-                if let Attempt::Done { ours, .. } = attempt {
-                    checked.push(place);
-                    transaction.check(Check::Ledger {
-                        key: work.key(),
-                        row: rows[place].clone(),
-                    });
-                    let row = row_after(&work.effect, rows[place].clone(), &self.job.id, *ours);
-                    transaction.write(Write::Ledger { key: work.key(), row });
-                }
-                self.conclude(work, attempt, actor, &mut transaction)?;
-                let had_effect = matches!(attempt, Attempt::Done { changed: true, .. });
-                if let Some(hour) = work.quota
-                    && !had_effect
-                    && !stays_open(work, attempt)
-                {
-                    transaction.write(Write::Add {
-                        counter: window_key(&self.job.id, hour),
-                        delta: -1,
-                    });
-                }
-            }
-            match self.commit(transaction).await? {
-                None => break,
-                // Another job changed the row meanwhile: its claim stays, and ours is added to it or taken from it.
-                Some(check) => {
-                    let place = checked[check];
-                    rows[place] = self
-                        .store
-                        .ledger_row(&self.job.tenant, &batch[place].key())
-                        .await?;
-                }
-            }
-        }
-        Ok(batch
-            .iter()
-            .zip(attempts)
-            .map(|(work, attempt)| work.report(outcome(attempt)))
-            .collect())
-    }
-
-    /// What is written about one attempt beside the ledger.
-    fn conclude(
-        &self,
-        work: &Work,
-        attempt: &Attempt,
-        actor: &Actor,
-        transaction: &mut Transaction,
-    ) -> Result<()> {
-        let end = outcome(attempt.clone());
-        let intent = self.intent(work, actor);
-        if !stays_open(work, attempt) && work.effect != Effect::Adopt {
-            transaction.write(Write::Delete {
-                table: Table::Intent,
-                key: intent_key(&self.job.id, &work.id),
-            });
-        }
-        if !matches!(end, Outcome::NotStarted(_)) {
-            transaction.write(audit(self.job, &intent, &end, self.readers.clock.now())?);
-        }
-        if end == Outcome::Applied
-            && let Some(write) = notification(self.job, &intent)?
-        {
-            transaction.write(write);
-        }
-        Ok(())
-    }
-
     fn transaction(&self) -> Transaction {
         Transaction::new(self.job.tenant.clone()).under(self.lease.fence())
     }
@@ -604,33 +382,4 @@ pub(crate) async fn commit(
         },
         Err(error) => Err(EngineError::store(job)(error)),
     }
-}
-
-/// An earlier attempt may still have its effect, so its intent stays until the target shows what became of it.
-fn stays_open(work: &Work, attempt: &Attempt) -> bool {
-    matches!(attempt, Attempt::Unknown) || (work.carried && matches!(attempt, Attempt::Not(_)))
-}
-
-fn outcome(attempt: Attempt) -> Outcome {
-    match attempt {
-        Attempt::Done { changed: true, .. } => Outcome::Applied,
-        Attempt::Done {
-            changed: false,
-            ours: true,
-        } => Outcome::Applied,
-        Attempt::Done {
-            changed: false,
-            ours: false,
-        } => Outcome::AlreadySo,
-        Attempt::Not(outcome) => outcome,
-        Attempt::Unknown => Outcome::Indeterminate,
-    }
-}
-
-fn unanswered() -> ConnectorError {
-    ConnectorError::new(
-        ErrorKind::Unexpected,
-        "the connector answered fewer results than it was given operations",
-    )
-    .with_unknown_outcome(true)
 }

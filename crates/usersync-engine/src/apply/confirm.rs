@@ -1,0 +1,114 @@
+//! The transaction that records what became of a batch.
+
+use usersync_connector::Actor;
+use usersync_model::LedgerRow;
+use usersync_store::{Check, Table, Transaction, Write};
+
+use super::{Applier, Attempt, Work};
+use crate::error::Result;
+use crate::record::{audit, notification};
+use crate::recover::row_after;
+use crate::report::{OperationReport, Outcome};
+use crate::state::{Effect, intent_key, window_key};
+
+impl Applier<'_> {
+    /// One transaction: ledger rows, audit, notifications, and the ends of the intents.
+    pub(super) async fn confirm(
+        &self,
+        batch: &[Work],
+        attempts: Vec<Attempt>,
+        actor: &Actor,
+    ) -> Result<Vec<OperationReport>> {
+        let mut rows: Vec<Option<LedgerRow>> = batch.iter().map(|work| work.row.clone()).collect();
+        loop {
+            let mut transaction = self.transaction();
+            let mut checked = Vec::new();
+            for ((place, work), attempt) in batch.iter().enumerate().zip(&attempts) {
+                if let Attempt::Done { ours, .. } = attempt {
+                    checked.push(place);
+                    transaction.check(Check::Ledger {
+                        key: work.key(),
+                        row: rows[place].clone(),
+                    });
+                    let row = row_after(&work.effect, rows[place].clone(), &self.job.id, *ours);
+                    transaction.write(Write::Ledger { key: work.key(), row });
+                }
+                self.conclude(work, attempt, actor, &mut transaction)?;
+                let had_effect = matches!(attempt, Attempt::Done { changed: true, .. });
+                if let Some(hour) = work.quota
+                    && !had_effect
+                    && !stays_open(work, attempt)
+                {
+                    transaction.write(Write::Add {
+                        counter: window_key(&self.job.id, hour),
+                        delta: -1,
+                    });
+                }
+            }
+            match self.commit(transaction).await? {
+                None => break,
+                // Another job changed the row meanwhile: its claim stays, and ours is added to it or taken from it.
+                Some(check) => {
+                    let place = checked[check];
+                    rows[place] = self
+                        .store
+                        .ledger_row(&self.job.tenant, &batch[place].key())
+                        .await?;
+                }
+            }
+        }
+        Ok(batch
+            .iter()
+            .zip(attempts)
+            .map(|(work, attempt)| work.report(outcome(attempt)))
+            .collect())
+    }
+
+    /// What is written about one attempt beside the ledger.
+    fn conclude(
+        &self,
+        work: &Work,
+        attempt: &Attempt,
+        actor: &Actor,
+        transaction: &mut Transaction,
+    ) -> Result<()> {
+        let end = outcome(attempt.clone());
+        let intent = self.intent(work, actor);
+        if !stays_open(work, attempt) && work.effect != Effect::Adopt {
+            transaction.write(Write::Delete {
+                table: Table::Intent,
+                key: intent_key(&self.job.id, &work.id),
+            });
+        }
+        if !matches!(end, Outcome::NotStarted(_)) {
+            transaction.write(audit(self.job, &intent, &end, self.readers.clock.now())?);
+        }
+        if end == Outcome::Applied
+            && let Some(write) = notification(self.job, &intent)?
+        {
+            transaction.write(write);
+        }
+        Ok(())
+    }
+}
+
+/// An earlier attempt may still have its effect, so its intent stays until the target shows what became of it.
+fn stays_open(work: &Work, attempt: &Attempt) -> bool {
+    matches!(attempt, Attempt::Unknown) || (work.carried && matches!(attempt, Attempt::Not(_)))
+}
+
+fn outcome(attempt: Attempt) -> Outcome {
+    match attempt {
+        Attempt::Done { changed: true, .. } => Outcome::Applied,
+        Attempt::Done {
+            changed: false,
+            ours: true,
+        } => Outcome::Applied,
+        Attempt::Done {
+            changed: false,
+            ours: false,
+        } => Outcome::AlreadySo,
+        Attempt::Not(outcome) => outcome,
+        Attempt::Unknown => Outcome::Indeterminate,
+    }
+}

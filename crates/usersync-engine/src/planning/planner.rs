@@ -1,0 +1,288 @@
+//! Planning containers in the order of their stages.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use usersync_model::{
+    Completeness, ContainerRef, DirectoryGraph, NodeId, PartialReason, PrincipalRef, Resolved, Rest, Scratch,
+    Subject,
+};
+use usersync_reconcile::{
+    Action, ActualMembers, Base, DesiredMembers, Drafts, HoldCause, Mode, Plan, RunEvidence, Section,
+    Warning, plan_members,
+};
+
+use super::view::View;
+use crate::dependency::{Edge, Stage, edge_from};
+use crate::job::Job;
+use crate::survey::{Sight, Survey};
+
+pub(super) struct Planner<'a> {
+    pub(super) job: &'a Job,
+    pub(super) in_grace: Vec<NodeId>,
+    pub(super) evidence: RunEvidence,
+    pub(super) scratch: Scratch,
+    pub(super) missing: BTreeSet<Warning>,
+    /// What a valid approval covers; empty until that is known.
+    pub(super) approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
+    /// What holds the removals of single containers since an earlier run.
+    pub(super) shut: BTreeMap<ContainerRef, HoldCause>,
+    /// Which containers select which.
+    pub(super) selects: BTreeSet<Edge>,
+}
+
+impl Planner<'_> {
+    pub(super) fn plan_all(&mut self, survey: &mut Survey, stages: &[Stage]) -> Drafts {
+        let mut drafts = Drafts::default();
+        for stage in stages {
+            match stage {
+                Stage::Plain(places) => {
+                    for &place in places {
+                        drafts.push(self.plan_one(survey, place, &self.evidence.clone()).0);
+                    }
+                }
+                Stage::Source(place) => {
+                    let (section, doubt) = self.plan_one(survey, *place, &self.evidence.clone());
+                    let left = left_by(&section, survey.graph(), &survey.sights[*place]);
+                    fill(survey, *place, &left, doubt);
+                    drafts.push(section);
+                }
+                Stage::Circle {
+                    containers,
+                    undecidable,
+                } => {
+                    for section in self.plan_circle(survey, containers, *undecidable) {
+                        drafts.push(section);
+                    }
+                }
+            }
+        }
+        drafts
+    }
+
+    /// Plans containers that select each other: from who stays in any case, up to the least state that the plan itself
+    /// leaves. What was held once stays counted as there, so that the rounds come to an end.
+    fn plan_circle(&mut self, survey: &mut Survey, places: &[usize], undecidable: bool) -> Vec<Section> {
+        let mut evidence = self.evidence.clone();
+        if undecidable {
+            evidence.everything = Some(HoldCause::Undecidable);
+        }
+        let mut left: Vec<Vec<NodeId>> = places
+            .iter()
+            .map(|&place| {
+                let sight = &survey.sights[place];
+                let ours = |id: &NodeId| sight.ours.binary_search(id).is_ok();
+                match self.job.policy.mode {
+                    _ if undecidable => sight.present.clone(),
+                    Mode::Mirror => Vec::new(),
+                    Mode::Managed | Mode::AddOnly => {
+                        sight.present.iter().copied().filter(|id| !ours(id)).collect()
+                    }
+                }
+            })
+            .collect();
+        let mut doubts: Vec<Option<PartialReason>> = vec![None; places.len()];
+        loop {
+            for ((&place, left), doubt) in places.iter().zip(&left).zip(&doubts) {
+                fill(survey, place, left, doubt.clone());
+            }
+            let planned: Vec<_> = places
+                .iter()
+                .map(|&place| self.plan_one(survey, place, &evidence))
+                .collect();
+            let mut grew = false;
+            for (at, (section, doubt)) in planned.iter().enumerate() {
+                let mut now = left_by(section, survey.graph(), &survey.sights[places[at]]);
+                now.extend(&left[at]);
+                now.sort_unstable();
+                now.dedup();
+                grew |= now.len() > left[at].len() || (doubts[at].is_none() && doubt.is_some());
+                left[at] = now;
+                doubts[at] = doubts[at].take().or_else(|| doubt.clone());
+            }
+            if !grew {
+                return planned.into_iter().map(|(section, _)| section).collect();
+            }
+        }
+    }
+
+    /// The section of one container, and why its membership is in doubt, if it is.
+    fn plan_one(
+        &mut self,
+        survey: &mut Survey,
+        place: usize,
+        evidence: &RunEvidence,
+    ) -> (Section, Option<PartialReason>) {
+        let mut resolved =
+            survey
+                .sources
+                .resolve(&survey.containers[place], &self.job.resolve, &mut self.scratch);
+        let container = &survey.containers[place];
+        let sight = &survey.sights[place];
+        let graph = survey.graph();
+        for principal in &resolved.missing {
+            let (container, principal) = (container.id.clone(), principal.clone());
+            self.missing.insert(Warning::MissingPick { container, principal });
+        }
+        if sight.missing {
+            resolved = Arc::new(nobody());
+        } else {
+            self.add_guests(survey, place, &mut resolved);
+        }
+        let denied = if resolved.rest == Rest::Absent {
+            Vec::new()
+        } else {
+            let among = in_question(sight);
+            graph.denied(&container.selection, &self.job.resolve, &mut self.scratch, &among)
+        };
+        let has_row = |id: &&NodeId| sight.row(**id, &self.job.id).is_some();
+        let in_grace: Vec<NodeId> = self.in_grace.iter().filter(has_row).copied().collect();
+        let view = View {
+            graph,
+            job: self.job,
+            container,
+            sight,
+            excluded: OnceCell::new(),
+        };
+        let mut evidence = evidence.clone();
+        evidence.removals = evidence
+            .removals
+            .or_else(|| self.shut.get(&container.id).cloned());
+        let mut section = plan_members(
+            container,
+            DesiredMembers {
+                certain: &resolved.certain,
+                maybe: &resolved.maybe,
+                maybe_reason: resolved.maybe_reason.as_ref(),
+                denied: &denied,
+                rest: resolved.rest.reason(),
+                in_grace: &in_grace,
+            },
+            ActualMembers {
+                present: &sight.present,
+                facets: &sight.facets,
+                rest: sight.rest.as_ref(),
+                absent: &sight.absent,
+            },
+            Base {
+                ours: &sight.ours,
+                other: &sight.other,
+            },
+            &view,
+            &self.job.policy,
+            &evidence,
+        );
+        if let Some(subjects) = self.approved.get(&section.container) {
+            section.approve(subjects);
+        }
+        let doubt = resolved
+            .rest
+            .reason()
+            .or(resolved.maybe_reason.as_ref())
+            .or(sight.rest.as_ref())
+            .cloned();
+        (section, doubt)
+    }
+}
+
+impl Planner<'_> {
+    /// Counts what an approval of the held set of `plan` covers as approved.
+    pub(super) fn approve(&mut self, plan: &Plan) {
+        for section in plan.sections() {
+            let holds = section.holds.iter().filter(|hold| hold.cause.is_approvable());
+            let subjects = holds.map(|hold| hold.operation.subject.clone());
+            self.approved
+                .entry(section.container.clone())
+                .or_default()
+                .extend(subjects);
+        }
+    }
+
+    /// Adds the members of selected containers whom no directory shows, unless they are excluded.
+    fn add_guests(&self, survey: &Survey, place: usize, resolved: &mut Arc<Resolved>) {
+        let graph = survey.graph();
+        let selection = &survey.containers[place].selection;
+        let guests_of = |picks: &BTreeSet<PrincipalRef>, excludes: bool| {
+            let edges = self.selects.range(edge_from(place)..edge_from(place + 1));
+            let planned = edges
+                .filter(|edge| edge.excludes == excludes)
+                .filter_map(|edge| graph.find(&survey.containers[edge.to].id.as_principal()));
+            // A container that is not planned here is selected directly or not at all.
+            let picked: Vec<NodeId> = picks.iter().filter_map(|pick| graph.find(pick)).collect();
+            let groups: BTreeSet<NodeId> = planned.chain(picked).collect();
+            groups
+                .into_iter()
+                .flat_map(|group| survey.sources.guests(group).iter().copied())
+                .collect::<BTreeSet<_>>()
+        };
+        let mut guests = guests_of(&selection.include, false);
+        if guests.is_empty() {
+            return;
+        }
+        for excluded in guests_of(&selection.exclude, true) {
+            guests.remove(&excluded);
+        }
+        for excluded in selection.exclude.iter().filter_map(|pick| graph.find(pick)) {
+            guests.remove(&excluded);
+        }
+        let resolved = Arc::make_mut(resolved);
+        // Where an exclusion is in doubt, it may cover guests, too.
+        let list = if resolved.maybe_reason.is_some() {
+            &mut resolved.maybe
+        } else {
+            &mut resolved.certain
+        };
+        list.extend(guests);
+        list.sort_unstable();
+        list.dedup();
+    }
+}
+
+fn nobody() -> Resolved {
+    Resolved {
+        certain: Vec::new(),
+        maybe: Vec::new(),
+        rest: Rest::Absent,
+        maybe_reason: None,
+        missing: Vec::new(),
+    }
+}
+
+/// Who is in a container or has a ledger row there; ascending.
+fn in_question(sight: &Sight) -> Vec<NodeId> {
+    let mut ids = [sight.present.as_slice(), &sight.ours].concat();
+    ids.extend(sight.other.iter().map(|row| row.id));
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+/// The members that a plan leaves in its container; ascending.
+fn left_by(section: &Section, graph: &DirectoryGraph, sight: &Sight) -> Vec<NodeId> {
+    let mut left: BTreeSet<NodeId> = sight.present.iter().copied().collect();
+    for operation in &section.operations {
+        let Subject::Principal(principal) = &operation.subject else {
+            continue;
+        };
+        let Some(id) = graph.find(principal) else { continue };
+        match operation.action {
+            Action::Add(_) => {
+                left.insert(id);
+            }
+            Action::Remove => {
+                left.remove(&id);
+            }
+            _ => {}
+        }
+    }
+    left.into_iter().collect()
+}
+
+/// Makes a container the group that others select.
+fn fill(survey: &mut Survey, place: usize, members: &[NodeId], doubt: Option<PartialReason>) {
+    let verdict = doubt.map_or(Completeness::Complete, Completeness::Partial);
+    survey
+        .sources
+        .fill(&survey.containers[place].id, members, verdict);
+}
