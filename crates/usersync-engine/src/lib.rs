@@ -16,6 +16,7 @@ mod record;
 mod recover;
 mod report;
 mod run;
+mod schedule;
 mod seats;
 mod source;
 mod state;
@@ -29,5 +30,8 @@ pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};
 pub use report::{LastRun, NotStarted, OperationReport, Outcome, RunEnd, RunReport};
 pub use run::Saved;
+pub use schedule::{Cadence, Interval, InvalidSchedule, Schedule};
+#[cfg(feature = "cron")]
+pub use schedule::{CronExpression, Zone};
 pub use seats::{Occupancy, SeatRegister, Taken};
 pub use state::AuditRecord;

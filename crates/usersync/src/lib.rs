@@ -13,6 +13,7 @@
 //! | [`engine`] | jobs and runs |
 //! | [`memory`] | reference implementation of every trait, with fault injection (feature `memory`) |
 //! | [`ldap`] | LDAP directories; so far LDIF exports (feature `ldap`) |
+//! | [`tokio`] | the real clock, and a runner that runs what is due (feature `tokio`) |
 
 #[cfg(all(doctest, feature = "ldap", feature = "memory"))]
 #[doc = include_str!("../../../README.md")]
@@ -28,3 +29,5 @@ pub use usersync_memory as memory;
 pub use usersync_model as model;
 pub use usersync_reconcile as reconcile;
 pub use usersync_store as store;
+#[cfg(feature = "tokio")]
+pub use usersync_tokio as tokio;
