@@ -4,11 +4,15 @@
 
 mod actor;
 mod apply;
+mod backoff;
 mod dependency;
+mod due;
 mod engine;
 mod error;
 mod event;
 mod job;
+mod order;
+mod outbox;
 mod planning;
 mod ports;
 mod preview;
@@ -22,14 +26,16 @@ mod source;
 mod state;
 mod survey;
 
+pub use backoff::Backoff;
+pub use due::{Agenda, JobAuditRecord, Pause, Saved, Triggered, Waiting};
 pub use engine::{Engine, EngineBuilder, RunRequest};
 pub use error::{EngineError, Result};
 pub use event::{RunControl, RunEvent};
 pub use job::{Job, Scope, Trigger};
+pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};
-pub use report::{LastRun, NotStarted, OperationReport, Outcome, RunEnd, RunReport};
-pub use run::Saved;
+pub use report::{FailedRead, LastRun, NotStarted, OperationReport, Outcome, ReadOf, RunEnd, RunReport};
 pub use schedule::{Cadence, Interval, InvalidSchedule, Schedule};
 #[cfg(feature = "cron")]
 pub use schedule::{CronExpression, Zone};

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
@@ -21,7 +22,7 @@ const LONGEST: usize = 128;
 #[derive(Clone)]
 pub struct CronExpression {
     text: String,
-    cron: Cron,
+    cron: Arc<Cron>,
 }
 
 /// A time zone by its IANA name.
@@ -54,7 +55,7 @@ impl CronExpression {
             .map_err(|error| invalid(text, &problem(error)))?;
         let expression = Self {
             text: text.to_owned(),
-            cron,
+            cron: Arc::new(cron),
         };
         // Weekdays and leap years repeat after 28 years, and 2000 is no exception to the leap years.
         let (from, until) = (civil(2000), civil(2040));
