@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use tracing::Instrument;
 use usersync_connector::{
@@ -11,7 +12,7 @@ use usersync_connector::{
 };
 use usersync_model::{ContainerRef, LedgerRow, OperationId, Origin, PrincipalRef, Subject};
 use usersync_reconcile::{Action, LedgerStep, Operation, Plan, Section};
-use usersync_store::{Check, Key, Lease, LedgerKey, StateStore, StoreErrorKind, Table, Transaction, Write};
+use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Table, Transaction, Write};
 
 use crate::actor::container_actor;
 use crate::error::{EngineError, Result};
@@ -21,7 +22,7 @@ use crate::ports::Readers;
 use crate::record::{audit, intent_write, notification};
 use crate::recover::{Recovery, row_after};
 use crate::report::{NotStarted, OperationReport, Outcome};
-use crate::state::{Effect, Intent, intent_key, window_key, window_keys};
+use crate::state::{Effect, Intent, intent_key, window_hours, window_key, window_keys};
 use crate::survey::Survey;
 
 /// Carries one plan out.
@@ -48,6 +49,10 @@ struct Work {
     approved: bool,
     /// Whether an earlier attempt may have had its effect.
     carried: bool,
+    /// The hour whose quota of removals it uses.
+    quota: Option<i64>,
+    /// Whether that is still to be taken.
+    reserves: bool,
     reason: &'static str,
 }
 
@@ -191,7 +196,10 @@ impl Applier<'_> {
             Action::Add(facets) => Effect::Add(facets.clone()),
             Action::Adopt => Effect::Adopt,
             Action::Remove => Effect::Remove,
-            Action::Update { to, .. } => Effect::Update(to.clone()),
+            Action::Update { to, .. } => Effect::Update {
+                to: to.clone(),
+                agreed: operation.member_base().unwrap_or(to).clone(),
+            },
             Action::Change(_) | Action::Create(_) | Action::Delete => return None,
         };
         let place = survey.place(&section.container)?;
@@ -202,15 +210,17 @@ impl Applier<'_> {
         let carried = recovery
             .carried
             .get(&(section.container.clone(), principal.clone()))
-            .filter(|(_, carried)| *carried == effect.code())
-            .map(|(id, _)| *id);
+            .filter(|carried| carried.code == effect.code());
         let precondition = match (&effect, &operation.seen) {
             (Effect::Add(_), _) => Precondition::Absent,
             (_, Some(version)) => Precondition::Version(Version(version.clone())),
             (_, None) => Precondition::None,
         };
         Some(Work {
-            id: carried.unwrap_or_else(|| self.plan.envelope().operation_id(&section.container, operation)),
+            id: match carried {
+                Some(carried) => carried.operation,
+                None => self.plan.envelope().operation_id(&section.container, operation),
+            },
             container: section.container.clone(),
             principal: principal.clone(),
             effect,
@@ -218,6 +228,8 @@ impl Applier<'_> {
             row,
             approved: operation.approved,
             carried: carried.is_some(),
+            quota: carried.and_then(|carried| carried.quota),
+            reserves: false,
             reason: operation.reason.code(),
         })
     }
@@ -256,6 +268,17 @@ impl Applier<'_> {
     /// reported.
     async fn begin(&self, mut batch: Vec<Work>, actor: &Actor) -> Result<(Vec<Work>, Vec<OperationReport>)> {
         let mut reports = Vec::new();
+        let now = self.readers.clock.now();
+        if let Some(window) = self.job.policy.guards.window {
+            let hours = window_hours(now, window.hours);
+            for work in batch.iter_mut().filter(|work| work.counts_in_window()) {
+                // What an earlier attempt took is not taken again.
+                work.reserves = !work.quota.is_some_and(|hour| hours.contains(&hour));
+                if work.reserves {
+                    work.quota = Some(*hours.end());
+                }
+            }
+        }
         loop {
             let mut transaction = self.transaction();
             for work in &batch {
@@ -264,9 +287,9 @@ impl Applier<'_> {
                     row: work.row.clone(),
                 });
             }
-            let removals = batch.iter().filter(|work| work.counts_in_window()).count();
+            let removals = batch.iter().filter(|work| work.reserves).count();
             if removals > 0 {
-                self.reserve(removals, &mut transaction);
+                self.reserve(removals, now, &mut transaction);
             }
             for work in &batch {
                 if work.effect != Effect::Adopt {
@@ -282,7 +305,7 @@ impl Applier<'_> {
                     reports.push(batch.remove(check).report(Outcome::Superseded));
                 }
                 Some(_) => {
-                    let (over, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(Work::counts_in_window);
+                    let (over, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|work| work.reserves);
                     reports.extend(
                         over.iter()
                             .map(|w| w.report(Outcome::NotStarted(NotStarted::WindowLimit))),
@@ -303,30 +326,23 @@ impl Applier<'_> {
             approved: work.approved,
             reason: work.reason.to_owned(),
             plan: self.plan.digest(),
+            quota: work.quota,
         }
     }
 
     /// Takes removals out of the window's quota, together with the intents.
-    fn reserve(&self, removals: usize, transaction: &mut Transaction) {
+    fn reserve(&self, removals: usize, now: DateTime<Utc>, transaction: &mut Transaction) {
         let Some(window) = self.job.policy.guards.window else {
             return;
         };
-        let now = self.readers.clock.now();
         transaction.write(Write::Add {
-            counter: self.window_counter(),
+            counter: window_key(&self.job.id, *window_hours(now, window.hours).end()),
             delta: i64::try_from(removals).unwrap_or(i64::MAX),
         });
         transaction.check(Check::AtMost {
             counters: window_keys(&self.job.id, now, window.hours),
             limit: window.share.allowance(self.plan.header().tally.removable),
         });
-    }
-
-    fn window_counter(&self) -> Key {
-        window_key(
-            &self.job.id,
-            self.readers.clock.now().timestamp().div_euclid(3600),
-        )
     }
 
     /// Calls the target, several calls at once, each for one container. Answers in the order of the batch.
@@ -393,7 +409,7 @@ impl Applier<'_> {
                 Effect::Add(facets) => MemberChange::Add(facets.clone()),
                 Effect::Adopt => continue,
                 Effect::Remove => MemberChange::Remove,
-                Effect::Update(facets) => MemberChange::Update(facets.clone()),
+                Effect::Update { to, .. } => MemberChange::Update(to.clone()),
             };
             let operation = MemberOperation {
                 id: work.id,
@@ -466,8 +482,8 @@ impl Applier<'_> {
         Some(match (&work.effect, found) {
             (Effect::Add(_) | Effect::Adopt, found) => found.is_some(),
             (Effect::Remove, found) => found.is_none(),
-            (Effect::Update(facets), Some(found)) => found.member.facets == *facets,
-            (Effect::Update(_), None) => false,
+            (Effect::Update { to, .. }, Some(found)) => found.member.facets == *to,
+            (Effect::Update { .. }, None) => false,
         })
     }
 
@@ -482,7 +498,6 @@ impl Applier<'_> {
         loop {
             let mut transaction = self.transaction();
             let mut checked = Vec::new();
-            let mut unused = 0;
             for ((place, work), attempt) in batch.iter().enumerate().zip(&attempts) {
                 if let Attempt::Done { ours, .. } = attempt {
                     checked.push(place);
@@ -494,14 +509,16 @@ impl Applier<'_> {
                     transaction.write(Write::Ledger { key: work.key(), row });
                 }
                 self.conclude(work, attempt, actor, &mut transaction)?;
-                let had_effect = matches!(attempt, Attempt::Done { changed: true, .. } | Attempt::Unknown);
-                unused += i64::from(work.counts_in_window() && !had_effect);
-            }
-            if unused > 0 && self.job.policy.guards.window.is_some() {
-                transaction.write(Write::Add {
-                    counter: self.window_counter(),
-                    delta: -unused,
-                });
+                let had_effect = matches!(attempt, Attempt::Done { changed: true, .. });
+                if let Some(hour) = work.quota
+                    && !had_effect
+                    && !stays_open(work, attempt)
+                {
+                    transaction.write(Write::Add {
+                        counter: window_key(&self.job.id, hour),
+                        delta: -1,
+                    });
+                }
             }
             match self.commit(transaction).await? {
                 None => break,
@@ -532,10 +549,7 @@ impl Applier<'_> {
     ) -> Result<()> {
         let end = outcome(attempt.clone());
         let intent = self.intent(work, actor);
-        // An earlier attempt may still have its effect, so its intent stays until the target shows what became of it.
-        let stays_open =
-            matches!(attempt, Attempt::Unknown) || (work.carried && matches!(attempt, Attempt::Not(_)));
-        if !stays_open && work.effect != Effect::Adopt {
+        if !stays_open(work, attempt) && work.effect != Effect::Adopt {
             transaction.write(Write::Delete {
                 table: Table::Intent,
                 key: intent_key(&self.job.id, &work.id),
@@ -590,6 +604,11 @@ pub(crate) async fn commit(
         },
         Err(error) => Err(EngineError::store(job)(error)),
     }
+}
+
+/// An earlier attempt may still have its effect, so its intent stays until the target shows what became of it.
+fn stays_open(work: &Work, attempt: &Attempt) -> bool {
+    matches!(attempt, Attempt::Unknown) || (work.carried && matches!(attempt, Attempt::Not(_)))
 }
 
 fn outcome(attempt: Attempt) -> Outcome {

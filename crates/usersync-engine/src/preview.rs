@@ -207,7 +207,7 @@ pub(crate) async fn make_plan(
         state: job_state.clone(),
         approvals: load_approvals(state, job).await?,
         departures: load_departures(state, job).await?,
-        window_used: window_used(state, job, now).await?,
+        window_used: window_used(state, job, now, &recovery).await?,
         adopt: request.adopt,
         updates: readers.target(&job.target)?.capabilities().updates,
     };

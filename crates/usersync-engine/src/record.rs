@@ -52,9 +52,9 @@ pub(crate) fn notification(job: &Job, intent: &Intent) -> Result<Option<Write>> 
         },
         Effect::Adopt => return Ok(None),
         Effect::Remove => News::MemberRemoved { container },
-        Effect::Update(facets) => News::MemberUpdated {
+        Effect::Update { to, .. } => News::MemberUpdated {
             container,
-            facets: facets.clone(),
+            facets: to.clone(),
         },
     };
     let recipient = Recipient::Principal(intent.principal.clone());

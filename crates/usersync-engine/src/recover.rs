@@ -1,6 +1,7 @@
 //! Operations that an earlier run began and did not end.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use usersync_model::{ContainerRef, JobId, LedgerRow, OperationId, Origin, PrincipalRef, Subject};
 use usersync_reconcile::Plan;
@@ -14,12 +15,22 @@ pub(crate) struct Recovery {
     /// Their effect is there: with the ledger row before, and after.
     pub(crate) confirmed: Vec<Confirmed>,
     /// Their effect is not there, and may still arrive: whoever needs it again takes the same operation id.
-    pub(crate) carried: HashMap<(ContainerRef, PrincipalRef), (OperationId, &'static str)>,
+    pub(crate) carried: HashMap<(ContainerRef, PrincipalRef), Carried>,
+}
+
+/// What is taken over from an open intent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Carried {
+    pub(crate) operation: OperationId,
+    /// What it does.
+    pub(crate) code: &'static str,
+    /// The hour whose quota of removals it uses.
+    pub(crate) quota: Option<i64>,
 }
 
 impl Recovery {
     /// The operations whose effect is not there, and that `plan` does not want again; ascending.
-    pub(crate) fn obsolete(&self, plan: &Plan) -> Vec<OperationId> {
+    pub(crate) fn obsolete(&self, plan: &Plan) -> Vec<Carried> {
         let mut left: HashMap<_, _> = self
             .carried
             .iter()
@@ -31,16 +42,22 @@ impl Recovery {
                     let key = (&section.container, principal);
                     if left
                         .get(&key)
-                        .is_some_and(|(_, code)| *code == operation.action.code())
+                        .is_some_and(|carried| carried.code == operation.action.code())
                     {
                         left.remove(&key);
                     }
                 }
             }
         }
-        let mut operations: Vec<_> = left.into_values().map(|(operation, _)| *operation).collect();
-        operations.sort();
-        operations
+        let mut obsolete: Vec<_> = left.into_values().copied().collect();
+        obsolete.sort_by_key(|carried| carried.operation);
+        obsolete
+    }
+
+    /// How many removals that may be tried again use the quota of these hours already.
+    pub(crate) fn quota_used(&self, hours: &RangeInclusive<i64>) -> u64 {
+        let quotas = self.carried.values().filter_map(|carried| carried.quota);
+        quotas.filter(|hour| hours.contains(hour)).count() as u64
     }
 }
 
@@ -70,7 +87,7 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
         let happened = match &intent.effect {
             Effect::Add(_) | Effect::Adopt => present,
             Effect::Remove => !present,
-            Effect::Update(facets) => present && sight.facets_of(id) == *facets,
+            Effect::Update { to, .. } => present && sight.facets_of(id) == *to,
         };
         if happened {
             let before = sight.row(id, job);
@@ -82,10 +99,13 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
                 after,
             });
         } else {
+            let carried = Carried {
+                operation: intent.operation,
+                code: intent.effect.code(),
+                quota: intent.quota,
+            };
             let key = (intent.container, intent.principal);
-            recovery
-                .carried
-                .insert(key, (intent.operation, intent.effect.code()));
+            recovery.carried.insert(key, carried);
         }
     }
     recovery
@@ -117,6 +137,6 @@ pub(crate) fn row_after(
             Some(row)
         }
         Effect::Remove => row.and_then(|row| row.released(job)),
-        Effect::Update(facets) => row.map(|row| row.with_facets(facets.clone())),
+        Effect::Update { agreed, .. } => row.map(|row| row.with_facets(agreed.clone())),
     }
 }

@@ -20,7 +20,7 @@ use crate::report::{OperationReport, Outcome, RunEnd, RunReport};
 use crate::source::Sources;
 use crate::state::{
     CURSOR, DEPARTURE, Departure, JOB_STATE, JobState, RUN, approval_key, cursor_key, departure_key,
-    intent_key, job_key, lease_name, load_cursor,
+    intent_key, job_key, lease_name, load_cursor, window_key,
 };
 
 impl Engine {
@@ -268,11 +268,17 @@ impl Engine {
                 key: approval_key(&job.id, &used),
             });
         }
-        for operation in made.recovery.obsolete(plan) {
+        for obsolete in made.recovery.obsolete(plan) {
             transaction.write(Write::Delete {
                 table: Table::Intent,
-                key: intent_key(&job.id, &operation),
+                key: intent_key(&job.id, &obsolete.operation),
             });
+            if let Some(hour) = obsolete.quota {
+                transaction.write(Write::Add {
+                    counter: window_key(&job.id, hour),
+                    delta: -1,
+                });
+            }
         }
         let told = plan.held_digest();
         if let Some(digest) = told.filter(|digest| made.state.told != Some(*digest)) {
@@ -280,7 +286,8 @@ impl Engine {
         }
         let policy = Some(plan.header().policy);
         let changes = summary.operations() > 0 || summary.ledger > 0;
-        if transaction.writes.is_empty() && !changes && made.state.policy == policy {
+        let same = made.state.policy == policy && made.state.paused.is_none();
+        if transaction.writes.is_empty() && !changes && same {
             return Ok(());
         }
         let state = JobState {

@@ -1,5 +1,7 @@
 //! What the engine stores, and under which keys.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
@@ -13,6 +15,7 @@ use usersync_store::{Format, Key, LeaseName, Revision, StateRead, Table};
 
 use crate::error::Result;
 use crate::job::Job;
+use crate::recover::Recovery;
 
 pub(crate) const JOB: Format = Format {
     name: "usersync.job",
@@ -97,6 +100,9 @@ pub(crate) struct Intent {
     pub(crate) approved: bool,
     pub(crate) reason: String,
     pub(crate) plan: Digest,
+    /// The hour, counted from the epoch, whose quota of removals it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quota: Option<i64>,
 }
 
 /// What an operation does to a membership.
@@ -107,7 +113,11 @@ pub(crate) enum Effect {
     /// Counts what is there as ours; writes nothing at the target, so there is never an intent for it.
     Adopt,
     Remove,
-    Update(MemberFacets),
+    Update {
+        to: MemberFacets,
+        /// The base to store: not what is written, where the target keeps a change of its own.
+        agreed: MemberFacets,
+    },
 }
 
 impl Effect {
@@ -116,7 +126,7 @@ impl Effect {
             Self::Add(_) => "add",
             Self::Adopt => "adopt",
             Self::Remove => "remove",
-            Self::Update(_) => "update",
+            Self::Update { .. } => "update",
         }
     }
 }
@@ -189,11 +199,16 @@ pub(crate) fn window_key(job: &JobId, hour: i64) -> Key {
     Key::of(&["removals", job.as_str(), &hour.to_string()])
 }
 
+/// The hours of a window that ends now, counted from the epoch.
+pub(crate) fn window_hours(now: DateTime<Utc>, hours: u32) -> RangeInclusive<i64> {
+    let this = now.timestamp().div_euclid(3600);
+    this - i64::from(hours.max(1)) + 1..=this
+}
+
 /// The counters of a window that ends now.
 pub(crate) fn window_keys(job: &JobId, now: DateTime<Utc>, hours: u32) -> Vec<Key> {
-    let this = now.timestamp().div_euclid(3600);
-    (0..i64::from(hours.max(1)))
-        .map(|back| window_key(job, this - back))
+    window_hours(now, hours)
+        .map(|hour| window_key(job, hour))
         .collect()
 }
 
@@ -257,7 +272,13 @@ pub(crate) async fn load_cursor(
     }
 }
 
-pub(crate) async fn window_used(state: &dyn StateRead, job: &Job, now: DateTime<Utc>) -> Result<u64> {
+/// How many removals went within the window, without those that may be tried again: these are part of what is planned.
+pub(crate) async fn window_used(
+    state: &dyn StateRead,
+    job: &Job,
+    now: DateTime<Utc>,
+    recovery: &Recovery,
+) -> Result<u64> {
     let Some(window) = job.policy.guards.window else {
         return Ok(0);
     };
@@ -265,5 +286,5 @@ pub(crate) async fn window_used(state: &dyn StateRead, job: &Job, now: DateTime<
     for key in window_keys(&job.id, now, window.hours) {
         used += state.counter(&job.tenant, &key).await?;
     }
-    Ok(used)
+    Ok(used.saturating_sub(recovery.quota_used(&window_hours(now, window.hours))))
 }

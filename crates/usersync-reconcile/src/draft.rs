@@ -40,6 +40,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Makes room for operations.
+    pub(crate) fn expect(&mut self, operations: usize) {
+        self.section.operations.reserve_exact(operations);
+    }
+
     pub(crate) fn operate(&mut self, operation: Operation) {
         self.section.operations.push(operation);
     }
@@ -91,7 +96,8 @@ impl<'a> Draft<'a> {
             findings,
             ..
         } = &mut self.section;
-        operations.sort_by(|a, b| a.subject.cmp(&b.subject));
+        // No subject comes twice, so there is no order among equals to keep.
+        operations.sort_unstable_by(|a, b| a.subject.cmp(&b.subject));
         holds.sort_by(|a, b| a.operation.subject.cmp(&b.operation.subject));
         ledger.sort_by(|a, b| a.subject.cmp(&b.subject));
         findings.sort_by(|a, b| (&a.subject, a.what).cmp(&(&b.subject, b.what)));

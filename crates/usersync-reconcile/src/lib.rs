@@ -4,6 +4,7 @@
 
 mod approval;
 mod decide;
+mod digest;
 mod draft;
 mod facet;
 mod fingerprint;
@@ -15,6 +16,7 @@ mod plan;
 mod policy;
 mod records;
 mod render;
+mod warning;
 
 pub use approval::Approval;
 pub use decide::{Decision, Drift, Kept, Mode, Needed, Standing, Truth, decide};
@@ -26,7 +28,7 @@ pub use members::{
 pub use merge::{ConflictPolicy, FirstSight, Later, Merged, merge};
 pub use operation::{
     Action, Agreed, Finding, Hold, LedgerChange, LedgerStep, Operation, Reason, RecordBase, Section, Tally,
-    Warning, What,
+    What,
 };
 pub use plan::{Drafts, Envelope, Header, Plan, PlanError, Summary};
 pub use policy::{Guards, OnExceeded, Policy, Share, Window};
@@ -34,3 +36,4 @@ pub use records::{
     Direction, FacetRule, RecordRow, RecordRules, Records, SetRule, SourceRecord, TargetRecord, plan_records,
 };
 pub use render::{RenderOptions, render_html, render_markdown, render_table};
+pub use warning::Warning;

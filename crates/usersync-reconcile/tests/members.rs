@@ -593,6 +593,23 @@ fn a_declined_invitation_is_not_overwritten_by_a_change_of_role() {
 }
 
 #[test]
+fn a_conflict_is_told_until_somebody_settles_it() {
+    let mut world = settled(&[0], &[0]);
+    world.evidence.updates = true;
+    world.role = Role::Manager;
+    owners(&mut world, &[0]);
+    world.policy.guards.privileged = false;
+    world.policy.conflict = ConflictPolicy::Report;
+    for _ in 0..2 {
+        let section = world.plan();
+        assert_eq!(section.findings.len(), 1);
+        world = world.after(&section);
+    }
+    world.policy.conflict = ConflictPolicy::SourceWins;
+    assert_eq!(world.plan().operations.len(), 1);
+}
+
+#[test]
 fn an_import_that_failed_is_tried_again() {
     let mut world = settled(&[0], &[0]);
     world.people.get_mut(&0).unwrap().row = None;

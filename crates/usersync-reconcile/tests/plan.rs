@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use support::{World, assemble, at, container, envelope, header, name};
 use usersync_model::{ContainerKind, Digest, JobId, MemberFacets, PartialKind, PartialReason, Subject};
 use usersync_reconcile::{
-    Action, Approval, Drafts, Guards, Hold, HoldCause, OnExceeded, Operation, Plan, PlanError, Policy,
-    Protection, Reason, Section, Share, Tally, Window,
+    Action, Approval, Drafts, Finding, Guards, Hold, HoldCause, OnExceeded, Operation, Plan, PlanError,
+    Policy, Protection, Reason, Section, Share, Tally, What, Window,
 };
 
 fn operation(who: u8, action: Action) -> Operation {
@@ -368,6 +368,11 @@ fn sample() -> Plan {
     let mut first = section(1, 40, removals(3));
     first.operations[0].label = "Ann \u{202e}<script>".into();
     first.operations[1].seen = Some("v7".into());
+    first.findings.push(Finding {
+        subject: Subject::Principal(support::principal(9)),
+        label: "Eli".into(),
+        what: What::AddOnly,
+    });
     let first = held(first, remove(8), HoldCause::Protected(Protection::Administrator));
     let unknown = HoldCause::IncompleteTarget(PartialReason::new(PartialKind::Failed, "500 at page 3"));
     plan_with(
@@ -393,6 +398,7 @@ fn promise_12_a_plan_that_was_edited_is_refused() {
         ("\"reason\":\"not_selected\"", "\"reason\":\"excluded\"", true),
         ("Ann ", "Eve ", true),
         ("\"v7\"", "\"v8\"", true),
+        ("Eli", "Eve", true),
         ("\"serial\":1", "\"serial\":2", true),
         ("\"kind\":\"team\"", "\"kind\":\"poll\"", true),
         ("Team 1", "Team 3", true),

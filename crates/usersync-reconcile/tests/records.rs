@@ -5,7 +5,6 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use usersync_model::{
     AttributeName, Container, ContainerKind, Facet, FacetName, Origin, PartialKind, PartialReason, Record,
@@ -313,8 +312,7 @@ fn a_facet_is_merged_three_ways() {
 #[test]
 fn the_conflict_policy_decides_when_both_changed() {
     let at = |second| Some(support::at(second));
-    let times: [(Option<DateTime<Utc>>, Option<DateTime<Utc>>); 4] =
-        [(at(2), at(1)), (at(1), at(2)), (at(1), at(1)), (None, at(2))];
+    let times = [(at(2), at(1)), (at(1), at(2)), (at(1), at(1)), (None, at(2))];
     let takes: &[&str] = &["change f0:n=B"];
     let keeps: &[&str] = &["agree"];
     let reports: &[&str] = &["facet_conflict"];
@@ -394,7 +392,13 @@ fn rules_say_what_is_synchronized_in_which_direction() {
         direction,
         ..FacetRule::default()
     };
-    let table: [(Option<FacetRule>, &str, &[&str], &[&str]); 5] = [
+    type Row = (
+        Option<FacetRule>,
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static str],
+    );
+    let table: [Row; 5] = [
         (None, "n=C", &[], &["create "]),
         (Some(rule(Direction::Both)), "n=C", &[], &["create f0:n=B"]),
         (
@@ -549,6 +553,33 @@ fn what_both_fingerprints_vouch_for_is_not_compared() {
     let section = settled.plan(&rules, &free());
     assert_eq!(told(&section), ["change f0:n=Z"]);
     assert!(settled.after(&section, &rules).plan(&rules, &free()).is_silent());
+}
+
+#[test]
+fn a_fingerprint_vouches_for_its_own_side_only() {
+    let rules = rules(FacetRule {
+        direction: Direction::ToTarget,
+        ..FacetRule::default()
+    });
+    let fingerprint = |text| Some(Fingerprinter::new(&rules).fingerprint(&record(1, text)));
+    let mut sides = one("n=A", "n=A", "n=A");
+    sides.rows[0].base.source = fingerprint("n=A");
+    sides.rows[0].base.target = fingerprint("n=A");
+    sides.source[0].fingerprint = fingerprint("n=A");
+    sides.target[0] = TargetRecord {
+        fingerprint: fingerprint("n=B"),
+        ..TargetRecord::new(record(1, "n=B"))
+    };
+    assert_eq!(told(&sides.plan(&rules, &free())), ["change f0:n=A"]);
+    sides.rows.clear();
+    let section = sides.plan(&rules, &free());
+    assert_eq!(told(&section), ["change f0:n=A", "claim f0:n=B"]);
+    let claimed = section.ledger[0].agreed.as_ref().unwrap();
+    assert_eq!(
+        (claimed.source, claimed.target),
+        (None, None),
+        "the write is not confirmed yet"
+    );
 }
 
 #[test]

@@ -40,8 +40,10 @@ impl Stage<'_> {
     pub(super) fn page(&self, plan: &Plan, folder: &Path) -> Outcome {
         self.screen.act(9, "The plan of act 6 as a page");
         let path = folder.join("plan.html");
-        fs::create_dir_all(folder)?;
-        fs::write(&path, render_html(plan, &RenderOptions::default()))?;
+        let page = render_html(plan, &RenderOptions::default());
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&path, page))
+            .map_err(|error| format!("could not write {}: {error}", path.display()))?;
         self.screen.say(format_args!("  {}", path.display()));
         Ok(())
     }

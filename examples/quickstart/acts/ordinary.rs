@@ -30,10 +30,24 @@ impl Stage<'_> {
             "everyone planned attends",
         )?;
         let told = self.host.notifier.delivered().len();
-        screen.say(format_args!(
-            "  {told} people were told, each once for each entry."
-        ));
-        check(told == added, "everyone added is told")
+        screen.say(format_args!("  {told} notifications were delivered."));
+        check(told == added, "everyone added is told")?;
+
+        let (calendar, entries) = (&self.host.calendar, &self.host.entries);
+        let crew = book.person("Juniper Coppercombe")?;
+        check(
+            calendar.attends(&entries.open_day, &crew),
+            "the crew attends the open day",
+        )?;
+        screen.say("  Juniper Coppercombe attends the Open day through the crew, a share group filled in the same run.");
+        let asleep = book.person("Quince Quillbrook")?;
+        check(
+            !calendar.attends(&entries.town_hall, &asleep),
+            "whoever is excluded does not attend",
+        )?;
+        screen
+            .say("  Quince Quillbrook leads the night shift, and so is excluded from the Town hall meeting.");
+        Ok(())
     }
 
     pub(super) fn second_run(&self, engine: &Engine) -> Outcome {

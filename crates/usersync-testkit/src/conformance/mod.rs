@@ -18,7 +18,7 @@ pub mod directory;
 pub mod entitlement;
 pub mod membership;
 pub mod notifier;
-// pub mod record;
+pub mod record;
 pub mod store;
 
 mod cursors;

@@ -19,7 +19,7 @@ pub use write::*;
 #[async_trait]
 pub trait TargetHarness: Send + Sync {
     /// A connector to a system that has exactly these containers, with these members. A target without `updates` is given none but
-    /// active [`Role::Member`]s. What else the harness does is done to the system given last.
+    /// active [`Role::Member`](usersync_model::Role::Member)s. What else the harness does is done to the system given last.
     async fn fresh(&self, containers: Vec<(ObjectId, Vec<Member>)>) -> Arc<dyn MembershipTarget>;
 
     /// A principal that can become a member; another one for another number.

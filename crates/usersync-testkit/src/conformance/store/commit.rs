@@ -1,8 +1,9 @@
-//! The points about transactions: checks, writes, revisions, durability.
+//! The points about transactions: checks, writes, revisions.
 
 use usersync_model::Origin;
-use usersync_store::{Check, Key, Log, Table, Write};
+use usersync_store::{Check, Key, Log, StoreErrorKind, Table, Write};
 
+use super::super::Violation;
 use super::StoreHarness;
 use super::subject::{Checked, Subject, add, append, counter, member_key, one_of_each, point, put, row};
 
@@ -209,7 +210,7 @@ pub async fn point_01_at_most_counts_after_the_writes(harness: &dyn StoreHarness
             .store
             .commit(subject.transaction(both(3), vec![add(counter, 1)]))
             .await;
-        subject.fails(done, usersync_store::StoreErrorKind::Conflict, result)?;
+        subject.fails(done, StoreErrorKind::Conflict, result)?;
     }
     let seen = (
         subject.counter(done, &users).await?,
@@ -423,104 +424,11 @@ pub async fn point_03_revisions_rise_also_over_a_deletion(harness: &dyn StoreHar
     Ok(())
 }
 
-/// Point 8.
-///
-/// # Errors
-/// The violation found.
-pub async fn point_08_what_was_committed_is_there_after_reopening(harness: &dyn StoreHarness) -> Checked {
-    let mut subject = Subject::fresh(harness, point(8)).await;
-    let done = "committed writes of every kind and reopened the store";
-    subject.commit(done, Vec::new(), one_of_each()).await?;
-    let gone = Key::of(&["gone"]);
-    subject
-        .commit(done, Vec::new(), vec![put(Table::Seat, &gone, b"")])
-        .await?;
-    let delete = Write::Delete {
-        table: Table::Seat,
-        key: gone,
-    };
-    subject.commit(done, Vec::new(), vec![delete]).await?;
-    subject.acquire(done, "job").await?;
-    let before = subject.everything(done).await?;
-    let Ok(store) = harness.reopen().await else {
-        return Ok(());
-    };
-    subject.store = store;
-    subject
-        .point
-        .equal(done, &before, &subject.everything(done).await?)?;
-    subject
-        .is_held(
-            "acquired a lease that was held when the store was reopened",
-            "job",
-        )
-        .await
-}
-
-/// Point 8, with points 3 and 5.
-///
-/// # Errors
-/// The violation found.
-pub async fn point_08_revisions_tokens_and_sequences_rise_across_reopening(
-    harness: &dyn StoreHarness,
-) -> Checked {
-    let mut subject = Subject::fresh(harness, point(8)).await;
-    let done =
-        "deleted a value, released a lease, delivered an entry, reopened the store, and made them anew";
-    let key = Key::of(&["job"]);
-    let writes = || vec![put(Table::Job, &key, b""), append(Log::Outbox, &key, b"")];
-    subject.commit(done, Vec::new(), writes()).await?;
-    let before = revision(&subject, &key).await?;
-    let sequence = last_sequence(&subject, done).await?;
-    let lease = subject.acquire(done, "job").await?;
-    let clear = vec![
-        Write::Delete {
-            table: Table::Job,
-            key: key.clone(),
-        },
-        Write::Deliver {
-            log: Log::Outbox,
-            sequence,
-        },
-    ];
-    subject.commit(done, Vec::new(), clear).await?;
-    subject.succeeds(done, subject.store.release(&lease).await)?;
-    let Ok(store) = harness.reopen().await else {
-        return Ok(());
-    };
-    subject.store = store;
-    subject.commit(done, Vec::new(), writes()).await?;
-    let now = revision(&subject, &key).await?;
-    subject.point.holds(
-        now > before,
-        done,
-        format!("a revision higher than {before}"),
-        now,
-    )?;
-    let now = last_sequence(&subject, done).await?;
-    subject.point.holds(
-        now > sequence,
-        done,
-        format!("a sequence higher than {sequence}"),
-        now,
-    )?;
-    let again = subject.acquire(done, "job").await?;
-    subject.rises(done, lease.token, again.token)
-}
-
-async fn revision(subject: &Subject, key: &Key) -> Result<u64, super::super::Violation> {
+pub(super) async fn revision(subject: &Subject, key: &Key) -> Result<u64, Violation> {
     let done = "read a value that was put";
     let stored = subject.value(done, Table::Job, key).await?;
     match stored {
         Some(stored) => Ok(stored.revision),
         None => Err(subject.point.violated(done, "the value", stored)),
-    }
-}
-
-async fn last_sequence(subject: &Subject, done: &str) -> Result<u64, super::super::Violation> {
-    let entries = subject.log(done, Log::Outbox, 0).await?;
-    match entries.last() {
-        Some(entry) => Ok(entry.sequence),
-        None => Err(subject.point.violated(done, "an entry in the log", entries)),
     }
 }

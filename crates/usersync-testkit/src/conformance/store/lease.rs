@@ -1,10 +1,9 @@
 //! The points about leases and fences.
 
-use usersync_store::{StoreErrorKind, Table};
+use usersync_store::{Key, StoreErrorKind, Table};
 
 use super::StoreHarness;
 use super::subject::{Checked, MINUTE, Subject, point};
-use usersync_store::Key;
 
 /// Point 2.
 ///

@@ -2,6 +2,7 @@
 
 use usersync_store::{Key, Log, LogEntry, Write};
 
+use super::super::Violation;
 use super::StoreHarness;
 use super::subject::{Checked, Subject, append, point, read_point};
 
@@ -11,10 +12,11 @@ use super::subject::{Checked, Subject, append, point, read_point};
 /// The violation found.
 pub async fn read_point_05_log_entries_ascend_after_a_sequence(harness: &dyn StoreHarness) -> Checked {
     let subject = Subject::fresh(harness, read_point(5)).await;
-    let done = "appended 3000 entries, two a transaction, and read them";
-    for n in 0..1500 {
-        let writes = [2 * n, 2 * n + 1].map(|n| append(Log::Outbox, &entry_key(n), &n.to_be_bytes()));
-        subject.commit(done, Vec::new(), writes.into()).await?;
+    let done = "appended 3000 entries, a hundred a transaction, and read them";
+    for hundred in 0..30 {
+        let numbers = 100 * hundred..100 * (hundred + 1);
+        let writes = numbers.map(|n: u32| append(Log::Outbox, &entry_key(n), &n.to_be_bytes()));
+        subject.commit(done, Vec::new(), writes.collect()).await?;
     }
     let entries = subject.log(done, Log::Outbox, 0).await?;
     let in_order = entries.iter().enumerate().all(|(n, entry)| {
@@ -141,11 +143,11 @@ pub async fn point_04_a_key_that_was_delivered_is_appended_again(harness: &dyn S
         .holds(is_new, done, "a new entry of a higher sequence", seen)
 }
 
-pub(super) fn entry_key(n: u32) -> Key {
+fn entry_key(n: u32) -> Key {
     Key::of(&["entry", &n.to_string()])
 }
 
-async fn append_three(subject: &Subject, log: Log) -> Result<Vec<LogEntry>, super::super::Violation> {
+async fn append_three(subject: &Subject, log: Log) -> Result<Vec<LogEntry>, Violation> {
     let done = "appended three entries";
     let writes = (0..3).map(|n| append(log, &entry_key(n), &n.to_be_bytes()));
     subject.commit(done, Vec::new(), writes.collect()).await?;

@@ -4,6 +4,7 @@ mod commit;
 mod lease;
 mod log;
 mod read;
+mod reopen;
 mod subject;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use commit::*;
 pub use lease::*;
 pub use log::*;
 pub use read::*;
+pub use reopen::*;
 
 /// Gives stores to check.
 #[async_trait]

@@ -1,218 +1,32 @@
 //! Planning the records of one collection, facet by facet.
 
+mod input;
+mod rules;
+mod stream;
+
+pub use input::{RecordRow, Records, SourceRecord, TargetRecord};
+pub use rules::{Direction, FacetRule, RecordRules, SetRule};
+
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::iter::Peekable;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use usersync_model::{
-    Container, Digest, Facet, FacetName, MemberFacets, PartialReason, PrincipalRef, Record, RecordRef,
-    Subject,
+    Container, Facet, FacetName, MemberFacets, PartialReason, PrincipalRef, RecordRef, Subject,
 };
 
+use self::stream::Stream;
 use crate::decide::{Decision, Kept, Mode, Needed, Standing, Truth, decide};
 use crate::draft::{self, Draft};
 use crate::facet::FacetMerge;
-use crate::fingerprint::{Fingerprint, Fingerprinter};
+use crate::fingerprint::Fingerprinter;
 use crate::hold::{HoldCause, Protection};
 use crate::members::RunEvidence;
-use crate::merge::{ConflictPolicy, FirstSight, Later};
+use crate::merge::Later;
 use crate::operation::{
     Action, Agreed, LedgerChange, LedgerStep, Operation, Reason, RecordBase, Section, Tally, What,
 };
 use crate::policy::Policy;
-
-/// Which facets of records are synchronized, and how.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RecordRules {
-    /// The rules for facets by name.
-    pub facets: BTreeMap<FacetName, FacetRule>,
-    /// The rule for all other facets; `None`: they are neither compared nor written.
-    pub others: Option<FacetRule>,
-}
-
-impl RecordRules {
-    /// Every facet is synchronized as `rule` says.
-    #[must_use]
-    pub fn all(rule: FacetRule) -> Self {
-        Self {
-            facets: BTreeMap::new(),
-            others: Some(rule),
-        }
-    }
-
-    /// Identifies the rules: equal for equal rules only. A job's policy digest covers it, since other rules change
-    /// what a plan writes.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        let bytes = serde_json::to_vec(self).expect("rules have only text keys, so they have a JSON form");
-        Digest::of("usersync.rules/1", &bytes)
-    }
-
-    /// The rule for a facet; `None`: it is not synchronized.
-    #[must_use]
-    pub fn rule(&self, facet: &FacetName) -> Option<&FacetRule> {
-        self.facets.get(facet).or(self.others.as_ref())
-    }
-
-    /// The rule for a facet that is compared between source and target.
-    pub(crate) fn compared(&self, facet: &FacetName) -> Option<&FacetRule> {
-        self.rule(facet)
-            .filter(|rule| matches!(rule.direction, Direction::Both | Direction::ToTarget))
-    }
-
-    /// The facets of a record to make.
-    fn written(&self, record: &Record) -> Record {
-        let is_written = |facet| {
-            self.rule(facet)
-                .is_some_and(|rule| rule.direction != Direction::ToSource)
-        };
-        Record {
-            id: record.id.clone(),
-            kind: record.kind.clone(),
-            facets: record
-                .facets
-                .iter()
-                .filter(|(name, _)| is_written(name))
-                .map(|(name, facet)| (name.clone(), facet.clone()))
-                .collect(),
-        }
-    }
-}
-
-/// How one facet is synchronized.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FacetRule {
-    /// Which side may change it.
-    pub direction: Direction,
-    /// What becomes of attributes with several values.
-    pub sets: SetRule,
-    /// Who wins when both sides changed it; `None`: as the policy says.
-    pub conflict: Option<ConflictPolicy>,
-    /// What becomes of it where it was never agreed on; `None`: as the policy says.
-    pub first_sight: Option<FirstSight>,
-}
-
-/// Which side may change a facet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Both: it is merged three-way, and the target's change stays unless the source changed too.
-    #[default]
-    Both,
-    /// The source, once: it is written when the record is made, and never looked at again.
-    OnCreate,
-    /// The target: it is never written there.
-    ToSource,
-    /// The source: what the target changed is overwritten, on first sight too.
-    ToTarget,
-}
-
-/// What becomes of attributes with several values. In [`Mode::AddOnly`] they are merged whatever the rule, and no value
-/// vanishes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SetRule {
-    /// Value by value, three-way: each side's additions and removals since they last agreed take effect.
-    #[default]
-    Merge,
-    /// As one value.
-    Replace,
-}
-
-/// A record as the source shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceRecord {
-    /// The record. A facet that it does not name is not compared; one that it names without attributes is empty.
-    pub record: Record,
-    /// The name shown to people.
-    pub name: String,
-    /// When it changed last, by the source's clock.
-    pub changed: Option<DateTime<Utc>>,
-    /// Its fingerprint under the rules planned with, where it is known without reading the facets.
-    pub fingerprint: Option<Fingerprint>,
-}
-
-impl SourceRecord {
-    /// A record without a name, a time and a fingerprint.
-    #[must_use]
-    pub fn new(record: Record) -> Self {
-        Self {
-            record,
-            name: String::new(),
-            changed: None,
-            fingerprint: None,
-        }
-    }
-}
-
-/// A record as the target shows it, under the id of the record that it comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetRecord {
-    /// The record. A facet that it does not name is empty.
-    pub record: Record,
-    /// The name shown to people.
-    pub name: String,
-    /// The version seen.
-    pub version: Option<String>,
-    /// When it changed last, by the target's clock.
-    pub changed: Option<DateTime<Utc>>,
-    /// Its fingerprint under the rules planned with, where it is known without reading the facets.
-    pub fingerprint: Option<Fingerprint>,
-    /// Whether it belongs to an administrator or is otherwise protected.
-    pub privileged: bool,
-}
-
-impl TargetRecord {
-    /// An unprivileged record without a name, a version, a time and a fingerprint.
-    #[must_use]
-    pub fn new(record: Record) -> Self {
-        Self {
-            record,
-            name: String::new(),
-            version: None,
-            changed: None,
-            fingerprint: None,
-            privileged: false,
-        }
-    }
-}
-
-/// What the ledger says about a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordRow {
-    /// Which record.
-    pub id: RecordRef,
-    /// What the row says, seen from the job.
-    pub standing: Standing,
-    /// What was stored with it.
-    pub base: RecordBase,
-}
-
-/// The records of one side, ascending by their ids. A record that comes twice is reported and left alone.
-#[derive(Clone, Copy, Debug)]
-pub struct Records<'a, I> {
-    /// The records seen.
-    pub records: I,
-    /// Why there may be others; `None`: there are none.
-    pub rest: Option<&'a PartialReason>,
-    /// Which records surely are not there, though others may be; ascending.
-    pub absent: &'a [RecordRef],
-}
-
-impl<I> Records<'_, I> {
-    /// All records that there are.
-    pub fn complete(records: I) -> Self {
-        Self {
-            records,
-            rest: None,
-            absent: &[],
-        }
-    }
-}
 
 /// Plans the records of one collection: the decision table on every id that a side or the ledger names, a three-way
 /// merge of every facet that `rules` select, and the guards that look at one collection.
@@ -577,57 +391,4 @@ fn skip_to(list: &mut &[RecordRef], id: &RecordRef) -> bool {
         *list = rest;
     }
     false
-}
-
-/// What has a record's id.
-trait Keyed {
-    fn key(&self) -> &RecordRef;
-}
-
-impl Keyed for SourceRecord {
-    fn key(&self) -> &RecordRef {
-        &self.record.id
-    }
-}
-
-impl Keyed for TargetRecord {
-    fn key(&self) -> &RecordRef {
-        &self.record.id
-    }
-}
-
-impl Keyed for RecordRow {
-    fn key(&self) -> &RecordRef {
-        &self.id
-    }
-}
-
-/// Items in the order of their ids.
-struct Stream<I: Iterator>(Peekable<I>);
-
-impl<I: Iterator> Stream<I> {
-    fn new(items: impl IntoIterator<IntoIter = I>) -> Self {
-        Self(items.into_iter().peekable())
-    }
-
-    fn head<T: Keyed + 'static>(&mut self) -> Option<&RecordRef>
-    where
-        I::Item: Borrow<T>,
-    {
-        self.0.peek().map(|item| item.borrow().key())
-    }
-
-    /// The item with this id, if it comes next, and whether others with the same id followed.
-    fn take<T: Keyed + 'static>(&mut self, id: &RecordRef) -> (Option<I::Item>, bool)
-    where
-        I::Item: Borrow<T>,
-    {
-        let mut next = || self.0.next_if(|item| item.borrow().key() == id);
-        let item = next();
-        let mut again = false;
-        while item.is_some() && next().is_some() {
-            again = true;
-        }
-        (item, again)
-    }
 }

@@ -1,90 +1,19 @@
 //! Planning the members of one container, on dense ids.
 
-use usersync_model::{Container, MemberFacets, NodeId, PartialReason, PrincipalRef, Role, Subject};
+mod input;
+mod lists;
 
+pub use input::{ActualMembers, Base, BaseRow, DesiredMembers, People, RunEvidence, standing};
+
+use usersync_model::{Container, MemberFacets, NodeId, PartialReason, Role, Subject};
+
+use self::lists::{Cursor, common_prefix};
 use crate::decide::{Decision, Kept, Mode, Needed, Standing, Truth, decide};
 use crate::draft::{self, Draft};
 use crate::hold::{HoldCause, Protection};
 use crate::merge::{Merged, merge};
 use crate::operation::{Action, Agreed, LedgerChange, LedgerStep, Operation, Reason, Section, Tally, What};
 use crate::policy::Policy;
-
-/// Who is desired in a container. All lists are ascending and without repetition.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DesiredMembers<'a> {
-    /// Surely desired.
-    pub certain: &'a [NodeId],
-    /// Desired, unless an exclusion that was not read completely covers them.
-    pub maybe: &'a [NodeId],
-    /// Why `maybe` is not certain.
-    pub maybe_reason: Option<&'a PartialReason>,
-    /// Surely not desired, though others who are not listed may be.
-    pub denied: &'a [NodeId],
-    /// Why somebody who is not listed may be desired all the same; `None`: nobody else is desired.
-    pub rest: Option<&'a PartialReason>,
-    /// Left their directory, and keep what they have until their grace period ends.
-    pub in_grace: &'a [NodeId],
-}
-
-/// Who is in a container. All lists are ascending and without repetition.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ActualMembers<'a> {
-    /// Seen there.
-    pub present: &'a [NodeId],
-    /// The facets of those whose facets are not the default ones.
-    pub facets: &'a [(NodeId, MemberFacets)],
-    /// Why somebody who was not seen may be there all the same; `None`: nobody else is there.
-    pub rest: Option<&'a PartialReason>,
-    /// Surely not there, as point reads showed.
-    pub absent: &'a [NodeId],
-}
-
-/// What the ledger says about a container. Both lists are ascending, and no id is in both.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Base<'a> {
-    /// Ours, claimed by this job alone, with the default facets.
-    pub ours: &'a [NodeId],
-    /// Every other row.
-    pub other: &'a [BaseRow],
-}
-
-/// A ledger row that is not the plain one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseRow {
-    /// Whose.
-    pub id: NodeId,
-    /// What it says.
-    pub standing: Standing,
-    /// The facets last agreed on.
-    pub facets: MemberFacets,
-}
-
-/// What a plan tells about people beyond their ids; asked only for those it names.
-pub trait People {
-    /// The principal with this id.
-    fn principal(&self, id: NodeId) -> PrincipalRef;
-    /// The name shown to people.
-    fn label(&self, id: NodeId) -> String;
-    /// Whether it is an administrator or otherwise protected.
-    fn is_privileged(&self, id: NodeId) -> bool;
-    /// The version seen in the container that is planned.
-    fn version(&self, id: NodeId) -> Option<String>;
-    /// Why it is not desired in the container that is planned.
-    fn absence(&self, id: NodeId) -> Reason;
-}
-
-/// What holds removals of every container, known before planning.
-#[derive(Clone, Debug, Default)]
-pub struct RunEvidence {
-    /// Holds every removal.
-    pub removals: Option<HoldCause>,
-    /// Holds everything in this container.
-    pub everything: Option<HoldCause>,
-    /// Whether what is present and desired is to become ours.
-    pub adopt: bool,
-    /// Whether the target keeps roles and states.
-    pub updates: bool,
-}
 
 /// Plans the members of one container: the decision table on every key that any list names, and the guards that look at one
 /// container.
@@ -102,8 +31,8 @@ pub fn plan_members(
     evidence: &RunEvidence,
 ) -> Section {
     debug_assert!(
-        are_ascending(&desired, &actual, &base),
-        "the lists of {} are not ascending",
+        are_in_order(&desired, &actual, &base),
+        "the lists of {} are not in order",
         container.id
     );
     let wish = MemberFacets {
@@ -119,7 +48,7 @@ pub fn plan_members(
         },
     );
     let is_plain = !evidence.updates || wish == MemberFacets::default();
-    if is_plain && is_settled(&desired, &actual, &base, evidence) {
+    if is_plain && is_settled(&desired, &actual, &base) {
         section.tally.removable = actual.present.len() as u64;
         return section;
     }
@@ -135,28 +64,24 @@ pub fn plan_members(
         leaving: Vec::new(),
         in_grace: 0,
     };
+    let newcomers = desired.certain.len().saturating_sub(actual.present.len());
+    plan.draft.expect(newcomers);
     plan.walk(base);
     plan.finish()
 }
 
 /// Whether all that is desired is there, ours, and nothing else is.
-fn is_settled(
-    desired: &DesiredMembers<'_>,
-    actual: &ActualMembers<'_>,
-    base: &Base<'_>,
-    evidence: &RunEvidence,
-) -> bool {
+fn is_settled(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base: &Base<'_>) -> bool {
     desired.certain.len() == actual.present.len()
         && actual.present.len() == base.ours.len()
         && base.other.is_empty()
         && desired.maybe.is_empty()
         && desired.rest.is_none()
         && actual.rest.is_none()
-        && (!evidence.updates || actual.facets.is_empty())
         && common_prefix(desired.certain, actual.present, base.ours) == base.ours.len()
 }
 
-fn are_ascending(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base: &Base<'_>) -> bool {
+fn are_in_order(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base: &Base<'_>) -> bool {
     [
         desired.certain,
         desired.maybe,
@@ -170,6 +95,14 @@ fn are_ascending(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base:
     .all(|list| list.is_sorted_by(|a, b| a < b))
         && actual.facets.is_sorted_by(|a, b| a.0 < b.0)
         && base.other.is_sorted_by(|a, b| a.id < b.id)
+        && desired
+            .maybe
+            .iter()
+            .all(|id| desired.certain.binary_search(id).is_err())
+        && base
+            .other
+            .iter()
+            .all(|row| base.ours.binary_search(&row.id).is_err())
 }
 
 /// The present members with the role of owner; empty where owners are not guarded.
@@ -193,7 +126,7 @@ struct MemberPlan<'a> {
     actual: ActualMembers<'a>,
     people: &'a dyn People,
     wish: MemberFacets,
-    /// Whether members with default facets need no look at them.
+    /// Whether members of ours with default facets in the base need no look: the source did not change theirs either.
     is_plain: bool,
     draft: Draft<'a>,
     /// Who owns the container at the target; ascending.
@@ -236,19 +169,22 @@ impl<'a> MemberPlan<'a> {
         let otherwise = unless(self.desired.rest);
         let unseen = unless(self.actual.rest);
         loop {
-            let special = [maybe.head(), other.first().map(|row| row.id)];
             if self.is_plain {
-                let facets = self.next_facets().filter(|_| self.draft.evidence.updates);
-                let stop = special.into_iter().chain([facets]).flatten().min();
-                let settled = settled_prefix(certain.0, present.0, ours.0, stop);
+                let settled = common_prefix(certain.0, present.0, ours.0);
                 self.draft.section.tally.removable += settled as u64;
                 certain.skip(settled);
                 present.skip(settled);
                 ours.skip(settled);
             }
             // Ids that only `denied`, `in_grace` or `absent` name need no decision, so they do not drive the walk.
-            let heads = [certain.head(), present.head(), ours.head()];
-            let Some(id) = heads.into_iter().chain(special).flatten().min() else {
+            let heads = [
+                certain.head(),
+                maybe.head(),
+                present.head(),
+                ours.head(),
+                other.first().map(|row| row.id),
+            ];
+            let Some(id) = heads.into_iter().flatten().min() else {
                 break;
             };
             let is_certain = certain.take(id);
@@ -571,71 +507,5 @@ impl MergedFacets {
             role: if self.role == when { other } else { wish }.role.clone(),
             state: if self.state == when { other } else { wish }.state,
         }
-    }
-}
-
-/// How many ids all three lists begin with.
-fn common_prefix(a: &[NodeId], b: &[NodeId], c: &[NodeId]) -> usize {
-    // Whole blocks without an early exit are compared many ids at a time.
-    const BLOCK: usize = 32;
-    let are_equal = |((a, b), c): ((&[NodeId], &[NodeId]), &[NodeId])| {
-        a.iter()
-            .zip(b)
-            .zip(c)
-            .fold(true, |same, ((a, b), c)| same & (a == b) & (b == c))
-    };
-    let blocks = a
-        .chunks_exact(BLOCK)
-        .zip(b.chunks_exact(BLOCK))
-        .zip(c.chunks_exact(BLOCK));
-    let blocks = blocks.take_while(|blocks| are_equal(*blocks)).count() * BLOCK;
-    let rest = a[blocks..].iter().zip(&b[blocks..]).zip(&c[blocks..]);
-    blocks + rest.take_while(|((a, b), c)| a == b && b == c).count()
-}
-
-/// How many ids below `stop` all three lists begin with.
-fn settled_prefix(certain: &[NodeId], present: &[NodeId], ours: &[NodeId], stop: Option<NodeId>) -> usize {
-    let prefix = common_prefix(certain, present, ours);
-    match stop {
-        Some(stop) => certain[..prefix].partition_point(|id| *id < stop),
-        None => prefix,
-    }
-}
-
-/// The unread part of an ascending list.
-struct Cursor<'a>(&'a [NodeId]);
-
-impl Cursor<'_> {
-    fn head(&self) -> Option<NodeId> {
-        self.0.first().copied()
-    }
-
-    fn skip(&mut self, count: usize) {
-        self.0 = &self.0[count..];
-    }
-
-    /// Whether `id` comes next; if so, it is read.
-    fn take(&mut self, id: NodeId) -> bool {
-        let next = self.head() == Some(id);
-        self.skip(usize::from(next));
-        next
-    }
-
-    /// Whether the list has `id`; reads up to it.
-    fn skip_to(&mut self, id: NodeId) -> bool {
-        while self.head().is_some_and(|head| head < id) {
-            self.skip(1);
-        }
-        self.take(id)
-    }
-}
-
-/// The standing of a ledger row, for `job`.
-#[must_use]
-pub fn standing(row: &usersync_model::LedgerRow, job: &usersync_model::JobId) -> Standing {
-    Standing {
-        claimed: row.is_claimed_by(job),
-        origin: Some(row.origin),
-        others: row.is_claimed_beside(job),
     }
 }

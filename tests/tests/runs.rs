@@ -1,0 +1,612 @@
+//! How runs of jobs behave: grace, adoption, drift, roles, saving, all jobs, leases, cursors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures::executor::block_on;
+use futures::{FutureExt, StreamExt};
+use proptest::prelude::*;
+use usersync::connector::{
+    CallContext, Clock, Cursor, Directory, DirectoryCapabilities, ErrorKind, ReadStream, Retry,
+};
+use usersync::engine::{Engine, EngineError, RunControl, RunEnd, RunEvent, RunRequest, Saved, Trigger};
+use usersync::memory::{CallKind, Fault, FaultRule, ManualClock, MemoryDirectory};
+use usersync::model::{
+    Container, ContainerKind, DirectoryChange, Member, MembershipState, Origin, Role, SystemId,
+};
+use usersync::reconcile::{Drift, Guards, Mode, Policy, What};
+use usersync::store::{Key, LeaseName, StateStore, Table};
+use usersync_tests::edit::{cases, edits, mode, world};
+use usersync_tests::{LEASE, World, all, container, crash, facets, free_policy, job, user};
+
+fn findings(world: &World) -> Vec<(String, What)> {
+    let plan = world.plan("sync");
+    let sections = plan.sections().iter();
+    let all = sections.flat_map(|section| &section.findings);
+    all.map(|finding| (finding.subject.to_string(), finding.what))
+        .collect()
+}
+
+/// Who leaves the directory keeps what they have until their grace is over, and keeps it all if they are back in time; who merely leaves
+/// a group goes at once.
+#[test]
+fn grace_lets_people_come_back() {
+    let policy = Policy {
+        grace_hours: Some(48),
+        ..free_policy(Mode::Managed)
+    };
+    let mut world = World::builder()
+        .group("staff", "ada bob cleo dan")
+        .container("team", "staff")
+        .container("album", "bob")
+        .job("sync", policy)
+        .build();
+    let _ = world.settle("sync");
+    world.depart("bob");
+    world.leave("staff", "cleo");
+    let report = world.run("sync");
+    assert_eq!(report.end, RunEnd::Changed);
+    assert_eq!(
+        (&*world.members("team"), &*world.members("album")),
+        ("ada bob dan", "bob")
+    );
+    assert_eq!(
+        findings(&world),
+        [
+            ("hr:bob".to_owned(), What::InGrace),
+            ("hr:bob".to_owned(), What::InGrace)
+        ]
+    );
+
+    let back = world.fork();
+    back.clock.advance(Duration::from_secs(47 * 3600));
+    assert_eq!(back.run("sync").end, RunEnd::InSync);
+    back.join("staff", "bob");
+    let _ = back.settle("sync");
+    assert_eq!(
+        (&*back.members("team"), &*back.members("album")),
+        ("ada bob dan", "bob")
+    );
+    assert_eq!(back.end().departures.len(), 0);
+    // Leaving once more begins a grace of its own.
+    back.depart("bob");
+    let _ = back.settle("sync");
+    back.clock.advance(Duration::from_secs(47 * 3600));
+    let _ = back.settle("sync");
+    assert_eq!(back.members("team"), "ada bob dan");
+
+    // A read in part tells nothing about who is back or gone.
+    let partial = world.fork();
+    partial.clock.advance(Duration::from_secs(49 * 3600));
+    partial
+        .faults
+        .inject(FaultRule::new(Fault::Truncated { shown: 3 }).on(CallKind::Directory));
+    let _ = partial.run("sync");
+    assert_eq!(
+        (&*partial.members("team"), &*partial.members("album")),
+        ("ada bob dan", "bob")
+    );
+
+    world.restart();
+    world.clock.advance(Duration::from_secs(48 * 3600));
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(
+        (&*world.members("team"), &*world.members("album")),
+        ("ada dan", "")
+    );
+}
+
+/// What is both there and desired becomes ours once a person says so, and only then is it taken away one day.
+#[test]
+fn adopting_takes_an_approval() {
+    let world = World::builder()
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    for who in ["ada", "bob", "guest"] {
+        world.add_by_hand("team", who);
+    }
+    let _ = world.settle("sync");
+    assert_eq!(
+        world.row("team", "ada").map(|row| row.origin),
+        Some(Origin::Foreign)
+    );
+
+    let report = world
+        .try_run("sync", RunRequest::everything().adopting())
+        .expect("a run");
+    assert_eq!(report.end, RunEnd::Held);
+    let plan = report.plan.expect("a plan");
+    assert_eq!(plan.summary().held, 2);
+    world.approve("sync", plan.held_digest().expect("something waits"));
+    let report = world
+        .try_run("sync", RunRequest::everything().adopting())
+        .expect("a run");
+    assert_eq!((report.end, report.operations.len()), (RunEnd::Changed, 2));
+    assert_eq!(world.calls.effects(), 0);
+    for who in ["ada", "bob"] {
+        assert_eq!(world.row("team", who).map(|row| row.origin), Some(Origin::Ours));
+    }
+    assert_eq!(world.row("team", "guest"), None);
+    world.select("team", "ada");
+    let _ = world.settle("sync");
+    assert_eq!(world.members("team"), "ada guest");
+}
+
+#[test]
+fn what_somebody_removed_is_restored_or_respected() {
+    for (mode, drift, members) in [
+        (Mode::Managed, Drift::Restore, "ada bob"),
+        (Mode::Managed, Drift::Respect, "bob"),
+        (Mode::Mirror, Drift::Respect, "ada bob"),
+        (Mode::AddOnly, Drift::Respect, "ada bob"),
+    ] {
+        let policy = Policy {
+            drift,
+            ..free_policy(mode)
+        };
+        let world = World::builder()
+            .group("staff", "ada bob")
+            .container("team", "staff")
+            .job("sync", policy)
+            .build();
+        let _ = world.settle("sync");
+        world.remove_by_hand("team", "ada");
+        for _ in 0..2 {
+            let _ = world.settle("sync");
+            assert_eq!(world.members("team"), members, "{mode:?} {drift:?}");
+        }
+        let found = findings(&world);
+        assert_eq!(
+            found.iter().any(|(_, what)| *what == What::RemovedByHand),
+            members == "bob",
+            "{mode:?} {drift:?}"
+        );
+        // Who is respected and no longer desired is forgotten, and comes back when desired anew.
+        world.select("team", "bob");
+        let _ = world.settle("sync");
+        world.select("team", "staff");
+        let _ = world.settle("sync");
+        assert_eq!(world.members("team"), "ada bob", "{mode:?} {drift:?}");
+    }
+}
+
+/// A mirror keeps what another job claims, and reports it.
+#[test]
+fn a_mirror_keeps_what_another_job_claims() {
+    let world = World::builder()
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Mirror))
+        .job("other", free_policy(Mode::Managed))
+        .build();
+    let _ = world.settle("other");
+    let catalog = world.catalog.fork();
+    catalog.select(&container("team"), all("ada"));
+    world.add_by_hand("team", "guest");
+    let engine = world.engine_over(&catalog, "one");
+    let sync = job("sync");
+    let report = block_on(engine.run(&world.tenant, &sync, RunRequest::everything())).expect("a run");
+    assert_eq!(world.members("team"), "ada bob");
+    let plan = report.plan.expect("a plan");
+    let kept: Vec<_> = plan
+        .sections()
+        .iter()
+        .flat_map(|section| &section.findings)
+        .map(|f| f.what)
+        .collect();
+    assert_eq!(kept, [What::ClaimedElsewhere]);
+    // Once the other lets go, the mirror removes.
+    world.select("team", "ada");
+    let _ = world.settle("other");
+    block_on(engine.run(&world.tenant, &sync, RunRequest::everything())).expect("a run");
+    assert_eq!(world.members("team"), "ada");
+}
+
+/// Saving a container answers within the deadline if it can, and else goes on for whoever drives it.
+#[test]
+fn saving_a_container_answers_in_time_or_goes_on() {
+    let build = || {
+        World::builder()
+            .group("staff", "ada bob cleo")
+            .container("team", "staff")
+            .container("album", "staff")
+            .job("sync", free_policy(Mode::Managed))
+            .build()
+    };
+    let world = build();
+    let saved = block_on(world.engine().save_container(
+        &world.tenant,
+        &job("sync"),
+        container("team"),
+        Duration::from_secs(5),
+    ));
+    let Saved::Done(report) = saved.expect("a run") else {
+        unreachable!("nothing takes any time")
+    };
+    assert_eq!((report.end, report.trigger), (RunEnd::Changed, Trigger::Save));
+    assert_eq!(
+        (&*world.members("team"), &*world.members("album")),
+        ("ada bob cleo", "")
+    );
+
+    // The directory is slower than the deadline.
+    let world = build();
+    let slow = SlowDirectory {
+        inner: world.directory.clone(),
+        clock: world.clock.clone(),
+    };
+    let engine = engine(&world, Arc::new(slow));
+    world.clock.set_auto(true);
+    let id = job("sync");
+    let save = engine.save_container(&world.tenant, &id, container("team"), Duration::from_secs(5));
+    let Saved::Continues(rest) = block_on(save).expect("a run") else {
+        unreachable!("the directory takes ten seconds")
+    };
+    assert_eq!(world.members("team"), "");
+    // What goes on has the job: nobody else runs it meanwhile.
+    let busy = world
+        .try_run("sync", RunRequest::everything())
+        .expect_err("the job is being run");
+    assert!(matches!(busy, EngineError::Busy(_)));
+    let report = block_on(rest).expect("a run");
+    assert_eq!(report.end, RunEnd::Changed);
+    assert_eq!(
+        (&*world.members("team"), &*world.members("album")),
+        ("ada bob cleo", "")
+    );
+    assert!(world.run("sync").is_ok());
+}
+
+/// An engine over the backends of `world` with another directory.
+fn engine(world: &World, directory: Arc<dyn Directory>) -> Engine {
+    Engine::builder(
+        Arc::new(world.store.clone()),
+        Arc::new(world.clock.clone()),
+        Arc::new(world.catalog.clone()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone()),
+    )
+    .directory(directory)
+    .target(Arc::new(world.target.clone()))
+    .build()
+}
+
+/// A directory that takes ten seconds to begin.
+#[derive(Debug)]
+struct SlowDirectory {
+    inner: MemoryDirectory,
+    clock: ManualClock,
+}
+
+impl Directory for SlowDirectory {
+    fn system(&self) -> &SystemId {
+        self.inner.system()
+    }
+
+    fn capabilities(&self) -> DirectoryCapabilities {
+        self.inner.capabilities()
+    }
+
+    fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
+        let read = self.inner.read(since, context);
+        self.clock
+            .sleep(Duration::from_secs(10))
+            .map(|()| read)
+            .flatten_stream()
+            .boxed()
+    }
+}
+
+/// Confirmed in the same dialogue: the digest of what waits comes back with the report.
+#[test]
+fn saving_an_emptied_container_asks_first() {
+    let policy = Policy {
+        guards: Guards {
+            emptied: true,
+            ..free_policy(Mode::Managed).guards
+        },
+        ..Policy::default()
+    };
+    let world = World::builder()
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .job("sync", policy)
+        .build();
+    let _ = world.settle("sync");
+    world.select("team", "");
+    let save = || {
+        let id = job("sync");
+        let save =
+            world
+                .engine()
+                .save_container(&world.tenant, &id, container("team"), Duration::from_secs(5));
+        match block_on(save).expect("a run") {
+            Saved::Done(report) => report,
+            Saved::Continues(_) => unreachable!("nothing takes any time"),
+        }
+    };
+    let report = save();
+    assert_eq!(report.end, RunEnd::Held);
+    world.approve(
+        "sync",
+        report
+            .plan
+            .and_then(|plan| plan.held_digest())
+            .expect("something waits"),
+    );
+    assert_eq!(save().end, RunEnd::Changed);
+    assert_eq!(world.members("team"), "");
+}
+
+/// Jobs that fill what others read go first, whatever their names.
+#[test]
+fn all_jobs_run_in_the_order_of_what_they_read() {
+    let world = World::builder()
+        .group("staff", "ada")
+        .container("team", "staff")
+        .build();
+    let mut reads = World::new_job("a", free_policy(Mode::Managed));
+    // It reads what the others fill; that there is no such directory is its own affair.
+    reads.sources.insert(SystemId::new("share").expect("an id"));
+    let writes = World::new_job("b", free_policy(Mode::Managed));
+    let more = World::new_job("c", free_policy(Mode::Managed));
+    let share = MemoryDirectory::new(SystemId::new("share").expect("an id"));
+    let engine = Engine::builder(
+        Arc::new(world.store.clone()),
+        Arc::new(world.clock.clone()),
+        Arc::new(world.catalog.clone()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone()),
+    )
+    .directory(Arc::new(world.directory.clone()))
+    .directory(Arc::new(share))
+    .target(Arc::new(world.target.clone()))
+    .build();
+    for job in [&reads, &writes, &more] {
+        block_on(engine.save_job(job)).expect("jobs can be saved");
+    }
+    let ran = block_on(engine.run_all(&world.tenant, Trigger::Schedule)).expect("the jobs are listed");
+    let order: Vec<_> = ran.iter().map(|(id, _)| id.to_string()).collect();
+    // All three fill `share`, so the only one that reads it goes last.
+    assert_eq!(order, ["b", "c", "a"]);
+    for (id, report) in ran {
+        let report = report.expect("a run");
+        assert_eq!(report.trigger, Trigger::Schedule, "{id}");
+    }
+}
+
+/// One job's failure is no other job's.
+#[test]
+fn all_jobs_run_even_if_one_is_busy() {
+    let world = World::builder()
+        .group("staff", "ada")
+        .container("team", "staff")
+        .job("a", free_policy(Mode::Managed))
+        .job("b", free_policy(Mode::Managed))
+        .build();
+    let name = LeaseName {
+        tenant: world.tenant.clone(),
+        key: Key::of(&["job", "a"]),
+    };
+    let lease = block_on(world.store.acquire(&name, "somebody", LEASE)).expect("the lease is free");
+    let ran = block_on(world.engine().run_all(&world.tenant, Trigger::Manual)).expect("the jobs are listed");
+    assert!(matches!(ran[0].1, Err(EngineError::Busy(_))));
+    assert!(matches!(&ran[1].1, Ok(report) if report.end == RunEnd::Changed));
+    block_on(world.store.release(&lease)).expect("a lease can be released");
+    assert!(world.run("a").is_ok());
+}
+
+/// A lease that was held by a process that died is free once it is over.
+#[test]
+fn a_held_lease_is_busy_until_it_is_over() {
+    let mut world = World::builder()
+        .group("staff", "ada")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    world
+        .faults
+        .inject(FaultRule::new(Fault::Hang(usersync::memory::Moment::Before)).on(CallKind::Directory));
+    let _ = crash(
+        world
+            .engine()
+            .run(&world.tenant, &job("sync"), RunRequest::everything()),
+    );
+    world.faults.heal();
+    world.restart();
+    let before = world.snapshot();
+    let busy = world
+        .try_run("sync", RunRequest::everything())
+        .expect_err("the lease is held");
+    assert!(matches!(busy, EngineError::Busy(_)));
+    assert_eq!(world.snapshot(), before);
+    world.clock.advance(LEASE - Duration::from_secs(1));
+    assert!(world.try_run("sync", RunRequest::everything()).is_err());
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+}
+
+/// A run whose cursor is too old reads everything, and nobody goes while that read is not complete.
+#[test]
+fn an_expired_cursor_leads_to_a_full_read() {
+    let world = World::builder()
+        .with_changes()
+        .group("staff", "ada bob cleo")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let _ = world.settle("sync");
+    world.leave("staff", "bob");
+    world.join("staff", "dan");
+    world.directory.expire_cursors();
+    let fork = world.fork();
+    world.faults.inject(
+        FaultRule::new(Fault::Truncated { shown: 6 })
+            .on(CallKind::Directory)
+            .after(1)
+            .once(),
+    );
+    let _ = world.run("sync");
+    assert!(
+        world.members("team").contains("bob"),
+        "the full read was not complete"
+    );
+    let _ = world.settle("sync");
+    assert_eq!(world.members("team"), "ada cleo dan");
+    // A new process has no graph to continue.
+    let _ = fork.settle("sync");
+    assert_eq!(fork.members("team"), "ada cleo dan");
+}
+
+/// A cursor is stored only once what it covers had its effects, and previews never move it.
+#[test]
+fn a_cursor_moves_with_the_effects_of_what_it_covers() {
+    let world = World::builder()
+        .with_changes()
+        .group("staff", "ada")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let cursor = |world: &World| world.snapshot().store.values.get(&Table::Cursor).cloned();
+    let _ = world.settle("sync");
+    let first = cursor(&world).expect("a cursor");
+    world.join("staff", "bob");
+    let refuse = Fault::Failed {
+        kind: ErrorKind::PermissionDenied,
+        retry: Retry::Never,
+    };
+    world
+        .faults
+        .inject(FaultRule::new(refuse).on(CallKind::Add).once());
+    assert_eq!(world.run("sync").end, RunEnd::Failed);
+    assert_eq!(cursor(&world).as_ref(), Some(&first));
+    let _ = world.plan("sync");
+    assert_eq!(cursor(&world).as_ref(), Some(&first));
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_ne!(cursor(&world), Some(first));
+    assert_eq!(world.members("team"), "ada bob");
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    /// Whatever changes, and whichever runs fail, a run that follows the change feed plans what a run plans that reads everything.
+    #[test]
+    fn reading_changes_equals_reading_everything(
+        mode in mode(),
+        stages in proptest::collection::vec((edits(8), 0..6_u8), 1..7),
+    ) {
+        let mut world = world().with_changes().job("sync", free_policy(mode)).build();
+        for (stage, trouble) in stages {
+            world.edit(&stage);
+            match trouble {
+                0 => world.restart(),
+                1 => world.directory.expire_cursors(),
+                _ => {}
+            }
+            let fresh = world.plan("sync");
+            let refuse = Fault::Failed { kind: ErrorKind::PermissionDenied, retry: Retry::Never };
+            match trouble {
+                2 => world.faults.inject(FaultRule::new(refuse).on(CallKind::Add).once()),
+                3 => world.faults.inject(FaultRule::new(Fault::Truncated { shown: 1 }).on(CallKind::Directory).once()),
+                _ => {}
+            }
+            let report = world.run("sync");
+            if trouble != 3 {
+                prop_assert_eq!(report.plan.expect("a plan").to_json(), fresh.to_json());
+            }
+            world.faults.heal();
+        }
+    }
+}
+
+/// The second run of a process reads only what changed; the first of the next one reads everything.
+#[test]
+fn only_changes_are_read_where_the_directory_offers_them() {
+    let mut world = World::builder()
+        .with_changes()
+        .group("staff", "ada bob cleo dan")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let read = |world: &World| {
+        let (control, mut events) = RunControl::with_events();
+        world
+            .try_run("sync", RunRequest::everything().controlled_by(control))
+            .expect("a run");
+        let mut read = 0;
+        while let Ok(event) = events.try_recv() {
+            if let RunEvent::ReadDirectory { entries, .. } = event {
+                read = entries;
+            }
+        }
+        read
+    };
+    let everything = read(&world);
+    assert!(everything > 5, "{everything} entries");
+    assert_eq!(read(&world), 0);
+    world.leave("staff", "ada");
+    assert_eq!(read(&world), 1);
+    world.restart();
+    assert!(read(&world) >= 5);
+}
+
+/// Role and state of what is there are merged: imported or left at first sight, and later three ways.
+#[test]
+fn roles_and_states_are_merged() {
+    let lead =
+        |role| Container::new(container("team"), ContainerKind::Team, "team", all("staff")).with_role(role);
+    for (first_sight, imported) in [
+        (
+            usersync::reconcile::FirstSight::Leave,
+            "ada:owner:pending bob:manager",
+        ),
+        (usersync::reconcile::FirstSight::Import, "ada:manager bob:manager"),
+    ] {
+        let policy = Policy {
+            first_sight,
+            ..free_policy(Mode::Managed)
+        };
+        let world = World::builder()
+            .group("staff", "ada bob")
+            .container("team", "staff")
+            .job("sync", policy)
+            .build();
+        world.catalog.put(lead(Role::Manager));
+        let member = Member {
+            principal: user("ada"),
+            facets: facets(Role::Owner, MembershipState::Pending),
+        };
+        world.target.set_by_hand(&container("team").object, member);
+        for _ in 0..2 {
+            let _ = world.settle("sync");
+            assert_eq!(world.members("team"), imported, "{first_sight:?}");
+        }
+        assert_eq!(world.run("sync").end, RunEnd::InSync);
+    }
+}
+
+/// What a run leaves on record says when, by whom and why.
+#[test]
+fn the_audit_tells_who_did_what_and_why() {
+    let world = World::builder()
+        .group("staff", "ada")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let _ = world.run("sync");
+    world.clock.advance(Duration::from_secs(60));
+    world.depart("ada");
+    let report = world.run("sync");
+    let audit = world.audit();
+    let lines: Vec<_> = audit
+        .iter()
+        .map(|r| format!("{} {} {}", r.action, r.reason, r.outcome))
+        .collect();
+    assert_eq!(lines, ["add selected applied", "remove departed applied"]);
+    assert_eq!(audit[1].at - audit[0].at, TimeDelta::seconds(60));
+    assert_eq!(Some(audit[1].plan), report.plan.map(|plan| plan.digest()));
+}
