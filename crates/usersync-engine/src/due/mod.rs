@@ -7,6 +7,7 @@ mod trouble;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -36,7 +37,7 @@ pub use self::state::{Pause, Waiting};
 pub enum Saved {
     /// It ended.
     Done(Box<RunReport>),
-    /// It goes on: whoever polls this future drives it to its end, `None` if it is left to [`Queued`](Self::Queued) after all.
+    /// It goes on: whoever polls this future drives it to its end. `None`: it was [queued](Self::Queued) after all.
     Continues(BoxFuture<'static, Result<Option<RunReport>>>),
     /// It is left to the run that follows the one under way, or to a later one: see [`Triggered`].
     Queued(Option<Waiting>),
@@ -46,7 +47,8 @@ pub enum Saved {
 #[derive(Debug)]
 pub enum Triggered {
     /// The job is being run. Exactly one more run follows, for this and every other trigger that comes until then: whoever
-    /// runs the job does it, or, if that worker dies, [`Engine::run_due`].
+    /// runs the job does it, or [`Engine::run_due`], if that worker dies or was only asked for one container or one
+    /// [`run`](Engine::run).
     Coalesced,
     /// It was run.
     Ran {
@@ -150,7 +152,8 @@ impl Engine {
     }
 
     /// Runs a job for one container that was just saved, and waits for at most `deadline`. While the job is being run, that is
-    /// left to the one run that follows.
+    /// left to the one run that follows. What others ask for meanwhile is done behind it, if it goes on past the deadline, and
+    /// is otherwise left to [`run_due`](Self::run_due).
     ///
     /// What is held is in the report's plan with its digest, for a confirmation in the same dialogue.
     ///
@@ -163,12 +166,18 @@ impl Engine {
         container: ContainerRef,
         deadline: Duration,
     ) -> Result<Saved> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let goes_on = Arc::clone(&is_over);
         let (engine, tenant, job) = (self.clone(), tenant.clone(), job.clone());
         let run = async move {
-            let scope = Scope::container(container);
-            engine
-                .trigger(&tenant, &job, Trigger::Save, scope, &RunControl::new())
-                .await
+            let (scope, control) = (Scope::container(container), RunControl::new());
+            let triggered = engine
+                .start(&tenant, &job, Trigger::Save, scope, &control)
+                .await?;
+            if goes_on.load(Ordering::Relaxed) {
+                engine.follow_up(&tenant, &job, &control, &mut Vec::new()).await;
+            }
+            Ok(triggered)
         };
         let sleep = self.clock().sleep(deadline);
         match select(run.boxed(), sleep).await {
@@ -178,6 +187,7 @@ impl Engine {
                 Triggered::Waits(why) => Saved::Queued(Some(why)),
             }),
             Either::Right(((), run)) => {
+                is_over.store(true, Ordering::Relaxed);
                 let report = |triggered| match triggered {
                     Triggered::Ran { report, .. } => Some(*report),
                     Triggered::Coalesced | Triggered::Waits(_) => None,
@@ -275,7 +285,11 @@ impl Engine {
                 state.want(wish.clone());
                 return None;
             }
-            Some(state.begin(&job, now, Some(wish.clone())))
+            // Somebody waits for a saved container, and not for what was to be done besides.
+            Some(match &wish.scope {
+                Scope::Containers(_) if !noted => state.begin_only(wish.clone()),
+                _ => state.begin(&job, now, Some(wish.clone())),
+            })
         };
         match self.run_begun(&job, lease, control, begin).await? {
             Some(report) => Ok(Triggered::Ran {

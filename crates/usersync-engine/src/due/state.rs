@@ -227,6 +227,15 @@ impl ScheduleState {
         begun
     }
 
+    /// Begins a run of `wish` and nothing else: what is owed stays so.
+    pub(crate) fn begin_only(&mut self, wish: Wish) -> Wish {
+        if let Some(owed) = self.begun.take() {
+            self.want(owed);
+        }
+        self.begun = Some(wish.clone());
+        wish
+    }
+
     /// Ends a run; answers what the administrators are to be told, if they are.
     pub(crate) fn end(
         &mut self,
