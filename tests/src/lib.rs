@@ -4,6 +4,7 @@ mod model;
 mod world;
 
 pub mod edit;
+pub mod yielding;
 
 pub use model::{Model, Presence};
 pub use world::{

@@ -12,7 +12,7 @@ use crate::schedule::spread;
 
 /// How long to wait after failures in a row: the first pause, doubled with every further failure, up to a longest one. Up to an
 /// eighth of each is taken off, depending on what waits, so that not all come back at once; the same waits equally long whenever
-/// it is asked.
+/// it is asked. Pauses of more than a second are whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The pause after the first failure.
@@ -46,7 +46,11 @@ impl Backoff {
         let doublings = failures.saturating_sub(1).min(31);
         let pause = self.first.saturating_mul(1 << doublings).min(self.most);
         let eighths = u32::try_from(spread(who, 1 << 16)).unwrap_or(0);
-        pause - (pause / 8 / (1 << 16)) * eighths
+        let pause = pause - (pause / 8 / (1 << 16)) * eighths;
+        match pause.as_secs() {
+            0 => pause,
+            seconds => Duration::from_secs(seconds),
+        }
     }
 }
 
@@ -80,8 +84,8 @@ mod tests {
             let (pause, next) = (backoff.pause(failures, &who), backoff.pause(failures + 1, &who));
             prop_assert!(pause > Duration::ZERO);
             prop_assert!(next <= backoff.most);
-            prop_assert!(next > pause || pause >= backoff.most * 7 / 8);
-            prop_assert!(pause * 8 >= backoff.first.saturating_mul(1 << (failures - 1).min(31)).min(backoff.most) * 7);
+            prop_assert!(next > pause || pause + Duration::from_secs(1) >= backoff.most * 7 / 8);
+            prop_assert!((pause + Duration::from_secs(1)) * 8 >= backoff.first.saturating_mul(1 << (failures - 1).min(31)).min(backoff.most) * 7);
         }
 
         #[test]

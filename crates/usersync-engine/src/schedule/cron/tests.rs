@@ -98,6 +98,10 @@ fn occurrences(fields: &Fields, zone: Zone, from: DateTime<Utc>, until: DateTime
     found
 }
 
+fn civil(year: i32) -> NaiveDateTime {
+    chrono::NaiveDate::from_ymd_opt(year, 1, 1).unwrap().into()
+}
+
 fn utc(text: &str) -> DateTime<Utc> {
     format!("{text}:00Z").parse().unwrap()
 }
