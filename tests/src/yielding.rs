@@ -107,6 +107,7 @@ impl StateStore for YieldingStore {
 pub struct YieldingDirectory {
     inner: MemoryDirectory,
     reads: Arc<Mutex<Reads>>,
+    polls: usize,
 }
 
 /// What reads were seen.
@@ -121,12 +122,13 @@ pub struct Reads {
 }
 
 impl YieldingDirectory {
-    /// Over `inner`.
+    /// Over `inner`, with reads that take `polls` polls to begin.
     #[must_use]
-    pub fn new(inner: MemoryDirectory) -> Self {
+    pub fn new(inner: MemoryDirectory, polls: usize) -> Self {
         Self {
             inner,
             reads: Arc::default(),
+            polls,
         }
     }
 
@@ -162,7 +164,7 @@ impl Directory for YieldingDirectory {
                 let open = *open;
                 reads.most = reads.most.max(open);
             }
-            for _ in 0..10 {
+            for _ in 0..this.polls {
                 Once::default().await;
             }
             if let Some(open) = this.lock().open.get_mut(&job) {
@@ -225,7 +227,8 @@ impl<'a, T> Workers<'a, T> {
             let _ = self.step(choice % count.max(1));
         }
         for _ in 0..100_000 {
-            if (0..count).fold(true, |all, number| self.step(number) && all) {
+            let open = (0..count).filter(|number| !self.step(*number)).count();
+            if open == 0 {
                 return self.ended.into_iter().flatten().collect();
             }
         }

@@ -91,6 +91,7 @@ impl Engine {
             lease,
             refusals: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            recorded: self.clock().now(),
             delivered: 0,
         };
         delivery.run().await
@@ -187,6 +188,8 @@ struct Delivery<'a> {
     refusals: BTreeMap<Key, Refusal>,
     /// For whom something has to wait, and so everything later.
     waiting: BTreeSet<Recipient>,
+    /// When deliveries were put on record last.
+    recorded: DateTime<Utc>,
     delivered: usize,
 }
 
@@ -230,7 +233,7 @@ impl Delivery<'_> {
                         self.note_refused(entry, notification, &error, &mut writes)?;
                     }
                 }
-                if writes.len() >= BATCH {
+                if writes.len() >= BATCH || self.is_late() {
                     self.record(std::mem::take(&mut writes)).await?;
                 }
                 if in_a_row == REFUSALS {
@@ -240,6 +243,12 @@ impl Delivery<'_> {
         }
         self.record(writes).await?;
         unreadable.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Whether so much time has passed that the lease may need to be renewed.
+    fn is_late(&self) -> bool {
+        let passed = self.engine.clock().now().signed_duration_since(self.recorded);
+        passed.to_std().unwrap_or(Duration::ZERO) >= self.engine.inner.preview.readers().options.lease / 4
     }
 
     fn is_to_be_tried(&mut self, key: &Key, recipient: &Recipient) -> bool {
@@ -313,14 +322,14 @@ impl Delivery<'_> {
 
     /// Puts on record what was delivered and refused, as long as no other worker took over.
     async fn record(&mut self, writes: Vec<Write>) -> Result<()> {
-        if writes.is_empty() {
-            return Ok(());
-        }
         let store = &self.engine.inner.store;
         let ttl = self.engine.inner.preview.readers().options.lease;
-        let mut transaction = Transaction::new(self.tenant.clone()).under(self.lease.fence());
-        transaction.writes = writes;
-        store.commit(transaction).await?;
+        if !writes.is_empty() {
+            let mut transaction = Transaction::new(self.tenant.clone()).under(self.lease.fence());
+            transaction.writes = writes;
+            store.commit(transaction).await?;
+        }
+        self.recorded = self.engine.clock().now();
         let left = self.lease.expires.signed_duration_since(store.now().await?);
         if left.to_std().unwrap_or(Duration::ZERO) < ttl / 2 {
             self.lease = store.renew(&self.lease, ttl).await?;
