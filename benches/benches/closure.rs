@@ -5,9 +5,12 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use usersync_benches::directory::{Directory, users_wanted};
+use usersync_benches::directory::{Directory, system, user_id, users_wanted};
 use usersync_benches::naive::NaiveDirectory;
-use usersync_model::{ResolvePolicy, Scratch, Selection};
+use usersync_model::{
+    Activity, Completeness, DirectoryChange, DirectoryGraph, PartialKind, Principal, PrincipalKind,
+    ResolvePolicy, Scratch, Selection,
+};
 
 fn closure(criterion: &mut Criterion) {
     let directory = Directory::generate(users_wanted());
@@ -43,6 +46,20 @@ fn closure(criterion: &mut Criterion) {
     let selections = directory.selections_with_exclusions();
     group.bench_function("usersync, a tenth with exclusions", |bencher| {
         bencher.iter(|| resolve(&selections))
+    });
+    let partly = read_in_part(graph.clone(), &directory);
+    let mut scratch = Scratch::new();
+    let selections = directory.selections();
+    group.bench_function("outage: same selections, directory read in part", |bencher| {
+        bencher.iter(|| -> usize {
+            let mut each = |selection| {
+                let resolved = partly.resolve(selection, &policy, &mut scratch);
+                // Those in question are as many as the members of a container.
+                black_box(partly.denied(selection, &policy, &mut scratch, &resolved.certain));
+                black_box(resolved).certain.len()
+            };
+            selections.iter().map(&mut each).sum()
+        });
     });
 
     let (users, groups) = (directory.users, 0..directory.groups);
@@ -82,6 +99,18 @@ fn closure(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// The same directory, with as many inactive users beside as a tenth of the others, of which the end is missing.
+fn read_in_part(mut graph: DirectoryGraph, directory: &Directory) -> DirectoryGraph {
+    for user in directory.users..directory.users + directory.users / 10 {
+        let inactive = Principal::new(user_id(user), PrincipalKind::User, "");
+        let inactive = DirectoryChange::Upsert(inactive.with_activity(Activity::Inactive));
+        graph.apply(&system(), &inactive);
+    }
+    let verdict = Completeness::partial(PartialKind::Limit, "entries");
+    graph.set_verdict(&system(), verdict);
+    graph
 }
 
 /// How many results there are; the ways must agree on them.

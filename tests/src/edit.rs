@@ -8,7 +8,9 @@ use usersync::memory::MemoryCatalog;
 use usersync::model::{Activity, Member, MemberFacets, PrincipalRef, Role, Selection};
 use usersync::reconcile::{Drift, Mode};
 
-use crate::world::{World, WorldBuilder, container, user};
+use crate::builder::WorldBuilder;
+use crate::names::{container, user};
+use crate::world::World;
 
 /// How many users, `u0` and so on, such a world has.
 pub const USERS: u8 = 6;

@@ -1,13 +1,17 @@
 //! Whole small worlds to try the engine in, and a naive model to compare it with.
 
+mod builder;
 mod model;
+mod names;
 mod world;
 
 pub mod edit;
 pub mod yielding;
 
+pub use builder::WorldBuilder;
 pub use model::{Model, Presence};
-pub use world::{
-    AUTO_APPLY, Crash, End, LEASE, Snapshot, World, WorldBuilder, all, container, crash, every_capability,
-    facets, free_policy, group, job, least_capability, member, tenant, user,
+pub use names::{
+    AUTO_APPLY, LEASE, all, container, every_capability, facets, free_policy, group, job, least_capability,
+    tenant, user,
 };
+pub use world::{Crash, End, Snapshot, World, crash};

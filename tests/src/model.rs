@@ -6,7 +6,8 @@ use usersync::memory::MemoryCatalog;
 use usersync::model::{Activity, ContainerRef, JobId, LedgerRow, Origin, PrincipalRef, Subject};
 use usersync::reconcile::{Drift, Mode};
 
-use crate::world::{World, job};
+use crate::names::job;
+use crate::world::World;
 
 /// Who is where.
 pub type Presence = BTreeMap<ContainerRef, BTreeSet<PrincipalRef>>;

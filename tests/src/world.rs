@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::task::noop_waker;
-use usersync::connector::{ActorState, Notification, TargetCapabilities};
+use usersync::connector::Notification;
 use usersync::engine::{
     AuditRecord, Engine, EngineError, Job, Options, Preview, Previewed, Readers, RunEnd, RunReport,
     RunRequest, Scope,
@@ -18,255 +18,13 @@ use usersync::memory::{
     MemoryTarget, StoreSnapshot,
 };
 use usersync::model::{
-    Container, ContainerKind, ContainerRef, Digest, GroupKind, JobId, LedgerRow, MemberFacets,
-    MembershipState, ObjectId, Principal, PrincipalKind, PrincipalRef, Role, Selection, SystemId, TenantId,
+    Digest, GroupKind, LedgerRow, MemberFacets, MembershipState, ObjectId, Principal, PrincipalKind,
+    PrincipalRef, Role, SystemId, TenantId,
 };
-use usersync::reconcile::{Guards, Mode, Plan, Policy};
+use usersync::reconcile::{Plan, Policy};
 use usersync::store::{Key, LedgerKey, Log, StateRead, StateStore, Table};
 
-/// How long a lease lasts in worlds.
-pub const LEASE: Duration = Duration::from_secs(120);
-
-/// More runs than any world needs to settle.
-pub const AUTO_APPLY: usize = 8;
-
-/// The tenant of worlds that have one.
-#[must_use]
-pub fn tenant() -> TenantId {
-    TenantId::new("acme").expect("an id")
-}
-
-/// A job by its name.
-#[must_use]
-pub fn job(name: &str) -> JobId {
-    JobId::new(name).expect("an id")
-}
-
-/// A user of the directory `hr`.
-#[must_use]
-pub fn user(name: &str) -> PrincipalRef {
-    PrincipalRef::parse("hr", name).expect("an id")
-}
-
-/// A group of the directory `hr`.
-#[must_use]
-pub fn group(name: &str) -> PrincipalRef {
-    user(name)
-}
-
-/// A container of the target `share`.
-#[must_use]
-pub fn container(name: &str) -> ContainerRef {
-    ContainerRef::parse("share", name).expect("an id")
-}
-
-/// A selection of principals of `hr`, separated by blanks: `staff -ada` is staff without Ada, and `@team` is the container
-/// `team`.
-#[must_use]
-pub fn all(picks: &str) -> Selection {
-    let refer = |pick: &str| match pick.strip_prefix('@') {
-        Some(name) => container(name).as_principal(),
-        None => user(pick),
-    };
-    let (exclude, include): (Vec<_>, Vec<_>) =
-        picks.split_whitespace().partition(|pick| pick.starts_with('-'));
-    Selection::of(include.into_iter().map(refer)).except(exclude.into_iter().map(|pick| refer(&pick[1..])))
-}
-
-/// A role and a state.
-#[must_use]
-pub fn facets(role: Role, state: MembershipState) -> MemberFacets {
-    MemberFacets { role, state }
-}
-
-/// A user as somebody who is in a container is compared.
-#[must_use]
-pub fn member(name: &str) -> (PrincipalRef, MemberFacets) {
-    (user(name), MemberFacets::default())
-}
-
-/// A policy of `mode` without any guard, for tests of everything else.
-#[must_use]
-pub fn free_policy(mode: Mode) -> Policy {
-    let guards = Guards {
-        container: None,
-        emptied: false,
-        run: None,
-        window: None,
-        privileged: false,
-        ..Guards::default()
-    };
-    Policy {
-        guards,
-        ..Policy::new(mode)
-    }
-}
-
-/// A target that offers everything.
-#[must_use]
-pub fn every_capability() -> TargetCapabilities {
-    TargetCapabilities {
-        conditional_write: true,
-        idempotency_key: true,
-        max_batch: NonZeroUsize::new(2).expect("2 is not zero"),
-        point_read: true,
-        updates: true,
-    }
-}
-
-/// A target that offers nothing but roles and states.
-#[must_use]
-pub fn least_capability() -> TargetCapabilities {
-    TargetCapabilities {
-        updates: true,
-        ..TargetCapabilities::default()
-    }
-}
-
-/// Makes a world.
-#[derive(Debug)]
-pub struct WorldBuilder {
-    capabilities: TargetCapabilities,
-    changes: bool,
-    batch: usize,
-    administrator: Option<PrincipalRef>,
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-enum Entry {
-    Container(Container),
-    Group(String, String),
-    Job(Job),
-}
-
-impl WorldBuilder {
-    /// Sets what the target offers; by default everything.
-    #[must_use]
-    pub fn capabilities(mut self, capabilities: TargetCapabilities) -> Self {
-        self.capabilities = capabilities;
-        self
-    }
-
-    /// Lets the directory offer a change feed.
-    #[must_use]
-    pub fn with_changes(mut self) -> Self {
-        self.changes = true;
-        self
-    }
-
-    /// Sets how many operations make a batch; by default 3.
-    #[must_use]
-    pub fn batch(mut self, batch: usize) -> Self {
-        self.batch = batch;
-        self
-    }
-
-    /// Names an administrator, who may act.
-    #[must_use]
-    pub fn administrator(mut self, name: &str) -> Self {
-        self.administrator = Some(user(name));
-        self
-    }
-
-    /// Adds a group of the directory with these members, separated by blanks; who is not a group yet becomes a user.
-    #[must_use]
-    pub fn group(mut self, name: &str, members: &str) -> Self {
-        self.entries
-            .push(Entry::Group(name.to_owned(), members.to_owned()));
-        self
-    }
-
-    /// Adds a container without an owner, empty at the target.
-    #[must_use]
-    pub fn container(self, name: &str, picks: &str) -> Self {
-        self.add_container(Container::new(
-            container(name),
-            ContainerKind::Team,
-            name,
-            all(picks),
-        ))
-    }
-
-    /// Adds a container owned by a user, empty at the target.
-    #[must_use]
-    pub fn owned(self, name: &str, owner: &str, picks: &str) -> Self {
-        let made = Container::new(container(name), ContainerKind::Team, name, all(picks));
-        self.add_container(made.with_owner(user(owner)))
-    }
-
-    /// Adds a container, empty at the target.
-    #[must_use]
-    pub fn add_container(mut self, container: Container) -> Self {
-        self.entries.push(Entry::Container(container));
-        self
-    }
-
-    /// Adds a job named `name` from `hr` to `share`, owned by `boss`.
-    #[must_use]
-    pub fn job(mut self, name: &str, policy: Policy) -> Self {
-        self.entries.push(Entry::Job(World::new_job(name, policy)));
-        self
-    }
-
-    /// The world. `boss` and every container's owner may act.
-    #[must_use]
-    pub fn build(self) -> World {
-        let clock = ManualClock::default();
-        let hr = SystemId::new("hr").expect("an id");
-        let directory = MemoryDirectory::new(hr).with_instance(1);
-        let directory = if self.changes {
-            directory.with_changes()
-        } else {
-            directory
-        };
-        let world = World {
-            tenant: tenant(),
-            store: MemoryStore::new(Arc::new(clock.clone())),
-            clock,
-            directory,
-            target: MemoryTarget::new(SystemId::new("share").expect("an id"), self.capabilities),
-            catalog: MemoryCatalog::default(),
-            actors: MemoryActors::new(),
-            notifier: MemoryNotifier::new(),
-            faults: Faults::default(),
-            calls: Calls::default(),
-            administrator: self.administrator,
-            batch: self.batch,
-            engine: None,
-        };
-        world.actors.set(&world.tenant, user("boss"), ActorState::Active);
-        if let Some(administrator) = &world.administrator {
-            world
-                .actors
-                .set(&world.tenant, administrator.clone(), ActorState::Active);
-        }
-        let mut world = world;
-        for entry in self.entries {
-            match entry {
-                Entry::Container(container) => {
-                    world.target.create_container(container.id.object.clone());
-                    if let Some(owner) = &container.owner {
-                        world.actors.set(&world.tenant, owner.clone(), ActorState::Active);
-                    }
-                    world.catalog.put(container);
-                }
-                Entry::Group(name, members) => {
-                    world.put_group(&name);
-                    for member in members.split_whitespace() {
-                        if world.directory.principal(&user(member).object).is_none() {
-                            world.put_user(member);
-                        }
-                        world.directory.add_member(&group(&name).object, &user(member));
-                    }
-                }
-                Entry::Job(job) => world.save(&job),
-            }
-        }
-        world.restart();
-        world
-    }
-}
+use crate::names::{AUTO_APPLY, LEASE, all, container, group, job, tenant, user};
 
 /// A whole small world. Its fields are handles without faults, to edit and look at; the engine's calls go through handles that
 /// share [`faults`](Self::faults) and [`calls`](Self::calls), numbered in one sequence.
@@ -294,8 +52,8 @@ pub struct World {
     pub calls: Calls,
     /// Who acts for owners that are gone.
     pub administrator: Option<PrincipalRef>,
-    batch: usize,
-    engine: Option<Engine>,
+    pub(crate) batch: usize,
+    pub(crate) engine: Option<Engine>,
 }
 
 /// Everything but the directory and the catalog, to compare.
@@ -343,18 +101,6 @@ pub fn crash<T>(future: impl Future<Output = T>) -> Crash<T> {
 }
 
 impl World {
-    /// Starts to make a world.
-    #[must_use]
-    pub fn builder() -> WorldBuilder {
-        WorldBuilder {
-            capabilities: every_capability(),
-            changes: false,
-            batch: 3,
-            administrator: None,
-            entries: Vec::new(),
-        }
-    }
-
     /// The job `name` from `hr` to `share`, owned by `boss`.
     #[must_use]
     pub fn new_job(name: &str, policy: Policy) -> Job {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use usersync::engine::{RunEnd, RunRequest};
-use usersync::model::{Activity, ContainerRef, PrincipalRef, UnknownMembers};
+use usersync::memory::{CallKind, Fault, FaultRule};
+use usersync::model::{Activity, ContainerRef, PartialKind, PrincipalRef, UnknownMembers};
 use usersync::reconcile::{Guards, Mode, Policy, Share};
 use usersync_tests::edit::{CONTAINERS, cases, edits, mode, world};
 use usersync_tests::{World, container, free_policy};
@@ -80,7 +81,10 @@ fn fixpoint(world: &World, mode: Mode) -> Filled {
             if let Some(container) = world.catalog.container(id) {
                 let excluded = below(world, &container.selection.exclude, &filled);
                 let mut selected = below(world, &container.selection.include, &filled);
-                selected.retain(|who| is_active_user(world, who) && !excluded.contains(who));
+                let guests = guests(world, &selected, &filled);
+                selected.retain(|who| {
+                    (is_active_user(world, who) || guests.contains(who)) && !excluded.contains(who)
+                });
                 members.extend(selected);
             }
             next.insert(id.clone(), members);
@@ -88,6 +92,18 @@ fn fixpoint(world: &World, mode: Mode) -> Filled {
         filled = next;
     }
     filled
+}
+
+/// Whom no directory shows, and who are in a container that was reached.
+fn guests(world: &World, reached: &BTreeSet<PrincipalRef>, filled: &Filled) -> BTreeSet<PrincipalRef> {
+    let members = reached
+        .iter()
+        .filter_map(|who| filled.get(&who.as_container()))
+        .flatten();
+    members
+        .filter(|who| world.directory.principal(&who.object).is_none())
+        .cloned()
+        .collect()
 }
 
 fn is_active_user(world: &World, who: &PrincipalRef) -> bool {
@@ -296,4 +312,51 @@ fn a_single_container_takes_those_that_it_selects_as_they_are() {
     assert_eq!(save(&world, "c2"), "bob");
     let _ = world.settle("sync");
     assert_eq!((&*world.members("c1"), &*world.members("c2")), ("ada", "ada"));
+}
+
+/// A group of the target that the host does not list, such as one that people keep by hand, counts as it is, in runs of
+/// everything as in runs of one container.
+#[test]
+fn a_selected_container_that_is_not_listed_counts_as_it_is() {
+    let world = World::builder()
+        .with_changes()
+        .group("staff", "ada bob cleo")
+        .container("team", "@friends")
+        .container("rest", "staff -@friends")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    world.target.create_container(container("friends").object);
+    let expect = |world: &World, team: &str, rest: &str| {
+        for fork in [world.fork(), world.fork()] {
+            for name in ["team", "rest"] {
+                let run = fork.try_run("sync", RunRequest::container(container(name)));
+                assert!(run.expect("a run").is_ok());
+            }
+            assert_eq!((&*fork.members("team"), &*fork.members("rest")), (team, rest));
+        }
+        assert!(world.run("sync").is_ok());
+        assert_eq!((&*world.members("team"), &*world.members("rest")), (team, rest));
+        assert_eq!(world.run("sync").end, RunEnd::InSync);
+    };
+    expect(&world, "", "ada bob cleo");
+    world.add_by_hand("friends", "ada");
+    world.add_by_hand("friends", "bob");
+    expect(&world, "ada bob", "cleo");
+    world.remove_by_hand("friends", "ada");
+    expect(&world, "bob", "ada cleo");
+    // Where the list is not complete, it may be one that is to be changed: nothing is concluded from it.
+    world.remove_by_hand("friends", "bob");
+    let short = Fault::Partial {
+        shown: 2,
+        kind: PartialKind::Limit,
+    };
+    world
+        .faults
+        .inject(FaultRule::new(short).on(CallKind::Containers).once());
+    let report = world.run("sync");
+    assert!(report.operations.is_empty(), "{:?}", report.operations);
+    expect(&world, "", "ada bob cleo");
+    // One that is gone has nobody.
+    world.target.remove_container(&container("friends").object);
+    expect(&world, "", "ada bob cleo");
 }

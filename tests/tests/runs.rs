@@ -1,4 +1,4 @@
-//! How runs of jobs behave: grace, adoption, drift, roles, saving, all jobs, leases, cursors.
+//! How runs go: saving one container, all jobs in their order, leases, cursors, records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,199 +11,12 @@ use usersync::connector::{
     CallContext, Clock, Cursor, Directory, DirectoryCapabilities, ErrorKind, ReadStream, Retry,
 };
 use usersync::engine::{Engine, EngineError, RunControl, RunEnd, RunEvent, RunRequest, Saved, Trigger};
-use usersync::memory::{CallKind, Fault, FaultRule, ManualClock, MemoryDirectory};
-use usersync::model::{
-    Container, ContainerKind, DirectoryChange, Member, MembershipState, Origin, Role, SystemId,
-};
-use usersync::reconcile::{Drift, Guards, Mode, Policy, What};
+use usersync::memory::{CallKind, Fault, FaultRule, ManualClock, MemoryDirectory, Moment};
+use usersync::model::{DirectoryChange, SystemId};
+use usersync::reconcile::{Guards, Mode, Policy};
 use usersync::store::{Key, LeaseName, StateStore, Table};
 use usersync_tests::edit::{cases, edits, mode, world};
-use usersync_tests::{LEASE, World, all, container, crash, facets, free_policy, job, user};
-
-fn findings(world: &World) -> Vec<(String, What)> {
-    let plan = world.plan("sync");
-    let sections = plan.sections().iter();
-    let all = sections.flat_map(|section| &section.findings);
-    all.map(|finding| (finding.subject.to_string(), finding.what))
-        .collect()
-}
-
-/// Who leaves the directory keeps what they have until their grace is over, and keeps it all if they are back in time; who merely leaves
-/// a group goes at once.
-#[test]
-fn grace_lets_people_come_back() {
-    let policy = Policy {
-        grace_hours: Some(48),
-        ..free_policy(Mode::Managed)
-    };
-    let mut world = World::builder()
-        .group("staff", "ada bob cleo dan")
-        .container("team", "staff")
-        .container("album", "bob")
-        .job("sync", policy)
-        .build();
-    let _ = world.settle("sync");
-    world.depart("bob");
-    world.leave("staff", "cleo");
-    let report = world.run("sync");
-    assert_eq!(report.end, RunEnd::Changed);
-    assert_eq!(
-        (&*world.members("team"), &*world.members("album")),
-        ("ada bob dan", "bob")
-    );
-    assert_eq!(
-        findings(&world),
-        [
-            ("hr:bob".to_owned(), What::InGrace),
-            ("hr:bob".to_owned(), What::InGrace)
-        ]
-    );
-
-    let back = world.fork();
-    back.clock.advance(Duration::from_secs(47 * 3600));
-    assert_eq!(back.run("sync").end, RunEnd::InSync);
-    back.join("staff", "bob");
-    let _ = back.settle("sync");
-    assert_eq!(
-        (&*back.members("team"), &*back.members("album")),
-        ("ada bob dan", "bob")
-    );
-    assert_eq!(back.end().departures.len(), 0);
-    // Leaving once more begins a grace of its own.
-    back.depart("bob");
-    let _ = back.settle("sync");
-    back.clock.advance(Duration::from_secs(47 * 3600));
-    let _ = back.settle("sync");
-    assert_eq!(back.members("team"), "ada bob dan");
-
-    // A read in part tells nothing about who is back or gone.
-    let partial = world.fork();
-    partial.clock.advance(Duration::from_secs(49 * 3600));
-    partial
-        .faults
-        .inject(FaultRule::new(Fault::Truncated { shown: 3 }).on(CallKind::Directory));
-    let _ = partial.run("sync");
-    assert_eq!(
-        (&*partial.members("team"), &*partial.members("album")),
-        ("ada bob dan", "bob")
-    );
-
-    world.restart();
-    world.clock.advance(Duration::from_secs(48 * 3600));
-    assert_eq!(world.run("sync").end, RunEnd::Changed);
-    assert_eq!(
-        (&*world.members("team"), &*world.members("album")),
-        ("ada dan", "")
-    );
-}
-
-/// What is both there and desired becomes ours once a person says so, and only then is it taken away one day.
-#[test]
-fn adopting_takes_an_approval() {
-    let world = World::builder()
-        .group("staff", "ada bob")
-        .container("team", "staff")
-        .job("sync", free_policy(Mode::Managed))
-        .build();
-    for who in ["ada", "bob", "guest"] {
-        world.add_by_hand("team", who);
-    }
-    let _ = world.settle("sync");
-    assert_eq!(
-        world.row("team", "ada").map(|row| row.origin),
-        Some(Origin::Foreign)
-    );
-
-    let report = world
-        .try_run("sync", RunRequest::everything().adopting())
-        .expect("a run");
-    assert_eq!(report.end, RunEnd::Held);
-    let plan = report.plan.expect("a plan");
-    assert_eq!(plan.summary().held, 2);
-    world.approve("sync", plan.held_digest().expect("something waits"));
-    let report = world
-        .try_run("sync", RunRequest::everything().adopting())
-        .expect("a run");
-    assert_eq!((report.end, report.operations.len()), (RunEnd::Changed, 2));
-    assert_eq!(world.calls.effects(), 0);
-    for who in ["ada", "bob"] {
-        assert_eq!(world.row("team", who).map(|row| row.origin), Some(Origin::Ours));
-    }
-    assert_eq!(world.row("team", "guest"), None);
-    world.select("team", "ada");
-    let _ = world.settle("sync");
-    assert_eq!(world.members("team"), "ada guest");
-}
-
-#[test]
-fn what_somebody_removed_is_restored_or_respected() {
-    for (mode, drift, members) in [
-        (Mode::Managed, Drift::Restore, "ada bob"),
-        (Mode::Managed, Drift::Respect, "bob"),
-        (Mode::Mirror, Drift::Respect, "ada bob"),
-        (Mode::AddOnly, Drift::Respect, "ada bob"),
-    ] {
-        let policy = Policy {
-            drift,
-            ..free_policy(mode)
-        };
-        let world = World::builder()
-            .group("staff", "ada bob")
-            .container("team", "staff")
-            .job("sync", policy)
-            .build();
-        let _ = world.settle("sync");
-        world.remove_by_hand("team", "ada");
-        for _ in 0..2 {
-            let _ = world.settle("sync");
-            assert_eq!(world.members("team"), members, "{mode:?} {drift:?}");
-        }
-        let found = findings(&world);
-        assert_eq!(
-            found.iter().any(|(_, what)| *what == What::RemovedByHand),
-            members == "bob",
-            "{mode:?} {drift:?}"
-        );
-        // Who is respected and no longer desired is forgotten, and comes back when desired anew.
-        world.select("team", "bob");
-        let _ = world.settle("sync");
-        world.select("team", "staff");
-        let _ = world.settle("sync");
-        assert_eq!(world.members("team"), "ada bob", "{mode:?} {drift:?}");
-    }
-}
-
-/// A mirror keeps what another job claims, and reports it.
-#[test]
-fn a_mirror_keeps_what_another_job_claims() {
-    let world = World::builder()
-        .group("staff", "ada bob")
-        .container("team", "staff")
-        .job("sync", free_policy(Mode::Mirror))
-        .job("other", free_policy(Mode::Managed))
-        .build();
-    let _ = world.settle("other");
-    let catalog = world.catalog.fork();
-    catalog.select(&container("team"), all("ada"));
-    world.add_by_hand("team", "guest");
-    let engine = world.engine_over(&catalog, "one");
-    let sync = job("sync");
-    let report = block_on(engine.run(&world.tenant, &sync, RunRequest::everything())).expect("a run");
-    assert_eq!(world.members("team"), "ada bob");
-    let plan = report.plan.expect("a plan");
-    let kept: Vec<_> = plan
-        .sections()
-        .iter()
-        .flat_map(|section| &section.findings)
-        .map(|f| f.what)
-        .collect();
-    assert_eq!(kept, [What::ClaimedElsewhere]);
-    // Once the other lets go, the mirror removes.
-    world.select("team", "ada");
-    let _ = world.settle("other");
-    block_on(engine.run(&world.tenant, &sync, RunRequest::everything())).expect("a run");
-    assert_eq!(world.members("team"), "ada");
-}
+use usersync_tests::{LEASE, World, container, crash, free_policy, job};
 
 /// Saving a container answers within the deadline if it can, and else goes on for whoever drives it.
 #[test]
@@ -409,7 +222,7 @@ fn a_held_lease_is_busy_until_it_is_over() {
         .build();
     world
         .faults
-        .inject(FaultRule::new(Fault::Hang(usersync::memory::Moment::Before)).on(CallKind::Directory));
+        .inject(FaultRule::new(Fault::Hang(Moment::Before)).on(CallKind::Directory));
     let _ = crash(
         world
             .engine()
@@ -554,41 +367,6 @@ fn only_changes_are_read_where_the_directory_offers_them() {
     assert!(read(&world) >= 5);
 }
 
-/// Role and state of what is there are merged: imported or left at first sight, and later three ways.
-#[test]
-fn roles_and_states_are_merged() {
-    let lead =
-        |role| Container::new(container("team"), ContainerKind::Team, "team", all("staff")).with_role(role);
-    for (first_sight, imported) in [
-        (
-            usersync::reconcile::FirstSight::Leave,
-            "ada:owner:pending bob:manager",
-        ),
-        (usersync::reconcile::FirstSight::Import, "ada:manager bob:manager"),
-    ] {
-        let policy = Policy {
-            first_sight,
-            ..free_policy(Mode::Managed)
-        };
-        let world = World::builder()
-            .group("staff", "ada bob")
-            .container("team", "staff")
-            .job("sync", policy)
-            .build();
-        world.catalog.put(lead(Role::Manager));
-        let member = Member {
-            principal: user("ada"),
-            facets: facets(Role::Owner, MembershipState::Pending),
-        };
-        world.target.set_by_hand(&container("team").object, member);
-        for _ in 0..2 {
-            let _ = world.settle("sync");
-            assert_eq!(world.members("team"), imported, "{first_sight:?}");
-        }
-        assert_eq!(world.run("sync").end, RunEnd::InSync);
-    }
-}
-
 /// What a run leaves on record says when, by whom and why.
 #[test]
 fn the_audit_tells_who_did_what_and_why() {
@@ -609,4 +387,25 @@ fn the_audit_tells_who_did_what_and_why() {
     assert_eq!(lines, ["add selected applied", "remove departed applied"]);
     assert_eq!(audit[1].at - audit[0].at, TimeDelta::seconds(60));
     assert_eq!(Some(audit[1].plan), report.plan.map(|plan| plan.digest()));
+}
+
+/// A run that is over stays over, even if nobody knows whether its lease was given back.
+#[test]
+fn a_lease_that_cannot_be_given_back_takes_no_report_away() {
+    for moment in [Moment::Before, Moment::After] {
+        let world = World::builder()
+            .group("staff", "ada")
+            .container("team", "staff")
+            .job("sync", free_policy(Mode::Managed))
+            .build();
+        world.faults.inject(
+            FaultRule::new(Fault::Timeout(moment))
+                .on(CallKind::Release)
+                .once(),
+        );
+        assert_eq!(world.run("sync").end, RunEnd::Changed);
+        assert_eq!(world.notifier.delivered().len(), 1);
+        world.clock.advance(LEASE);
+        assert_eq!(world.run("sync").end, RunEnd::InSync);
+    }
 }

@@ -20,17 +20,18 @@ pub(crate) enum Stage {
     Source(usize),
 }
 
-/// One container selects another.
+/// One container selects another; both by their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Edge {
-    from: usize,
-    to: usize,
-    excludes: bool,
+pub(crate) struct Edge {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// Whether it is among those excluded.
+    pub(crate) excludes: bool,
 }
 
-/// The stages of `containers` in the order in which they are planned. O(V+E) of the groups above containers, and of the
+/// The stages of `containers` in the order in which they are planned, and who selects whom. O(V+E) of the groups above containers, and of the
 /// selections.
-pub(crate) fn stages(graph: &DirectoryGraph, containers: &[Container]) -> Vec<Stage> {
+pub(crate) fn stages(graph: &DirectoryGraph, containers: &[Container]) -> (Vec<Stage>, BTreeSet<Edge>) {
     let places: HashMap<NodeId, usize> = containers
         .iter()
         .enumerate()
@@ -63,7 +64,7 @@ pub(crate) fn stages(graph: &DirectoryGraph, containers: &[Container]) -> Vec<St
             .filter(|place| !sources.contains(place))
             .collect(),
     ));
-    stages
+    (stages, edges)
 }
 
 /// `node` and the groups above it. What is above another container is that container's business: its members come from

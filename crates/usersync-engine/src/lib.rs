@@ -23,6 +23,7 @@ mod run;
 mod schedule;
 mod seats;
 mod source;
+mod standing;
 mod state;
 mod survey;
 

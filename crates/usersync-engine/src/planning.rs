@@ -15,10 +15,11 @@ use usersync_reconcile::{
     Plan, Reason, RunEvidence, Section, Warning, plan_members,
 };
 
-use crate::dependency::{Stage, stages};
+use crate::dependency::{Edge, Stage, stages};
 use crate::error::Result;
-use crate::job::Job;
+use crate::job::{Job, Scope};
 use crate::ports::{Options, Readers};
+use crate::standing::StandingHolds;
 use crate::state::{Departure, JobState};
 use crate::survey::{Sight, Survey};
 
@@ -30,6 +31,7 @@ pub(crate) struct Circumstances {
     pub(crate) approvals: Vec<Approval>,
     pub(crate) departures: Vec<Departure>,
     pub(crate) window_used: u64,
+    pub(crate) scope: Scope,
     /// Whether what is present and desired is to become ours.
     pub(crate) adopt: bool,
     /// Whether the target keeps roles and states.
@@ -50,6 +52,8 @@ pub(crate) struct Planned {
     pub(crate) departures: DepartureChanges,
     /// The held set whose approval the plan uses up.
     pub(crate) approval: Option<Digest>,
+    /// The guards that stay shut after it.
+    pub(crate) holds: StandingHolds,
 }
 
 /// Plans everything that was surveyed.
@@ -65,13 +69,20 @@ pub(crate) fn plan(
         .state
         .policy
         .is_some_and(|policy| policy != policy_digest);
+    // Another policy decides anew.
+    let standing = if policy_changed {
+        StandingHolds::default()
+    } else {
+        circumstances.state.holds.clone()
+    };
     let mut planner = Planner {
         job,
         in_grace,
         evidence: RunEvidence {
             removals: missing_sentinel(survey.graph(), job)
                 .map(HoldCause::SentinelMissing)
-                .or(policy_changed.then_some(HoldCause::PolicyChanged)),
+                .or(policy_changed.then_some(HoldCause::PolicyChanged))
+                .or_else(|| standing.of_run(&circumstances.scope)),
             everything: None,
             adopt: circumstances.adopt,
             updates: circumstances.updates,
@@ -79,8 +90,11 @@ pub(crate) fn plan(
         scratch: Scratch::new(),
         missing: BTreeSet::new(),
         approved: BTreeMap::new(),
+        shut: standing.by_container(),
+        selects: BTreeSet::new(),
     };
-    let stages = stages(survey.graph(), &survey.containers);
+    let (stages, edges) = stages(survey.graph(), &survey.containers);
+    planner.selects = edges;
     let mut drafts = planner.plan_all(survey, &stages);
     // What one run's guard holds stays in share groups, and so in what depends on them: plan again from there.
     if planner.evidence.removals.is_none()
@@ -113,31 +127,28 @@ pub(crate) fn plan(
         .filter(|approval| approval.is_valid(&job.id, &policy_digest, circumstances.now))
         .map(|approval| approval.held)
         .collect();
-    if valid.is_empty() {
-        return Planned {
-            plan: assemble(drafts, None),
-            departures,
-            approval: None,
-        };
-    }
-    let waiting = assemble(drafts.clone(), None);
-    let Some(held) = waiting.held_digest().filter(|held| valid.contains(held)) else {
-        return Planned {
-            plan: waiting,
-            departures,
-            approval: None,
-        };
-    };
-    let drafts = if stages.len() > 1 {
-        planner.approved = approvable(&waiting);
-        planner.plan_all(survey, &stages)
+    let (plan, approval) = if valid.is_empty() {
+        (assemble(drafts, None), None)
     } else {
-        drafts
+        let waiting = assemble(drafts.clone(), None);
+        match waiting.held_digest().filter(|held| valid.contains(held)) {
+            None => (waiting, None),
+            Some(held) => {
+                if stages.len() > 1 {
+                    planner.approved = approvable(&waiting);
+                    drafts = planner.plan_all(survey, &stages);
+                }
+                (assemble(drafts, Some(held)), Some(held))
+            }
+        }
     };
+    let is_planned = |container: &ContainerRef| survey.place(container).is_some();
+    let holds = standing.after(&plan, &circumstances.scope, is_planned);
     Planned {
-        plan: assemble(drafts, Some(held)),
+        plan,
         departures,
-        approval: Some(held),
+        approval,
+        holds,
     }
 }
 
@@ -277,6 +288,10 @@ struct Planner<'a> {
     missing: BTreeSet<Warning>,
     /// What a valid approval covers; empty until that is known.
     approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
+    /// What holds the removals of single containers since an earlier run.
+    shut: BTreeMap<ContainerRef, HoldCause>,
+    /// Which containers select which.
+    selects: BTreeSet<Edge>,
 }
 
 impl Planner<'_> {
@@ -374,7 +389,15 @@ impl Planner<'_> {
         }
         if sight.missing {
             resolved = Arc::new(nobody());
+        } else {
+            self.add_guests(survey, place, &mut resolved);
         }
+        let denied = if resolved.rest == Rest::Absent {
+            Vec::new()
+        } else {
+            let among = in_question(sight);
+            graph.denied(&container.selection, &self.job.resolve, &mut self.scratch, &among)
+        };
         let has_row = |id: &&NodeId| sight.row(**id, &self.job.id).is_some();
         let in_grace: Vec<NodeId> = self.in_grace.iter().filter(has_row).copied().collect();
         let view = View {
@@ -384,13 +407,17 @@ impl Planner<'_> {
             sight,
             excluded: OnceCell::new(),
         };
+        let mut evidence = evidence.clone();
+        evidence.removals = evidence
+            .removals
+            .or_else(|| self.shut.get(&container.id).cloned());
         let mut section = plan_members(
             container,
             DesiredMembers {
                 certain: &resolved.certain,
                 maybe: &resolved.maybe,
                 maybe_reason: resolved.maybe_reason.as_ref(),
-                denied: &resolved.denied,
+                denied: &denied,
                 rest: resolved.rest.reason(),
                 in_grace: &in_grace,
             },
@@ -406,7 +433,7 @@ impl Planner<'_> {
             },
             &view,
             &self.job.policy,
-            evidence,
+            &evidence,
         );
         if let Some(subjects) = self.approved.get(&section.container) {
             section.approve(subjects);
@@ -421,15 +448,69 @@ impl Planner<'_> {
     }
 }
 
+impl Planner<'_> {
+    /// Adds the members of selected containers whom no directory shows, unless they are excluded.
+    fn add_guests(&self, survey: &Survey, place: usize, resolved: &mut Arc<Resolved>) {
+        let graph = survey.graph();
+        let selection = &survey.containers[place].selection;
+        let guests_of = |picks: &BTreeSet<PrincipalRef>, excludes: bool| {
+            let first = Edge {
+                from: place,
+                to: 0,
+                excludes: false,
+            };
+            let edges = self.selects.range(first..).take_while(|edge| edge.from == place);
+            let planned = edges
+                .filter(|edge| edge.excludes == excludes)
+                .filter_map(|edge| graph.find(&survey.containers[edge.to].id.as_principal()));
+            // A container that is not planned here is selected directly or not at all.
+            let picked: Vec<NodeId> = picks.iter().filter_map(|pick| graph.find(pick)).collect();
+            let groups: BTreeSet<NodeId> = planned.chain(picked).collect();
+            groups
+                .into_iter()
+                .flat_map(|group| survey.sources.guests(group).iter().copied())
+                .collect::<BTreeSet<_>>()
+        };
+        let mut guests = guests_of(&selection.include, false);
+        if guests.is_empty() {
+            return;
+        }
+        for excluded in guests_of(&selection.exclude, true) {
+            guests.remove(&excluded);
+        }
+        for excluded in selection.exclude.iter().filter_map(|pick| graph.find(pick)) {
+            guests.remove(&excluded);
+        }
+        let resolved = Arc::make_mut(resolved);
+        // Where an exclusion is in doubt, it may cover guests, too.
+        let list = if resolved.maybe_reason.is_some() {
+            &mut resolved.maybe
+        } else {
+            &mut resolved.certain
+        };
+        list.extend(guests);
+        list.sort_unstable();
+        list.dedup();
+    }
+}
+
 fn nobody() -> Resolved {
     Resolved {
         certain: Vec::new(),
         maybe: Vec::new(),
-        denied: Vec::new(),
         rest: Rest::Absent,
         maybe_reason: None,
         missing: Vec::new(),
     }
+}
+
+/// Who is in a container or has a ledger row there; ascending.
+fn in_question(sight: &Sight) -> Vec<NodeId> {
+    let mut ids = [sight.present.as_slice(), &sight.ours].concat();
+    ids.extend(sight.other.iter().map(|row| row.id));
+    ids.sort();
+    ids.dedup();
+    ids
 }
 
 /// The members that a plan leaves in its container; ascending.

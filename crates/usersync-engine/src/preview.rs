@@ -208,6 +208,7 @@ pub(crate) async fn make_plan(
         approvals: load_approvals(state, job).await?,
         departures: load_departures(state, job).await?,
         window_used: window_used(state, job, now, &recovery).await?,
+        scope: request.scope.clone(),
         adopt: request.adopt,
         updates: readers.target(&job.target)?.capabilities().updates,
     };

@@ -1,5 +1,6 @@
 //! How a run went.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -102,6 +103,25 @@ impl FailedRead {
     }
 }
 
+impl fmt::Display for RunReport {
+    /// One line for the run, and one for each kind of outcome.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.job, self.end)?;
+        let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for report in self.recovered.iter().chain(&self.operations) {
+            *counts.entry((report.action, report.outcome.code())).or_default() += 1;
+        }
+        for ((action, outcome), count) in counts {
+            write!(f, "\n  {count} × {action}: {outcome}")?;
+        }
+        let held = self.plan.as_ref().map_or(0, |plan| plan.summary().held);
+        if held > 0 {
+            write!(f, "\n  {held} held")?;
+        }
+        Ok(())
+    }
+}
+
 /// How the last run of a job went, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -169,6 +189,19 @@ impl RunEnd {
             Self::InSync => "in_sync",
             Self::Paused => "paused",
         }
+    }
+}
+
+impl fmt::Display for RunEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cancelled => "told to end; the next run does the rest",
+            Self::Changed => "changed, all well",
+            Self::Failed => "something did not reach what it was to reach",
+            Self::Held => "all well, and something waits",
+            Self::InSync => "in sync, nothing to do",
+            Self::Paused => "nobody may act for the job",
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{JobId, TenantId};
-use usersync_reconcile::Plan;
+use usersync_reconcile::{Plan, Warning};
 use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction, Write};
 
 use crate::actor::job_actor;
@@ -11,7 +11,7 @@ use crate::apply::{Applier, commit};
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
-use crate::job::{Job, Trigger};
+use crate::job::{Job, Scope, Trigger};
 use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
 use crate::record::{audit, held, notification, paused};
@@ -73,9 +73,10 @@ impl Engine {
         report: Result<RunReport>,
     ) -> Result<RunReport> {
         // Whoever took the lease over keeps it; a lease that cannot be released expires.
-        let released = self.inner.store.release(lease).await;
+        if let Err(error) = self.inner.store.release(lease).await {
+            tracing::warn!(name: "usersync.lease.unreleased", job = %job.id, %error, "the lease stays until it expires");
+        }
         let report = report?;
-        released.map_err(EngineError::store(&job.id))?;
         if let Err(error) = self.deliver(&job.tenant).await {
             // The run is over and recorded; what was not delivered is delivered later.
             tracing::warn!(name: "usersync.outbox.failed", job = %job.id, %error, "notifications stay in the outbox");
@@ -175,7 +176,7 @@ impl Engine {
         report.recovered = self
             .confirm_recovered(job, lease, &made.recovery, request)
             .await?;
-        self.open(job, lease, actor, made).await?;
+        self.open(job, lease, request, actor, made).await?;
         let mut applier = Applier {
             readers: self.inner.preview.readers(),
             store: &self.inner.store,
@@ -241,7 +242,14 @@ impl Engine {
 
     /// The run's first commit: the serial rises, so that plans made before are stale; what the plan uses up is used up. A run
     /// that has nothing to write does not write this either.
-    async fn open(&self, job: &Job, lease: &Lease, actor: &Actor, made: &mut Made) -> Result<()> {
+    async fn open(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        request: &RunRequest,
+        actor: &Actor,
+        made: &mut Made,
+    ) -> Result<()> {
         let plan = &made.planned.plan;
         let summary = plan.summary();
         let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
@@ -284,9 +292,16 @@ impl Engine {
         if let Some(digest) = told.filter(|digest| made.state.told != Some(*digest)) {
             transaction.write(held(job, actor, summary.approvable, digest)?);
         }
-        let policy = Some(plan.header().policy);
+        // The plan that holds the removals of a new policy is one that shows them all.
+        let shows_all = request.scope == Scope::Everything && !is_incomplete(plan);
+        let policy = match shows_all || made.planned.approval.is_some() {
+            true => Some(plan.header().policy),
+            false => made.state.policy,
+        };
         let changes = summary.operations() > 0 || summary.ledger > 0;
-        let same = made.state.policy == policy && made.state.paused.is_none();
+        let same = made.state.policy == policy
+            && made.state.paused.is_none()
+            && made.state.holds == made.planned.holds;
         if transaction.writes.is_empty() && !changes && same {
             return Ok(());
         }
@@ -296,6 +311,7 @@ impl Engine {
             policy,
             told,
             paused: None,
+            holds: made.planned.holds.clone(),
         };
         self.put_state(job, &state, made.revision, transaction).await?;
         Ok(())
@@ -396,6 +412,18 @@ fn end(plan: &Plan, report: &RunReport, request: &RunRequest) -> RunEnd {
     } else {
         RunEnd::Changed
     }
+}
+
+/// Whether something that the plan rests on was read in part.
+fn is_incomplete(plan: &Plan) -> bool {
+    let is_partial = |warning: &Warning| {
+        matches!(
+            warning,
+            Warning::PartialCatalog { .. } | Warning::PartialSource { .. } | Warning::PartialTarget { .. }
+        )
+    };
+    let mut holds = plan.sections().iter().flat_map(|section| &section.holds);
+    plan.header().warnings.iter().any(is_partial) || holds.any(|hold| hold.cause.is_incompleteness())
 }
 
 /// Whether a reviewed plan is one of this job at all.

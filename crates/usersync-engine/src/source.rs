@@ -25,6 +25,8 @@ pub(crate) struct Sources {
     pub(crate) cursors: BTreeMap<SystemId, Cursor>,
     /// The containers whose planned members stand in the graph.
     filled: BTreeMap<ContainerRef, NodeId>,
+    /// Members of filled containers whom no directory shows, and who are members all the same.
+    guests: HashMap<NodeId, Vec<NodeId>>,
     /// What selections stand for, kept where the next read may hold only changes.
     kept: Option<Kept>,
     /// How many members each group names that its completely read directory does not have.
@@ -64,6 +66,7 @@ impl Sources {
             graph,
             cursors: BTreeMap::new(),
             filled: BTreeMap::new(),
+            guests: HashMap::new(),
             kept: None,
             unknown_members: BTreeMap::new(),
             failed: Vec::new(),
@@ -88,10 +91,8 @@ impl Sources {
                 }
             }
         }
-        let is_filled = |group: &NodeId| self.filled.values().any(|filled| filled == group);
         self.unknown_members = counts
             .into_iter()
-            .filter(|(group, _)| !is_filled(group))
             .map(|(group, count)| (self.graph.principal_ref(group), count))
             .collect();
     }
@@ -136,10 +137,24 @@ impl Sources {
         Arc::clone(resolved)
     }
 
+    /// The members of a filled container whom no directory shows; ascending.
+    pub(crate) fn guests(&self, container: NodeId) -> &[NodeId] {
+        self.guests.get(&container).map_or(&[], Vec::as_slice)
+    }
+
     /// Makes a container the group that others select, with the members that a plan leaves, or that it has.
+    ///
+    /// Members whom no directory shows are kept beside the graph, where they would pass for names of groups that the reader
+    /// may not see: the container shows that they are its members, whoever they are.
     pub(crate) fn fill(&mut self, container: &ContainerRef, members: &[NodeId], verdict: Completeness) {
         let node = self.graph.intern(&container.as_principal());
         self.filled.insert(container.clone(), node);
+        let is_shown = |id: &NodeId| self.graph.node(*id).kind().is_some();
+        let (shown, mut guests): (Vec<NodeId>, Vec<NodeId>) = members.iter().copied().partition(is_shown);
+        guests.sort_unstable();
+        guests.dedup();
+        self.guests.insert(node, guests);
+        let members = shown.as_slice();
         match &mut self.kept {
             Some(kept) => {
                 let impact = kept.selections.set_members(&mut self.graph, node, members);
@@ -165,7 +180,9 @@ impl Sources {
             .collect();
         for container in gone {
             self.fill(&container, &[], Completeness::Complete);
-            self.filled.remove(&container);
+            if let Some(node) = self.filled.remove(&container) {
+                self.guests.remove(&node);
+            }
         }
         if let Some(kept) = &mut self.kept {
             let gone: Vec<_> = kept

@@ -16,6 +16,7 @@ use usersync_store::{Format, Key, LeaseName, Revision, StateRead, Table};
 use crate::error::Result;
 use crate::job::Job;
 use crate::recover::Recovery;
+use crate::standing::StandingHolds;
 
 pub(crate) const JOB: Format = Format {
     name: "usersync.job",
@@ -68,6 +69,8 @@ pub(crate) struct JobState {
     pub(crate) told: Option<Digest>,
     /// Why the job waits for somebody, if that was told.
     pub(crate) paused: Option<String>,
+    /// The guards that stay shut.
+    pub(crate) holds: StandingHolds,
 }
 
 impl JobState {
@@ -83,6 +86,7 @@ impl JobState {
             policy: None,
             told: None,
             paused: None,
+            holds: StandingHolds::default(),
         }
     }
 }

@@ -187,13 +187,17 @@ pub(crate) async fn survey(
     };
     let complete = survey.read_catalog(readers, job, scope, context).await;
     survey.show_selected_containers(job);
-    survey.read_members(readers, job, context, control).await?;
+    // The ledger first: what another job does from here on changes rows, and these are checked before anything is written.
     survey.read_ledger(readers, job, scope, complete).await?;
-    if *scope != Scope::Everything {
-        survey.read_selected_containers(readers, job, context).await?;
-    } else if complete {
+    survey.read_members(readers, job, context, control).await?;
+    let everything = *scope == Scope::Everything;
+    if everything && complete {
         let Survey { sources, places, .. } = &mut survey;
         sources.retain(|container| places.contains_key(container));
+    }
+    // One that an incomplete list does not show may be one that is to be planned.
+    if !everything || complete {
+        survey.read_selected_containers(readers, job, context).await?;
     }
     survey.judge_target(job, complete);
     Ok(survey)
@@ -424,7 +428,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Where only some containers are planned, the others that they select count as they are.
+    /// Containers that are selected and not planned, since they are not asked for or not listed, count as they are.
     async fn read_selected_containers(
         &mut self,
         readers: &Readers,

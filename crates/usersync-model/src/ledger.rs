@@ -1,8 +1,8 @@
 //! What our jobs know to be in place.
 
-use serde::{Deserialize, Serialize};
 use crate::id::{JobId, PrincipalRef, RecordRef};
 use crate::membership::MemberFacets;
+use serde::{Deserialize, Serialize};
 
 /// Who put it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -18,9 +18,9 @@ pub use completeness::{Completeness, PartialKind, PartialReason};
 pub use container::{Container, ContainerKind, KindName};
 pub use digest::{Digest, DigestBuilder, OperationId};
 pub use graph::{
-    Absence, Affected, DirectoryGraph, Explanation, GraphBuilder, GraphWarning, GraphWarnings, Impact,
-    Inactive, LiveSelections, MAX_PATHS, MAX_WARNINGS, Node, NodeId, Path, ResolvePolicy, Resolved, Rest,
-    Scratch, SelectionId, Standing, Step, UnknownMembers,
+    Absence, Affected, DirectoryGraph, Elsewhere, Explanation, GraphBuilder, GraphWarning, GraphWarnings,
+    Impact, Inactive, LiveSelections, MAX_PATHS, MAX_WARNINGS, Node, NodeId, Path, ResolvePolicy, Resolved,
+    Rest, Scratch, SelectionId, Standing, Step, UnknownMembers,
 };
 pub use id::{
     ContainerRef, IdError, JobId, MAX_ID_BYTES, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,

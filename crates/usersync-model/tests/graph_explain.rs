@@ -42,21 +42,21 @@ proptest! {
         policy in arb_policy(),
     ) {
         let graph = world.graph();
-        let resolved = graph.resolve(&selection, &policy, &mut Scratch::new());
+        let standings = standings(&graph, &selection, &policy);
         let distances = distances(&world, &selection);
         for node in graph.nodes() {
             let principal = graph.principal_ref(node);
             let id = principal.to_string();
             let explained = graph.explain(&selection, &principal, &policy);
             let absences = graph.explain_absence(&selection, &principal, &policy);
-            prop_assert_eq!(absences.is_empty(), resolved.standing(node) == Standing::Yes);
+            prop_assert_eq!(absences.is_empty(), standings[node.index()] == Standing::Yes);
             let Some(explanation) = explained else {
                 let reached = distances.contains_key(&id);
-                prop_assert!(resolved.standing(node) == Standing::No || !reached, "{} lacks a path", id);
+                prop_assert!(standings[node.index()] == Standing::No || !reached, "{} lacks a path", id);
                 prop_assert!(!absences.is_empty());
                 continue;
             };
-            prop_assert_eq!(explanation.standing, resolved.standing(node));
+            prop_assert_eq!(explanation.standing, standings[node.index()]);
             prop_assert!(!explanation.paths.is_empty() && explanation.paths.len() <= MAX_PATHS);
             let mut seen = Vec::new();
             for path in &explanation.paths {

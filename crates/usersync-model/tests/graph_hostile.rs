@@ -6,11 +6,15 @@ use graph_common::*;
 use usersync_model::*;
 
 fn complete(changes: impl IntoIterator<Item = DirectoryChange>) -> DirectoryGraph {
+    read(changes, Completeness::Complete)
+}
+
+fn read(changes: impl IntoIterator<Item = DirectoryChange>, verdict: Completeness) -> DirectoryGraph {
     let mut builder = GraphBuilder::new();
     changes
         .into_iter()
         .for_each(|change| builder.add(&sys("a"), change));
-    builder.end(&sys("a"), Completeness::Complete, Vec::new());
+    builder.end(&sys("a"), verdict, Vec::new());
     builder.finish()
 }
 
@@ -153,4 +157,73 @@ fn warnings_are_counted_beyond_those_listed() {
         graph.node(graph.find(&parse("a:u7")).unwrap()).activity(),
         Activity::Active
     );
+}
+
+/// Whatever an outage makes unknown, it is said once, and not of everyone in the directory for every selection.
+#[test]
+fn an_outage_costs_no_more_than_a_good_read() {
+    const TEAMS: usize = 200;
+    const INACTIVE: usize = 5000;
+    let mut changes: Vec<DirectoryChange> = (0..INACTIVE)
+        .map(|at| upsert(&format!("u{at}gone"), false))
+        .collect();
+    for team in 0..TEAMS {
+        let names: Vec<String> = (0..3).map(|at| format!("u{team}at{at}")).collect();
+        changes.extend(names.iter().map(|name| upsert(name, true)));
+        let mut team_members: Vec<&str> = names.iter().map(String::as_str).collect();
+        team_members.push("u7gone");
+        changes.push(upsert(&format!("g{team}"), true));
+        changes.push(members(&format!("g{team}"), "a", &team_members));
+    }
+    let selections: Vec<Selection> = (0..TEAMS)
+        .map(|team| Selection::of([parse(&format!("a:g{team}"))]).except([parse(&format!("a:u{team}at0"))]))
+        .collect();
+    let cut_off = Completeness::partial(PartialKind::Limit, "entries");
+    let policy = ResolvePolicy::default();
+    let mut scratch = Scratch::new();
+    let (good, mut outage) = (complete(changes.clone()), read(changes, cut_off));
+    for (team, selection) in selections.iter().enumerate() {
+        // All fields are named, so that a list that is added has to be counted here.
+        let Resolved {
+            certain,
+            maybe,
+            rest,
+            maybe_reason: _,
+            missing,
+        } = outage.resolve(selection, &policy, &mut scratch);
+        assert_eq!((certain.len(), maybe.len(), missing.len()), (2, 0, 0));
+        assert_ne!(rest, Rest::Absent);
+        assert_eq!(certain, good.resolve(selection, &policy, &mut scratch).certain);
+        let named = ["u0gone", "u7gone", &format!("u{team}at0"), &format!("u{team}at1")];
+        let [unwanted, in_team, excluded, selected] =
+            named.map(|name| outage.find_parts(&sys("a"), name).unwrap());
+        let mut among = vec![unwanted, in_team, excluded, selected];
+        among.sort_unstable();
+        let mut expected = vec![unwanted, in_team, excluded];
+        expected.sort_unstable();
+        assert_eq!(outage.denied(selection, &policy, &mut scratch, &among), expected);
+    }
+
+    let mut live = LiveSelections::new(policy);
+    let ids: Vec<SelectionId> = selections
+        .iter()
+        .map(|selection| live.insert(&outage, selection.clone()))
+        .collect();
+    let left = outage.find(&parse("a:u3at1")).unwrap();
+    let impact = live.apply(&mut outage, &sys("a"), &upsert("u3at1", false));
+    let expected = Impact {
+        affected: vec![Affected {
+            selection: ids[3],
+            node: left,
+            before: Standing::Yes,
+            after: Standing::No,
+        }],
+        elsewhere: Some(Elsewhere {
+            node: left,
+            before: Standing::Unknown,
+            after: Standing::No,
+        }),
+        re_resolve: Vec::new(),
+    };
+    assert_eq!(impact, expected);
 }

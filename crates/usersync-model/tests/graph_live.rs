@@ -244,7 +244,10 @@ impl Fixture {
                 }
             }
         }
-        assert_eq!(impact, Impact { affected, re_resolve });
+        let is_uncertain = |id: &SelectionId| self.expected(*id).rest.is_some();
+        let uncertain: Vec<SelectionId> = self.ids.iter().copied().filter(is_uncertain).collect();
+        assert_eq!(impact.re_resolve, re_resolve);
+        assert_eq!(spelled_out(&impact, &uncertain), affected, "{impact:?}");
     }
 
     fn check(&self) {
@@ -258,11 +261,46 @@ impl Fixture {
                 &self.policy,
                 &resolved,
             );
+            let standings = standings(&self.graph, self.live.selection(id).unwrap(), &self.policy);
             for node in self.graph.nodes() {
-                assert_eq!(self.live.standing(&self.graph, id, node), resolved.standing(node));
+                assert_eq!(self.live.standing(&self.graph, id, node), standings[node.index()]);
             }
         }
     }
+}
+
+/// Everyone whose standing changed, selection by selection, in those that are not to be resolved again.
+fn spelled_out(impact: &Impact, uncertain: &[SelectionId]) -> Vec<Affected> {
+    let named: BTreeSet<_> = impact
+        .affected
+        .iter()
+        .map(|one| (one.selection, one.node))
+        .collect();
+    assert_eq!(named.len(), impact.affected.len(), "named twice: {impact:?}");
+    assert!(impact.affected.is_sorted(), "not ascending: {impact:?}");
+    let mut affected = impact.affected.clone();
+    affected.retain(|one| one.before != one.after);
+    let Some(elsewhere) = impact.elsewhere else {
+        assert_eq!(affected, impact.affected, "entries that say nothing");
+        return affected;
+    };
+    assert!(!uncertain.is_empty(), "nowhere: {impact:?}");
+    for same in impact.affected.iter().filter(|one| one.before == one.after) {
+        assert!(
+            same.node == elsewhere.node && uncertain.contains(&same.selection),
+            "{same:?}"
+        );
+    }
+    let silent =
+        |id: &&SelectionId| !impact.re_resolve.contains(*id) && !named.contains(&(**id, elsewhere.node));
+    affected.extend(uncertain.iter().filter(silent).map(|&selection| Affected {
+        selection,
+        node: elsewhere.node,
+        before: elsewhere.before,
+        after: elsewhere.after,
+    }));
+    affected.sort();
+    affected
 }
 
 proptest! {
@@ -305,9 +343,9 @@ proptest! {
             selections.iter().map(|selection| live.insert(&graph, selection.clone())).collect();
         let mut kept: Vec<Vec<Standing>> = Vec::new();
         let mut headers: Vec<(Rest, Vec<PrincipalRef>)> = Vec::new();
-        for &id in &ids {
+        for (&id, selection) in ids.iter().zip(&selections) {
             let resolved = live.resolve(&graph, id, &mut Scratch::new());
-            kept.push(graph.nodes().map(|node| resolved.standing(node)).collect());
+            kept.push(standings(&graph, selection, &policy));
             headers.push((resolved.rest, resolved.missing));
         }
         for (one, other, what, behind) in acts {
@@ -322,18 +360,24 @@ proptest! {
             };
             if behind {
                 graph.apply(&system, &change);
-                for &id in &ids {
-                    let resolved = live.resolve(&graph, id, &mut Scratch::new());
+                for (&id, selection) in ids.iter().zip(&selections) {
+                    let standings = standings(&graph, selection, &policy);
                     for node in graph.nodes() {
-                        prop_assert_eq!(live.standing(&graph, id, node), resolved.standing(node));
+                        prop_assert_eq!(live.standing(&graph, id, node), standings[node.index()]);
                     }
                 }
                 continue;
             }
             let impact = live.apply(&mut graph, &system, &change);
+            let is_uncertain = |at: &usize| {
+                let resolved = graph.resolve(&selections[*at], &policy, &mut Scratch::new());
+                resolved.rest != Rest::Absent
+            };
+            let uncertain: Vec<SelectionId> = (0..ids.len()).filter(is_uncertain).map(|at| ids[at]).collect();
+            let changes = spelled_out(&impact, &uncertain);
             for (at, &id) in ids.iter().enumerate() {
                 let resolved = graph.resolve(&selections[at], &policy, &mut Scratch::new());
-                let now: Vec<Standing> = graph.nodes().map(|node| resolved.standing(node)).collect();
+                let now = standings(&graph, &selections[at], &policy);
                 for node in graph.nodes() {
                     prop_assert_eq!(live.standing(&graph, id, node), now[node.index()], "{:?}", graph.principal_ref(node));
                 }
@@ -346,7 +390,7 @@ proptest! {
                         let excluded = selections[at].exclude.contains(&graph.principal_ref(node));
                         kept[at].push(if excluded { Standing::No } else { header.0.standing() });
                     }
-                    for change in impact.affected.iter().filter(|change| change.selection == id) {
+                    for change in changes.iter().filter(|change| change.selection == id) {
                         prop_assert_eq!(kept[at][change.node.index()], change.before);
                         kept[at][change.node.index()] = change.after;
                     }
@@ -383,15 +427,60 @@ fn a_removed_selection_is_never_reported_and_never_known() {
         impact,
         Impact {
             affected: vec![affected],
-            re_resolve: Vec::new()
+            ..Impact::default()
         }
     );
     assert_eq!(live.standing(&graph, id, node), Standing::Unknown);
     assert_eq!(
-        live.resolve(&graph, id, &mut Scratch::new()).standing(node),
+        live.resolve(&graph, id, &mut Scratch::new()).standing(node, &[]),
         Standing::Unknown
     );
     assert_eq!(live.ids().collect::<Vec<_>>(), [other]);
+}
+
+#[test]
+fn a_nesting_counts_for_those_who_are_not_reached_otherwise() {
+    let policy = ResolvePolicy {
+        unknown_members: UnknownMembers::Ignore,
+        ..ResolvePolicy::default()
+    };
+    let mut builder = GraphBuilder::new();
+    for change in [
+        upsert("g0", true),
+        upsert("u0", true),
+        members("g1", "a", &["u0", "u9"]),
+        // Told as two things, so that nobody is selected through it.
+        members("u3", "a", &["u0"]),
+        upsert("u3", true),
+        members("g0", "a", &["u3"]),
+    ] {
+        builder.add(&sys("a"), change);
+    }
+    builder.end(&sys("a"), Completeness::Complete, Vec::new());
+    builder.add(&sys("b"), members("g2", "b", &["u9"]));
+    builder.add(&sys("b"), upsert("g3", true));
+    builder.end(&sys("b"), Completeness::Complete, Vec::new());
+    let mut graph = builder.finish();
+    let mut live = LiveSelections::new(policy);
+    let included = live.insert(&graph, Selection::of([parse("a:g0")]));
+    // The last pick is in no directory, but excluded all the same.
+    let excluded = Selection::of([parse("z:g0")]).except([parse("b:g3"), parse("b:u9")]);
+    live.insert(&graph, excluded);
+
+    let impact = live.apply(&mut graph, &sys("a"), &members("g0", "a", &["g1"]));
+    let selected = |member: &str, before, after| Affected {
+        selection: included,
+        node: graph.find(&parse(member)).unwrap(),
+        before,
+        after,
+    };
+    assert_eq!(
+        impact.affected,
+        [selected("a:u0", Standing::Unknown, Standing::Yes)]
+    );
+    assert_eq!(impact.re_resolve, []);
+    let impact = live.apply(&mut graph, &sys("b"), &members("g3", "b", &["g2"]));
+    assert_eq!(impact, Impact::default());
 }
 
 #[test]

@@ -75,9 +75,12 @@ impl<'a> Draft<'a> {
     /// Checks the guards on the removals, and puts everything in order. `nobody`: nothing is desired here.
     pub(crate) fn finish(mut self, nobody: bool) -> Section {
         let removals = std::mem::take(&mut self.removals);
-        let cause = match &self.evidence.removals {
-            Some(cause) => Some(cause.clone()),
-            None => self.container_guard(removals.len() as u64, nobody),
+        let own = || self.container_guard(removals.len() as u64, nobody);
+        let given = self.evidence.removals.clone();
+        // The guards of a run and of the window come after those of the container.
+        let cause = match given {
+            Some(HoldCause::RunLimit { .. } | HoldCause::WindowLimit { .. }) => own().or(given),
+            given => given.or_else(own),
         };
         match cause {
             Some(cause) => {

@@ -50,7 +50,7 @@ impl Bits {
 }
 
 /// A set that is filled, read in order and emptied over and over: a second level of bits tells which words are not
-/// zero, so that reading costs what was put in, however large the numbers may be.
+/// zero, so that reading costs what was put in, however large the numbers may be. It may name some that are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SparseBits {
     words: Vec<u64>,
@@ -61,11 +61,31 @@ pub(super) struct SparseBits {
 impl SparseBits {
     /// Makes room for the numbers below `len`.
     pub(super) fn grow(&mut self, len: usize) {
-        let words = len.div_ceil(64);
-        if self.words.len() < words {
-            self.words.resize(words, 0);
-            self.summary.resize(words.div_ceil(64), 0);
+        let summary = len.div_ceil(64 * 64);
+        if self.summary.len() < summary {
+            self.summary.resize(summary, 0);
+            self.words.resize(summary * 64, 0);
         }
+    }
+
+    /// Whether adding `count` numbers would leave few words zero, so that reading all words is less work than keeping
+    /// account of them.
+    pub(super) fn is_filled_by(&self, count: usize) -> bool {
+        count >= self.words.len()
+    }
+
+    /// Adds all of `bits` without keeping account of words; [`expect_all`](Self::expect_all) has to be called too. Room
+    /// must have been made.
+    pub(super) fn insert_expected(&mut self, bits: &[u32]) {
+        let words = self.words.as_mut_slice();
+        for &bit in bits {
+            words[(bit >> 6) as usize] |= 1 << (bit & 63);
+        }
+    }
+
+    /// From here until the set is emptied, any word may not be zero.
+    pub(super) fn expect_all(&mut self) {
+        self.summary.fill(u64::MAX);
     }
 
     pub(super) fn contains(&self, bit: u32) -> bool {

@@ -118,6 +118,15 @@ impl DirectoryGraph {
         self.leaf_members.contains(group, member) || self.other_members.contains(group, member)
     }
 
+    /// Begins or ends a direct membership; whether that changed anything.
+    pub(super) fn set_connected(&mut self, group: u32, member: u32, begins: bool) -> bool {
+        if begins {
+            self.connect(group, member)
+        } else {
+            self.disconnect(group, member)
+        }
+    }
+
     /// Adds a direct membership; whether it is new.
     pub(super) fn connect(&mut self, group: u32, member: u32) -> bool {
         if self.is_connected(group, member) {

@@ -81,8 +81,7 @@ impl DirectoryGraph {
         policy: &ResolvePolicy,
     ) -> Option<Explanation> {
         let node = self.find(principal)?;
-        let resolved = self.resolve(selection, policy, &mut Scratch::new());
-        let standing = resolved.standing(node);
+        let (_, standing) = self.resolve_for(selection, policy, node);
         if standing == Standing::No {
             return None;
         }
@@ -105,9 +104,8 @@ impl DirectoryGraph {
         principal: &PrincipalRef,
         policy: &ResolvePolicy,
     ) -> Vec<Absence> {
-        let mut scratch = Scratch::new();
-        let resolved = self.resolve(selection, policy, &mut scratch);
         let Some(node) = self.find(principal) else {
+            let resolved = self.resolve(selection, policy, &mut Scratch::new());
             return match (self.system_reason(&principal.system), resolved.rest) {
                 (None, Rest::Absent) => vec![Absence::NotInDirectory, Absence::NotSelected],
                 (None, Rest::Unknown(reason)) => vec![Absence::NotInDirectory, Absence::Unknown(reason)],
@@ -115,7 +113,8 @@ impl DirectoryGraph {
                 (Some(_), Rest::Unknown(reason)) => vec![Absence::Unknown(reason)],
             };
         };
-        if resolved.standing(node) == Standing::Yes {
+        let (resolved, standing) = self.resolve_for(selection, policy, node);
+        if standing == Standing::Yes {
             return Vec::new();
         }
         let mut absences = self.shortcomings(node.0, policy);
@@ -126,7 +125,9 @@ impl DirectoryGraph {
         if let Some(path) = self.shortest_paths(&selection.exclude, node.0, 1).0.pop() {
             absences.push(Absence::Excluded(path));
         }
-        absences.extend(unknown(&resolved, node));
+        if standing == Standing::Unknown {
+            absences.extend(why_unknown(&resolved, node));
+        }
         absences
     }
 
@@ -141,7 +142,7 @@ impl DirectoryGraph {
             Category::Unseen => {}
             Category::Group => found.push(Absence::Group),
             Category::Leaf => {
-                if self.wanted(policy, (node >> 6) as usize) >> (node & 63) & 1 == 0 {
+                if self.is_unwanted(policy, node) {
                     if entry.activity == Activity::Inactive && policy.inactive == super::Inactive::Drop {
                         found.push(Absence::Inactive);
                     }
@@ -237,10 +238,7 @@ impl DirectoryGraph {
     }
 }
 
-fn unknown(resolved: &Resolved, node: NodeId) -> Option<Absence> {
-    if resolved.standing(node) != Standing::Unknown {
-        return None;
-    }
+fn why_unknown(resolved: &Resolved, node: NodeId) -> Option<Absence> {
     let reason = match resolved.maybe.binary_search(&node) {
         Ok(_) => resolved.maybe_reason.as_ref(),
         Err(_) => resolved.rest.reason(),

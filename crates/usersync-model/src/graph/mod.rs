@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use builder::GraphBuilder;
 pub use explain::{Absence, Explanation, MAX_PATHS, Path, Step};
-pub use live::{Affected, Impact, LiveSelections, SelectionId};
+pub use live::{Affected, Elsewhere, Impact, LiveSelections, SelectionId};
 pub use resolve::{Inactive, ResolvePolicy, Resolved, Rest, Standing, UnknownMembers};
 pub use walk::Scratch;
 pub use warning::{GraphWarning, GraphWarnings, MAX_WARNINGS};

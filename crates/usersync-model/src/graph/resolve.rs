@@ -55,7 +55,8 @@ pub enum UnknownMembers {
 
 /// Who a selection stands for, as far as the directory is known.
 ///
-/// The lists are ascending and have nobody in common. Who is in none of them stands as [`rest`](Self::rest) says.
+/// The lists are ascending and have nobody in common. They hold only who was reached from the included picks, however
+/// much is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// Selected for sure: reached from the included picks, shown, wanted by the policy, and surely not excluded.
@@ -63,10 +64,8 @@ pub struct Resolved {
     /// Reached from the included picks, but they may be excluded, or were never shown by a system that was
     /// read in part.
     pub maybe: Vec<NodeId>,
-    /// Surely not selected although `rest` is unknown: excluded, or unwanted by the policy as they were shown.
-    /// Empty where `rest` is [`Rest::Absent`], which says it of everyone.
-    pub denied: Vec<NodeId>,
-    /// Everyone else.
+    /// Everyone else. Where this is unknown, [`DirectoryGraph::denied`] tells who is surely not selected all the
+    /// same.
     pub rest: Rest,
     /// Why there is a `maybe`: the smallest reason; `None` where there is none.
     pub maybe_reason: Option<PartialReason>,
@@ -131,14 +130,16 @@ impl Standing {
 }
 
 impl Resolved {
-    /// How `node` stands. O(log n).
+    /// How `node` stands. `denied` is what [`DirectoryGraph::denied`] says about this selection when `node` is among
+    /// those in question; it matters only where the rest is unknown, and without it `node` may be called unknown, never
+    /// selected or not, wrongly. O(log n).
     #[must_use]
-    pub fn standing(&self, node: NodeId) -> Standing {
+    pub fn standing(&self, node: NodeId, denied: &[NodeId]) -> Standing {
         if self.certain.binary_search(&node).is_ok() {
             Standing::Yes
         } else if self.maybe.binary_search(&node).is_ok() {
             Standing::Unknown
-        } else if self.denied.binary_search(&node).is_ok() {
+        } else if denied.binary_search(&node).is_ok() {
             Standing::No
         } else {
             self.rest.standing()
@@ -160,10 +161,10 @@ impl DirectoryGraph {
         let (include, exclude) = self.survey(selection, policy, scratch);
         let bound = scratch.include.gather(self);
         scratch.exclude.gather(self);
+        scratch.exclude.gather_unshown();
         let mut resolved = Resolved {
             certain: Vec::new(),
             maybe: Vec::new(),
-            denied: Vec::new(),
             rest: Rest::from_reason(include.partial),
             maybe_reason: None,
             missing: Vec::new(),
@@ -172,6 +173,58 @@ impl DirectoryGraph {
         scratch.exclude.found.drain(|_, _| {});
         resolved.missing = merged(include.missing, exclude.missing);
         resolved
+    }
+
+    /// Those `among`, ascending, who are surely not selected whatever was not read: excluded, or unwanted by the policy
+    /// as they were shown. In the order of `among`.
+    ///
+    /// Says more than [`Resolved`] only where its rest is unknown. Nobody could say it of everyone at the cost of the
+    /// selection: whoever is inactive is denied by every selection.
+    ///
+    /// O(V+E) of what is reached from the excluded picks, and `among`.
+    #[must_use]
+    pub fn denied(
+        &self,
+        selection: &Selection,
+        policy: &ResolvePolicy,
+        scratch: &mut Scratch,
+        among: &[NodeId],
+    ) -> Vec<NodeId> {
+        let excluded = scratch.exclude.reach(self, &selection.exclude, policy);
+        let is_denied = |node: &&NodeId| excluded.contains(node.0) || self.is_unwanted(policy, node.0);
+        let denied = among.iter().filter(is_denied).copied().collect();
+        excluded.drain(|_, _| {});
+        denied
+    }
+
+    /// Who `selection` stands for, and how `node` stands.
+    pub(super) fn resolve_for(
+        &self,
+        selection: &Selection,
+        policy: &ResolvePolicy,
+        node: NodeId,
+    ) -> (Resolved, Standing) {
+        let mut scratch = Scratch::new();
+        let resolved = self.resolve(selection, policy, &mut scratch);
+        let denied = self.denied(selection, policy, &mut scratch, &[node]);
+        let standing = resolved.standing(node, &denied);
+        (resolved, standing)
+    }
+
+    /// Those reached from the excluded picks who are not unwanted anyway; ascending.
+    pub(super) fn excluded(
+        &self,
+        selection: &Selection,
+        policy: &ResolvePolicy,
+        scratch: &mut Scratch,
+    ) -> Vec<NodeId> {
+        let mut excluded = Vec::new();
+        let found = scratch.exclude.reach(self, &selection.exclude, policy);
+        found.drain(|at, word| {
+            let unwanted = self.leaves.word(at) & !self.wanted(policy, at);
+            each_bit(at, word & !unwanted, |node| excluded.push(NodeId(node)));
+        });
+        excluded
     }
 
     pub(super) fn survey(
@@ -198,6 +251,15 @@ impl DirectoryGraph {
         }
     }
 
+    pub(super) fn is_wanted(&self, policy: &ResolvePolicy, node: u32) -> bool {
+        self.wanted(policy, (node >> 6) as usize) >> (node & 63) & 1 == 1
+    }
+
+    /// Whether `node` is a user or a resource that the policy leaves out.
+    pub(super) fn is_unwanted(&self, policy: &ResolvePolicy, node: u32) -> bool {
+        self.leaves.contains(node) && !self.is_wanted(policy, node)
+    }
+
     fn sort_out(
         &self,
         policy: &ResolvePolicy,
@@ -206,8 +268,6 @@ impl DirectoryGraph {
         resolved: &mut Resolved,
     ) {
         let Scratch { include, exclude } = scratch;
-        exclude.found.insert_all(&exclude.unseen);
-        exclude.found.insert_all(&exclude.gone);
         let selected = self.select(policy, bound, include, exclude);
         match doubt {
             Some(reason) if !selected.is_empty() => {
@@ -224,13 +284,6 @@ impl DirectoryGraph {
                 .filter(|&node| !exclude.found.contains(node)),
             resolved,
         );
-        if resolved.rest != Rest::Absent {
-            for at in 0..self.entries.len().div_ceil(64) {
-                let unwanted = self.leaves.word(at) & !self.wanted(policy, at);
-                let word = exclude.found.word(at) | unwanted;
-                each_bit(at, word, |node| resolved.denied.push(NodeId(node)));
-            }
-        }
     }
 
     /// The wanted leaves that were found on the included side, at most `bound`, and not on the other.

@@ -28,7 +28,7 @@ impl Scratch {
 /// What was reached from one side of a selection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Side {
-    /// Groups and unseen principals reached; empty between walks.
+    /// What the last walk reached through groups or picked: groups, unseen principals and `leaf_picks`.
     visited: Bits,
     /// The groups reached, in the order of the walk.
     groups: Vec<u32>,
@@ -36,8 +36,8 @@ pub(super) struct Side {
     pub(super) unseen: Vec<u32>,
     /// Picked directly.
     leaf_picks: Vec<u32>,
-    /// Picks that a complete system does not have.
-    pub(super) gone: Vec<u32>,
+    /// Picks that a complete system does not have; ascending.
+    gone: Vec<u32>,
     /// Principals reached that are, or may be, results; empty between resolutions.
     pub(super) found: SparseBits,
 }
@@ -59,11 +59,7 @@ impl Side {
         picks: &BTreeSet<PrincipalRef>,
         policy: &ResolvePolicy,
     ) -> Survey {
-        self.visited.grow(graph.len());
-        self.groups.clear();
-        self.unseen.clear();
-        self.leaf_picks.clear();
-        self.gone.clear();
+        self.start(graph);
         let mut taint = Taint::default();
         let mut missing = Vec::new();
         for pick in picks {
@@ -75,7 +71,10 @@ impl Side {
                 continue;
             };
             match graph.category(node.0) {
-                Category::Leaf => self.leaf_picks.push(node.0),
+                Category::Leaf => {
+                    self.visited.insert(node.0);
+                    self.leaf_picks.push(node.0);
+                }
                 Category::Group => {
                     if self.visited.insert(node.0) {
                         self.groups.push(node.0);
@@ -92,14 +91,39 @@ impl Side {
                 }
             }
         }
+        self.gone.sort_unstable();
         self.descend(graph, policy, &mut taint);
-        for &node in self.groups.iter().chain(&self.unseen) {
-            self.visited.remove(node);
-        }
         Survey {
             partial: taint.into_reason(graph),
             missing,
         }
+    }
+
+    /// Whether the last walk reached `node`, which is no group, or picked it. Costs the groups that it is a direct
+    /// member of.
+    pub(super) fn reaches(&self, graph: &DirectoryGraph, node: u32) -> bool {
+        let is_expanded = |group| self.visited.contains(group) && graph.category(group) == Category::Group;
+        self.visited.contains(node)
+            || self.gone.binary_search(&node).is_ok()
+            || graph.leaves.contains(node) && graph.groups.row(node).any(is_expanded)
+    }
+
+    fn start(&mut self, graph: &DirectoryGraph) {
+        let Self {
+            visited,
+            groups,
+            unseen,
+            leaf_picks,
+            gone,
+            ..
+        } = self;
+        visited.grow(graph.len());
+        for list in [groups, unseen, leaf_picks] {
+            for node in list.drain(..) {
+                visited.remove(node);
+            }
+        }
+        gone.clear();
     }
 
     fn descend(&mut self, graph: &DirectoryGraph, policy: &ResolvePolicy, taint: &mut Taint) {
@@ -130,18 +154,57 @@ impl Side {
     pub(super) fn gather(&mut self, graph: &DirectoryGraph) -> usize {
         self.found.grow(graph.len());
         self.found.insert_all(&self.leaf_picks);
-        let mut bound = self.leaf_picks.len();
+        let members = self.groups.iter().map(|&group| graph.leaf_members.row_len(group));
+        let bound = self.leaf_picks.len() + members.sum::<usize>();
+        let fills = self.found.is_filled_by(bound);
+        if fills {
+            self.found.expect_all();
+        }
         for &group in &self.groups {
-            if let Some(row) = graph.leaf_members.plain_row(group) {
-                self.found.insert_all(row);
-                bound += row.len();
-            } else {
-                for leaf in graph.leaf_members.row(group) {
-                    self.found.insert(leaf);
-                    bound += 1;
-                }
+            match graph.leaf_members.plain_row(group) {
+                Some(row) if fills => self.found.insert_expected(row),
+                Some(row) => self.found.insert_all(row),
+                None => graph
+                    .leaf_members
+                    .row(group)
+                    .for_each(|leaf| self.found.insert(leaf)),
             }
         }
         bound.min(graph.len())
+    }
+
+    /// Puts in beside them whoever was reached without having been shown. Room was made by [`gather`](Self::gather).
+    pub(super) fn gather_unshown(&mut self) {
+        self.found.insert_all(&self.unseen);
+        self.found.insert_all(&self.gone);
+    }
+
+    /// Everyone reached from `picks` who is no group, to be emptied by the caller.
+    pub(super) fn reach(
+        &mut self,
+        graph: &DirectoryGraph,
+        picks: &BTreeSet<PrincipalRef>,
+        policy: &ResolvePolicy,
+    ) -> &mut SparseBits {
+        self.walk(graph, picks, policy);
+        self.gather(graph);
+        self.gather_unshown();
+        &mut self.found
+    }
+
+    /// Everyone below `group` who is no group, to be emptied by the caller.
+    pub(super) fn reach_below(
+        &mut self,
+        graph: &DirectoryGraph,
+        group: u32,
+        policy: &ResolvePolicy,
+    ) -> &mut SparseBits {
+        self.start(graph);
+        self.visited.insert(group);
+        self.groups.push(group);
+        self.descend(graph, policy, &mut Taint::default());
+        self.gather(graph);
+        self.gather_unshown();
+        &mut self.found
     }
 }

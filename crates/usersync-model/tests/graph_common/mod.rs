@@ -33,6 +33,7 @@ pub struct World {
 pub struct Expected {
     pub certain: BTreeSet<String>,
     pub maybe: BTreeSet<String>,
+    /// Surely not, of all whom the graph knows, whatever the rest may be.
     pub denied: BTreeSet<String>,
     pub rest: Option<PartialReason>,
     pub maybe_reason: Option<PartialReason>,
@@ -224,14 +225,12 @@ impl World {
             }
         }
         expected.maybe_reason = why_maybe.first().cloned();
-        if expected.rest.is_some() {
-            let shown = self
-                .shown
-                .keys()
-                .filter(|id| self.is_leaf(id) && !self.is_wanted(id, policy));
-            let out = picked_out.iter().filter(|id| known(id) && !self.is_group(id));
-            expected.denied = out.chain(shown).cloned().collect();
-        }
+        let shown = self
+            .shown
+            .keys()
+            .filter(|id| self.is_leaf(id) && !self.is_wanted(id, policy));
+        let out = picked_out.iter().filter(|id| known(id) && !self.is_group(id));
+        expected.denied = out.chain(shown).cloned().collect();
         expected
     }
 
@@ -285,7 +284,12 @@ pub fn config(cases: u32) -> ProptestConfig {
 }
 
 /// What the graph says, in the words of [`Expected`].
-pub fn told(graph: &DirectoryGraph, resolved: &Resolved, doubt: Option<PartialReason>) -> Expected {
+pub fn told(
+    graph: &DirectoryGraph,
+    resolved: &Resolved,
+    denied: &[NodeId],
+    doubt: Option<PartialReason>,
+) -> Expected {
     let ids = |nodes: &[NodeId]| {
         assert!(nodes.is_sorted_by(|a, b| a < b), "not ascending: {nodes:?}");
         nodes
@@ -297,7 +301,7 @@ pub fn told(graph: &DirectoryGraph, resolved: &Resolved, doubt: Option<PartialRe
     Expected {
         certain: ids(&resolved.certain),
         maybe: ids(&resolved.maybe),
-        denied: ids(&resolved.denied),
+        denied: ids(denied),
         rest: resolved.rest.reason().cloned(),
         maybe_reason: resolved.maybe_reason.clone(),
         missing: resolved.missing.iter().map(ToString::to_string).collect(),
@@ -315,7 +319,34 @@ pub fn check(
 ) {
     let known = |id: &str| graph.find(&parse(id)).is_some();
     let expected = world.resolve(selection, policy, &known);
-    assert_eq!(told(graph, resolved, expected.doubt.clone()), expected);
+    let denied = everyone_denied(graph, selection, policy);
+    assert_eq!(told(graph, resolved, &denied, expected.doubt.clone()), expected);
+    // Who else is in question makes no difference.
+    for parity in [0, 1] {
+        let is_asked = |node: &NodeId| node.index() % 2 == parity;
+        let among: Vec<NodeId> = graph.nodes().filter(is_asked).collect();
+        let of_them: Vec<NodeId> = denied.iter().copied().filter(is_asked).collect();
+        assert_eq!(
+            graph.denied(selection, policy, &mut Scratch::new(), &among),
+            of_them
+        );
+    }
+}
+
+/// Who is surely not selected, everyone being in question.
+pub fn everyone_denied(graph: &DirectoryGraph, selection: &Selection, policy: &ResolvePolicy) -> Vec<NodeId> {
+    let everyone: Vec<NodeId> = graph.nodes().collect();
+    graph.denied(selection, policy, &mut Scratch::new(), &everyone)
+}
+
+/// How everyone stands, by number.
+pub fn standings(graph: &DirectoryGraph, selection: &Selection, policy: &ResolvePolicy) -> Vec<Standing> {
+    let resolved = graph.resolve(selection, policy, &mut Scratch::new());
+    let denied = everyone_denied(graph, selection, policy);
+    graph
+        .nodes()
+        .map(|node| resolved.standing(node, &denied))
+        .collect()
 }
 
 pub fn arb_id() -> impl Strategy<Value = String> {

@@ -28,7 +28,8 @@ fn page(view: &View<'_>) -> Markup {
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="referrer" content="no-referrer";
                 meta name="color-scheme" content="light dark";
-                title { (text(&view.title)) }
+                // A title holds no elements, so that its direction cannot be told apart; `visible` shows what would turn it.
+                title { (visible(&view.title)) }
                 style { (PreEscaped(STYLE)) }
             }
             body {

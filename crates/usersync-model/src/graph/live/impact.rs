@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::super::resolve::Standing;
+use super::super::resolve::{Rest, Standing};
 use super::super::{Category, DirectoryGraph, NodeId};
-use super::reach::{Climb, Hits, Traits, sides_of};
-use super::{Affected, Impact, LiveSelections, SelectionId};
+use super::reach::{Traits, sides_of};
+use super::{Affected, Elsewhere, Impact, LiveSelections, SelectionId};
 use crate::completeness::Completeness;
 use crate::id::SystemId;
 use crate::principal::DirectoryChange;
 
 /// How many listed principals are compared before and after one change; selections beyond are to be resolved again.
-const MAX_COMPARED: usize = 1 << 23;
+pub(super) const MAX_COMPARED: usize = 1 << 23;
 
 impl LiveSelections {
     /// Folds one change of an incremental read of `system` into the graph, and tells whose standing it changed.
@@ -54,7 +54,7 @@ impl LiveSelections {
                 let group = graph.intern_in(number, group.as_str());
                 let members = graph.intern_all(system, members);
                 self.attach_new(graph);
-                self.change_members(graph, group, &members, DirectoryGraph::connect, &mut tally);
+                self.change_members(graph, group, &members, true, &mut tally);
             }
             DirectoryChange::MembersRemoved {
                 group,
@@ -64,7 +64,7 @@ impl LiveSelections {
                 let group = graph.intern_in(number, group.as_str());
                 let members = graph.intern_all(system, members);
                 self.attach_new(graph);
-                self.change_members(graph, group, &members, DirectoryGraph::disconnect, &mut tally);
+                self.change_members(graph, group, &members, false, &mut tally);
             }
             DirectoryChange::MembersReset { group } => {
                 let group = graph.intern_in(number, group.as_str());
@@ -137,97 +137,20 @@ impl LiveSelections {
         }
         let has = self.hits(graph, node, &mut climb);
         self.climb = climb;
-        let mut touched: Vec<u32> = removed.iter().map(|hit| hit.0).collect();
         if before.category != Category::Leaf || after.category != Category::Leaf {
-            for &selection in &touched {
+            for &(selection, _) in &removed {
                 self.resurvey(graph, selection, tally);
             }
         }
-        touched.extend(&self.uncertain);
-        touched.sort_unstable();
-        touched.dedup();
-        for selection in touched {
-            let sides = (sides_of(&removed, selection), sides_of(&has, selection));
-            self.compare(selection, node, (sides.0, before), (sides.1, after), tally);
+        for &(selection, sides) in &removed {
+            let left = sides_of(&has, selection);
+            self.compare(selection, node, (sides, before), (left, after), tally);
         }
-    }
-
-    /// Memberships of `group` begin or end.
-    fn change_members(
-        &mut self,
-        graph: &mut DirectoryGraph,
-        group: u32,
-        members: &[u32],
-        change: fn(&mut DirectoryGraph, u32, u32) -> bool,
-        tally: &mut Tally,
-    ) {
-        if graph.category(group) != Category::Group || graph.is_implied_group(group) {
-            self.restructure(graph, group, tally, |graph| {
-                for &member in members {
-                    change(graph, group, member);
-                }
-            });
-            return;
-        }
-        let mut climb = std::mem::take(&mut self.climb);
-        let through = self.hits(graph, group, &mut climb);
-        let mut others = Vec::new();
-        for &member in members {
-            if through.is_empty() {
-                change(graph, group, member);
-            } else if graph.leaves.contains(member) {
-                self.change_leaf(graph, (group, member), &through, change, &mut climb, tally);
-            } else {
-                others.push(member);
-            }
-        }
-        self.climb = climb;
-        if !others.is_empty() {
-            self.restructure(graph, group, tally, |graph| {
-                for &member in &others {
-                    change(graph, group, member);
-                }
-            });
-        }
-    }
-
-    /// The sides that a leaf has beside those `through` the group are the same before and after.
-    fn change_leaf(
-        &self,
-        graph: &mut DirectoryGraph,
-        (group, leaf): (u32, u32),
-        through: &Hits,
-        change: fn(&mut DirectoryGraph, u32, u32) -> bool,
-        climb: &mut Climb,
-        tally: &mut Tally,
-    ) {
-        let was_member = graph.is_connected(group, leaf);
-        let outside = if was_member {
-            None
-        } else {
-            Some(self.hits(graph, leaf, climb))
-        };
-        if !change(graph, group, leaf) {
-            return;
-        }
-        let outside = outside.unwrap_or_else(|| self.hits(graph, leaf, climb));
-        let traits = self.traits(graph, leaf);
-        for &(selection, sides) in through {
-            let without = sides_of(&outside, selection);
-            let with = without | sides;
-            if with != without {
-                let (before, after) = if was_member {
-                    (with, without)
-                } else {
-                    (without, with)
-                };
-                self.compare(selection, leaf, (before, traits), (after, traits), tally);
-            }
-        }
+        tally.note_elsewhere(node, before, after);
     }
 
     /// Anything at `root` or below it changes: compares the selections that reach it before and after.
-    fn restructure(
+    pub(super) fn restructure(
         &mut self,
         graph: &mut DirectoryGraph,
         root: u32,
@@ -235,41 +158,46 @@ impl LiveSelections {
         change: impl FnOnce(&mut DirectoryGraph),
     ) {
         let mut climb = std::mem::take(&mut self.climb);
-        let hits = self.hits(graph, root, &mut climb);
-        self.climb = climb;
+        let had = self.hits(graph, root, &mut climb);
         let traits_before = self.traits(graph, root);
-        let mut before = Vec::with_capacity(hits.len());
+        let mut before = Vec::with_capacity(had.len());
         let mut listed = 0;
-        for &(selection, _) in &hits {
+        for &(selection, _) in &had {
             if listed > MAX_COMPARED {
                 tally.re_resolve.insert(selection);
                 continue;
             }
-            let standings = self.standings(graph, selection);
+            let standings = self.standings(graph, selection, root);
             listed += standings.len();
             before.push((selection, standings));
         }
         change(graph);
         for (selection, before) in before {
             if !self.resurvey(graph, selection, tally) {
-                let after = self.standings(graph, selection);
+                let after = self.standings(graph, selection, root);
                 self.compare_all(selection, &before, &after, tally);
             }
         }
         for &selection in &tally.re_resolve.clone() {
             self.resurvey(graph, selection, tally);
         }
+        let has = self.hits(graph, root, &mut climb);
+        self.climb = climb;
         let traits_after = self.traits(graph, root);
-        if traits_before != traits_after {
-            for &selection in &self.uncertain {
-                if hits.binary_search_by_key(&selection, |hit| hit.0).is_err() {
-                    self.compare(selection, root, (0, traits_before), (0, traits_after), tally);
-                }
-            }
+        for &(selection, sides) in &had {
+            let left = sides_of(&has, selection);
+            self.compare(
+                selection,
+                root,
+                (sides, traits_before),
+                (left, traits_after),
+                tally,
+            );
         }
+        tally.note_elsewhere(root, traits_before, traits_after);
     }
 
-    fn compare(
+    pub(super) fn compare(
         &self,
         selection: u32,
         node: u32,
@@ -323,20 +251,26 @@ impl LiveSelections {
         }
     }
 
-    /// Everyone whom the selection lists, ascending.
-    fn standings(&mut self, graph: &DirectoryGraph, selection: u32) -> Vec<(NodeId, Standing)> {
+    /// How everyone but `root` stands, as far as a change at `root` can make a difference; ascending. Others stand as
+    /// the rest, or are unwanted by the policy.
+    fn standings(&mut self, graph: &DirectoryGraph, selection: u32, root: u32) -> Vec<(NodeId, Standing)> {
         let Some(kept) = &self.kept[selection as usize] else {
             return Vec::new();
         };
         let resolved = graph.resolve(&kept.selection, &self.policy, &mut self.scratch);
+        let excluded = match resolved.rest {
+            Rest::Absent => Vec::new(),
+            Rest::Unknown(_) => graph.excluded(&kept.selection, &self.policy, &mut self.scratch),
+        };
         let lists = [
             (&resolved.certain, Standing::Yes),
             (&resolved.maybe, Standing::Unknown),
-            (&resolved.denied, Standing::No),
+            (&excluded, Standing::No),
         ];
         let mut standings: Vec<_> = lists
             .into_iter()
             .flat_map(|(list, standing)| list.iter().map(move |&node| (node, standing)))
+            .filter(|(node, _)| node.0 != root)
             .collect();
         if !standings.is_sorted() {
             standings.sort_unstable();
@@ -354,19 +288,33 @@ impl LiveSelections {
         self.revision = graph.revision;
         self.verdicts = graph.verdicts;
         tally.re_resolve.append(&mut self.stale);
-        tally.finish()
+        tally.finish(&self.uncertain)
     }
 }
 
 /// A report in the making.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    affected: Vec<Affected>,
+    pub(super) affected: Vec<Affected>,
+    elsewhere: Option<Elsewhere>,
     pub(super) re_resolve: BTreeSet<u32>,
 }
 
 impl Tally {
-    fn finish(mut self) -> Impact {
+    /// Every selection that reaches `node` has to be compared beside.
+    fn note_elsewhere(&mut self, node: u32, before: Traits, after: Traits) {
+        let (before, after) = (before.unreached(), after.unreached());
+        if before != after {
+            let node = NodeId(node);
+            self.elsewhere = Some(Elsewhere { node, before, after });
+        }
+    }
+
+    fn finish(mut self, uncertain: &BTreeSet<u32>) -> Impact {
+        let elsewhere = self.elsewhere.filter(|_| !uncertain.is_empty());
+        let holds_elsewhere = |one: &Affected| {
+            elsewhere.is_some_and(|other| other.node == one.node) && uncertain.contains(&one.selection.0)
+        };
         self.affected
             .retain(|one| !self.re_resolve.contains(&one.selection.0));
         self.affected.sort_by_key(|one| (one.selection, one.node));
@@ -377,9 +325,11 @@ impl Tally {
             }
             same
         });
-        self.affected.retain(|one| one.before != one.after);
+        self.affected
+            .retain(|one| one.before != one.after || holds_elsewhere(one));
         Impact {
             affected: self.affected,
+            elsewhere,
             re_resolve: self.re_resolve.into_iter().map(SelectionId).collect(),
         }
     }

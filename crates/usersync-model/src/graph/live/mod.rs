@@ -1,6 +1,7 @@
 //! Keeps selections resolved while the graph changes.
 
 mod impact;
+mod nesting;
 mod reach;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use hashbrown::HashMap;
 
 use super::bits::Bits;
 use super::resolve::{ResolvePolicy, Resolved, Rest, Standing};
-use super::walk::Scratch;
+use super::walk::{Scratch, Side};
 use super::{DirectoryGraph, NodeId};
 use crate::completeness::{PartialKind, PartialReason};
 use crate::id::PrincipalRef;
@@ -43,12 +44,29 @@ pub struct Affected {
     pub after: Standing,
 }
 
+/// A principal whose standing changed in whatever selection has an unknown rest: a user or a resource that was shown as
+/// unwanted by the policy and is no longer, or the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Elsewhere {
+    /// Whose.
+    pub node: NodeId,
+    /// How it stood: [`Standing::No`] or [`Standing::Unknown`].
+    pub before: Standing,
+    /// How it stands: the other of the two.
+    pub after: Standing,
+}
+
 /// What a change did to the selections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Impact {
-    /// Whose standing changed, ascending, each once; complete for all selections that are not in `re_resolve`,
-    /// and silent about those that are.
+    /// Whose standing changed, ascending, each once; with `elsewhere` complete for all selections that are not in
+    /// `re_resolve`, and silent about those that are.
+    ///
+    /// An entry whose standing is the same before and after is there only to say so where `elsewhere` does not hold.
     pub affected: Vec<Affected>,
+    /// Whose standing changed, as said here, in every selection whose rest is unknown and that neither `affected` names
+    /// together with the principal nor `re_resolve` names. Such a change says nothing about who [`Resolved`] lists.
+    pub elsewhere: Option<Elsewhere>,
     /// Selections to resolve again, ascending: what is known about the rest, about their exclusions or about
     /// missing picks changed, so that whole lists may have, or too much did to list it.
     pub re_resolve: Vec<SelectionId>,
@@ -58,7 +76,8 @@ pub struct Impact {
 ///
 /// Nothing is stored per result: a principal's standing follows from the groups above it. So one changed
 /// membership of a user costs what lies above the two of them and the selections there, whatever the size of the
-/// group or of the directory. A changed nesting costs the selections above it.
+/// group or of the directory. A changed nesting costs what lies above and below it, and for each selection that it gives
+/// or takes someone the groups there; a directory read in part makes no difference to that.
 ///
 /// One value goes with one graph. Changes made to the graph directly are noticed at the next call and cost one
 /// survey of every selection.
@@ -80,6 +99,7 @@ pub struct LiveSelections {
     verdicts: u64,
     nodes: usize,
     scratch: Scratch,
+    below: Side,
     climb: Climb,
 }
 
@@ -107,6 +127,7 @@ impl LiveSelections {
             verdicts: 0,
             nodes: 0,
             scratch: Scratch::new(),
+            below: Side::default(),
             climb: Climb::default(),
         }
     }
@@ -177,7 +198,6 @@ impl LiveSelections {
             None => Resolved {
                 certain: Vec::new(),
                 maybe: Vec::new(),
-                denied: Vec::new(),
                 rest: Rest::Unknown(PartialReason::new(
                     PartialKind::Failed,
                     "the selection is not kept",
@@ -195,9 +215,7 @@ impl LiveSelections {
             return Standing::Unknown;
         };
         if self.revision != graph.revision || node.index() >= self.nodes {
-            return graph
-                .resolve(&kept.selection, &self.policy, &mut Scratch::new())
-                .standing(node);
+            return graph.resolve_for(&kept.selection, &self.policy, node).1;
         }
         let hits = self.hits(graph, node.0, &mut Climb::default());
         let sides = hits.iter().find(|hit| hit.0 == id.0).map_or(0, |hit| hit.1);

@@ -68,6 +68,16 @@ impl Header {
     }
 }
 
+impl Traits {
+    /// How a principal stands that a selection does not reach whose rest is unknown.
+    pub(super) fn unreached(self) -> Standing {
+        match self.category {
+            Category::Leaf if !self.wanted => Standing::No,
+            _ => Standing::Unknown,
+        }
+    }
+}
+
 impl LiveSelections {
     /// Selections with the sides they reach `node` from: the picks among the groups above it.
     pub(super) fn hits(&self, graph: &DirectoryGraph, node: u32, climb: &mut Climb) -> Hits {
@@ -105,7 +115,7 @@ impl LiveSelections {
     pub(super) fn traits(&self, graph: &DirectoryGraph, node: u32) -> Traits {
         Traits {
             category: graph.category(node),
-            wanted: graph.wanted(&self.policy, (node >> 6) as usize) >> (node & 63) & 1 == 1,
+            wanted: graph.is_wanted(&self.policy, node),
             partial: graph.node_system(node).partial.is_some(),
         }
     }

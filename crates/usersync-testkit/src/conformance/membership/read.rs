@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use usersync_connector::{ErrorKind, Extent, MemberChange, MemberOperation};
-use usersync_model::{Member, MemberFacets};
+use usersync_model::{Member, MemberFacets, ObjectId};
 
 use super::super::read::follow;
 use super::super::{LeaveOut, Point, Violation, object};
@@ -91,20 +91,26 @@ pub async fn read_point_02_what_is_left_out_is_partial(harness: &dyn TargetHarne
         }
         let done = format!("read team and empty of a system that leaves out: {what:?}");
         let containers = vec![object("team"), object("empty")];
-        let followed = follow(target.connector.members(containers, &harness.context())).await;
+        let followed = follow(target.connector.members(containers.clone(), &harness.context())).await;
         followed.well_formed(read_point(2), &done)?;
-        let shows_team = followed
-            .entries
-            .iter()
-            .any(|entry| *container_of(entry) == object("team"));
-        let names_team = followed
-            .end
-            .as_ref()
-            .is_some_and(|end| end.partial.iter().any(|(of, _)| *of == object("team")));
+        let is_named = |id: &ObjectId| {
+            let end = followed.end.as_ref();
+            end.is_some_and(|end| end.partial.iter().any(|(of, _)| of == id))
+        };
         // A container that is not mentioned is partial by the first point.
-        let is_told =
-            followed.is_partial() || (matches!(what, LeaveOut::MembersOf(_)) && (names_team || !shows_team));
-        read_point(2).holds(is_told, done, "a partial read, or team as partial", followed.end)?;
+        let is_mentioned = |id: &ObjectId| followed.entries.iter().any(|entry| container_of(entry) == id);
+        let is_told = followed.is_partial()
+            || match &what {
+                LeaveOut::Everything => false,
+                LeaveOut::MembersOf(id) => is_named(id) || !is_mentioned(id),
+                LeaveOut::Something => containers.iter().any(is_named),
+            };
+        read_point(2).holds(
+            is_told,
+            done,
+            "a partial read, or the container concerned as partial",
+            followed.end,
+        )?;
     }
     Ok(())
 }

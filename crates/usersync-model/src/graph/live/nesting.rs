@@ -1,0 +1,190 @@
+//! Memberships that begin or end, followed to those whose standing they change.
+
+use super::super::bits::each_bit;
+use super::super::{Category, DirectoryGraph};
+use super::LiveSelections;
+use super::impact::{MAX_COMPARED, Tally};
+use super::reach::{Climb, EXCLUDED, Hits, INCLUDED, Traits, sides_of};
+
+impl LiveSelections {
+    /// Memberships of `group` begin, or end.
+    pub(super) fn change_members(
+        &mut self,
+        graph: &mut DirectoryGraph,
+        group: u32,
+        members: &[u32],
+        begins: bool,
+        tally: &mut Tally,
+    ) {
+        if graph.category(group) != Category::Group || graph.is_implied_group(group) {
+            self.restructure(graph, group, tally, |graph| {
+                for &member in members {
+                    graph.set_connected(group, member, begins);
+                }
+            });
+            return;
+        }
+        let mut climb = std::mem::take(&mut self.climb);
+        // What lies above the group does not depend on its members.
+        let through = self.hits(graph, group, &mut climb);
+        for &member in members {
+            if graph.is_connected(group, member) == begins {
+                continue;
+            }
+            if through.is_empty() {
+                graph.set_connected(group, member, begins);
+            } else if graph.category(member) == Category::Group {
+                self.change_nesting(graph, (group, member), &through, begins, &mut climb, tally);
+            } else {
+                self.change_single(graph, (group, member), &through, begins, &mut climb, tally);
+            }
+        }
+        self.climb = climb;
+    }
+
+    /// A membership of someone who is no group. The sides that reach them otherwise are the same before and after.
+    fn change_single(
+        &mut self,
+        graph: &mut DirectoryGraph,
+        (group, member): (u32, u32),
+        through: &Hits,
+        begins: bool,
+        climb: &mut Climb,
+        tally: &mut Tally,
+    ) {
+        let mut outside = Hits::new();
+        if begins {
+            outside = self.hits(graph, member, climb);
+        }
+        if !graph.set_connected(group, member, begins) {
+            return;
+        }
+        if !begins {
+            outside = self.hits(graph, member, climb);
+        }
+        let traits = self.traits(graph, member);
+        for &(selection, sides) in through {
+            // Whoever was not shown may be anything, which makes the rest unknown.
+            if traits.category == Category::Unseen {
+                self.resurvey(graph, selection, tally);
+            }
+            let without = sides_of(&outside, selection);
+            self.compare_sides(
+                selection,
+                (member, traits),
+                without,
+                without | sides,
+                begins,
+                tally,
+            );
+        }
+    }
+
+    /// A membership of a group. Where it is reached otherwise too, from the same sides, nothing changes.
+    fn change_nesting(
+        &mut self,
+        graph: &mut DirectoryGraph,
+        (group, member): (u32, u32),
+        through: &Hits,
+        begins: bool,
+        climb: &mut Climb,
+        tally: &mut Tally,
+    ) {
+        if !begins {
+            graph.set_connected(group, member, begins);
+        }
+        let outside = self.hits(graph, member, climb);
+        let mut changed = through.clone();
+        changed.retain_mut(|(selection, sides)| {
+            *sides &= !sides_of(&outside, *selection);
+            *sides != 0
+        });
+        let below = match changed.is_empty() {
+            true => Vec::new(),
+            false => self.below(graph, member),
+        };
+        if !begins {
+            for &hit in &changed {
+                if !self.resurvey(graph, hit.0, tally) {
+                    self.compare_below(graph, hit, &below, begins, tally);
+                }
+            }
+            return;
+        }
+        let mut gained = Tally::default();
+        for &hit in &changed {
+            if let Some(kept) = &self.kept[hit.0 as usize] {
+                graph.survey(&kept.selection, &self.policy, &mut self.scratch);
+            }
+            self.compare_below(graph, hit, &below, begins, &mut gained);
+        }
+        if graph.set_connected(group, member, begins) {
+            tally.affected.append(&mut gained.affected);
+            tally.re_resolve.append(&mut gained.re_resolve);
+            for &(selection, _) in &changed {
+                self.resurvey(graph, selection, tally);
+            }
+        }
+    }
+
+    /// Everyone below `group` whose standing depends on who reaches them.
+    fn below(&mut self, graph: &DirectoryGraph, group: u32) -> Vec<(u32, Traits)> {
+        let mut side = std::mem::take(&mut self.below);
+        let mut below = Vec::new();
+        side.reach_below(graph, group, &self.policy).drain(|at, word| {
+            each_bit(at, word, |node| {
+                if !graph.is_unwanted(&self.policy, node) {
+                    below.push((node, self.traits(graph, node)));
+                }
+            });
+        });
+        self.below = side;
+        below
+    }
+
+    /// Compares everyone `below` a group that the selection reaches, from the sides of `hit`, with the membership in
+    /// question and not without it. The scratch holds what is reached without it.
+    fn compare_below(
+        &mut self,
+        graph: &DirectoryGraph,
+        hit: (u32, u8),
+        below: &[(u32, Traits)],
+        begins: bool,
+        tally: &mut Tally,
+    ) {
+        let (selection, gained) = hit;
+        if tally.affected.len() > MAX_COMPARED {
+            tally.re_resolve.insert(selection);
+            return;
+        }
+        for &(node, traits) in below {
+            let included = self.scratch.include.reaches(graph, node);
+            let excluded = self.scratch.exclude.reaches(graph, node);
+            let without = (u8::from(included) * INCLUDED) | (u8::from(excluded) * EXCLUDED);
+            self.compare_sides(
+                selection,
+                (node, traits),
+                without,
+                without | gained,
+                begins,
+                tally,
+            );
+        }
+    }
+
+    fn compare_sides(
+        &self,
+        selection: u32,
+        (node, traits): (u32, Traits),
+        without: u8,
+        with: u8,
+        begins: bool,
+        tally: &mut Tally,
+    ) {
+        if with == without {
+            return;
+        }
+        let (before, after) = if begins { (without, with) } else { (with, without) };
+        self.compare(selection, node, (before, traits), (after, traits), tally);
+    }
+}

@@ -1,0 +1,106 @@
+//! Members of a selected container whom no directory shows: people who were added by hand, and people who left and are held.
+
+use usersync::engine::{RunEnd, Scope};
+use usersync::reconcile::{Guards, Mode, Policy, Share};
+use usersync_tests::{World, container, free_policy};
+
+/// A crew of twelve, and an event for the crew and one more.
+fn world(guards: Guards) -> World {
+    let people: Vec<String> = (1..=12).map(|n| format!("p{n:02}")).collect();
+    let world = World::builder()
+        .group("staff", &people.join(" "))
+        .group("outsider", "")
+        .container("crew", "staff")
+        .container("event", "outsider")
+        .job(
+            "sync",
+            Policy {
+                guards,
+                ..Policy::default()
+            },
+        )
+        .build();
+    world.catalog.edit(&container("event"), |event| {
+        event.selection.include.insert(container("crew").as_principal());
+    });
+    let _ = world.settle("sync");
+    world
+}
+
+fn free() -> Guards {
+    free_policy(Mode::Managed).guards
+}
+
+#[test]
+fn a_guest_of_a_selected_container_is_a_member_of_what_selects_it() {
+    let world = world(free());
+    world.add_by_hand("crew", "guest");
+    world.add_by_hand("event", "stranger");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert!(
+        world.members("event").contains("guest"),
+        "{}",
+        world.members("event")
+    );
+    assert!(world.members("event").contains("stranger"));
+    assert!(!world.members("crew").contains("stranger"));
+    assert_eq!(world.run("sync").end, RunEnd::InSync);
+    world.remove_by_hand("crew", "guest");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert!(!world.members("event").contains("guest"));
+    assert!(
+        world.members("event").contains("stranger"),
+        "nobody's business but theirs"
+    );
+}
+
+#[test]
+fn an_excluded_guest_stays_away() {
+    let world = world(free());
+    world.add_by_hand("crew", "guest");
+    world.catalog.edit(&container("event"), |event| {
+        event.selection.exclude.insert(usersync_tests::user("guest"));
+    });
+    let _ = world.settle("sync");
+    assert!(!world.members("event").contains("guest"));
+}
+
+#[test]
+fn people_who_left_and_are_held_stay_in_what_selects_them_until_they_may_go() {
+    let world = world(Guards {
+        run: Some(Share {
+            percent: 20,
+            floor: 2,
+        }),
+        ..free()
+    });
+    for n in 1..=6 {
+        world.depart(&format!("p{n:02}"));
+    }
+    let report = world.run("sync");
+    assert_eq!(report.end, RunEnd::Held);
+    let plan = report.plan.expect("a plan");
+    let codes: Vec<_> = plan
+        .sections()
+        .iter()
+        .flat_map(|section| {
+            section
+                .holds
+                .iter()
+                .map(|hold| (section.name.as_str(), hold.cause.code()))
+        })
+        .collect();
+    assert_eq!(
+        codes,
+        [("crew", "run_limit"); 6],
+        "the event only follows the crew"
+    );
+    world.approve("sync", plan.held_digest().expect("something waits"));
+    assert_eq!(world.run("sync").end, RunEnd::Held, "six more go in the event");
+    assert!(!world.members("crew").contains("p01"));
+    let planned = world.planned("sync", &Scope::Everything);
+    world.approve("sync", planned.plan().held_digest().expect("something waits"));
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert!(!world.members("event").contains("p01"));
+    assert_eq!(world.run("sync").end, RunEnd::InSync);
+}
