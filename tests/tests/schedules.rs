@@ -13,6 +13,7 @@ use usersync::engine::{
 };
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::reconcile::Mode;
+use usersync::store::Table;
 use usersync_tests::edit::cases;
 use usersync_tests::yielding::{Workers, YieldingDirectory, YieldingStore};
 use usersync_tests::{Crash, LEASE, World, container, crash, free_policy, job, tenant, user};
@@ -252,6 +253,33 @@ fn triggers_during_a_run_are_one_more_run() {
         ("ada bob cleo", "ada bob cleo")
     );
     assert_eq!(next(&world), Some(4 * 3600));
+}
+
+/// Noted just before the run under way ends, a trigger is answered by the run that follows, and makes none of its own.
+#[test]
+fn a_trigger_that_was_answered_meanwhile_makes_no_run() {
+    let world = world_with(Schedule::default());
+    let directory = YieldingDirectory::new(world.directory.clone(), 10);
+    let mut workers = Workers::default();
+    let running = workers.add(ask(slow_engine(&world, &directory, "one"), Ask::Due));
+    while directory.reads().begun.is_empty() {
+        assert!(!workers.step(running));
+    }
+    let is_noted = || {
+        let mut stored = world.store.snapshot(&world.tenant).values;
+        let schedules = stored.remove(&Table::Schedule).unwrap_or_default();
+        schedules
+            .values()
+            .any(|bytes| String::from_utf8_lossy(bytes).contains("\"wanted\":{"))
+    };
+    let other = workers.add(ask(slow_engine(&world, &directory, "two"), Ask::Team));
+    while !is_noted() {
+        assert!(!workers.step(other));
+    }
+    while !workers.step(running) {}
+    assert!(!is_noted());
+    assert_eq!(workers.finish(&[]), [2, 0]);
+    assert_eq!(directory.reads().begun[&job("sync")], 2);
 }
 
 proptest! {
