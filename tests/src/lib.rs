@@ -6,6 +6,7 @@ mod names;
 mod world;
 
 pub mod edit;
+pub mod yielding;
 
 pub use builder::WorldBuilder;
 pub use model::{Model, Presence};

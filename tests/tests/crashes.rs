@@ -164,7 +164,13 @@ fn promise_14_a_crash_at_any_call_changes_nothing_about_the_end() {
                         .engine()
                         .run(&world.tenant, &job("sync"), RunRequest::everything()),
                 );
-                assert!(matches!(run, Crash::Stopped), "call {call} of {calls} hangs");
+                // Whoever only looks whether the outbox is empty does not wait for the end of the stream.
+                let peeked =
+                    moment == Moment::After && world.calls.all()[call as usize - 1].kind == CallKind::Log;
+                assert!(
+                    peeked || matches!(run, Crash::Stopped),
+                    "call {call} of {calls} hangs"
+                );
                 take_over(&mut world);
                 assert_eq!(
                     world.end(),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use usersync_license::Entitlement;
 use usersync_model::{ContainerRef, Digest, JobId, MemberFacets, OperationId, PrincipalRef, TenantId};
@@ -69,6 +70,13 @@ pub enum News {
     JobPaused {
         /// The stable code of the reason.
         reason: String,
+    },
+    /// Systems that the job needs keep failing: it is tried again later and later, until it goes well.
+    JobQuarantined {
+        /// The stable code of what fails.
+        reason: String,
+        /// When it is tried next.
+        until: DateTime<Utc>,
     },
     /// The recipient became a member.
     MemberAdded {

@@ -1,6 +1,6 @@
 //! The engine: a preview, and the handles that write.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
@@ -10,6 +10,7 @@ use usersync_reconcile::{Approval, Plan};
 use usersync_store::{Check, Key, Log, StateRead, StateStore, Table, Transaction, Write};
 
 use crate::apply::commit;
+use crate::due::is_of_job;
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
 use crate::job::{Job, Scope, Trigger};
@@ -18,8 +19,8 @@ use crate::ports::{Options, Readers};
 use crate::preview::{Preview, Previewed};
 use crate::source::Sources;
 use crate::state::{
-    APPROVAL, AUDIT, AuditRecord, JOB, JOB_STATE, JobState, NOTIFICATION, approval_key, job_key,
-    load_approvals, load_job, load_state,
+    APPROVAL, AUDIT, AuditRecord, JOB, JOB_STATE, JobState, approval_key, job_key, load_approvals, load_job,
+    load_state,
 };
 
 /// Runs jobs. Clones share everything.
@@ -209,6 +210,7 @@ impl Engine {
             key: job_key(&job.id),
             bytes: JOB.encode(job)?,
         });
+        self.save_schedule(job, &mut transaction).await?;
         if load_state(self.inner.store.as_ref(), job).await?.is_none() {
             let state = JobState::create(job, readers.clock.now());
             transaction.check(Check::Value {
@@ -292,45 +294,7 @@ impl Engine {
         Ok(approval)
     }
 
-    /// Delivers what the outbox holds, in its order, and answers how much. What the notifier refuses stays, and does not
-    /// hold up what is for others.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn deliver(&self, tenant: &TenantId) -> Result<usize> {
-        let mut delivered = 0;
-        let mut stuck = BTreeSet::new();
-        let mut chunks = self.inner.store.log(tenant, Log::Outbox, 0);
-        while let Some(chunk) = chunks.try_next().await? {
-            let mut transaction = Transaction::new(tenant.clone());
-            for entry in chunk {
-                let notification: usersync_connector::Notification = NOTIFICATION.decode(&entry.bytes)?;
-                // Order is kept per recipient: after one refusal the later ones wait.
-                if stuck.contains(&notification.recipient) {
-                    continue;
-                }
-                match self.inner.notifier.notify(&notification).await {
-                    Ok(()) => {
-                        transaction.write(Write::Deliver {
-                            log: Log::Outbox,
-                            sequence: entry.sequence,
-                        });
-                    }
-                    Err(error) => {
-                        tracing::warn!(name: "usersync.notification.refused", key = %notification.key, kind = error.kind().code(), "a notification stays in the outbox");
-                        stuck.insert(notification.recipient);
-                    }
-                }
-            }
-            delivered += transaction.writes.len();
-            if !transaction.writes.is_empty() {
-                self.inner.store.commit(transaction).await?;
-            }
-        }
-        Ok(delivered)
-    }
-
-    /// The audit records of a tenant, in the order of their writing.
+    /// The audit records of a tenant's operations, in the order of their writing.
     ///
     /// # Errors
     /// When the store fails.
@@ -338,7 +302,7 @@ impl Engine {
         let mut chunks = self.inner.store.log(tenant, Log::Audit, 0);
         let mut records = Vec::new();
         while let Some(chunk) = chunks.try_next().await? {
-            for entry in chunk {
+            for entry in chunk.iter().filter(|entry| !is_of_job(entry)) {
                 records.push(AUDIT.decode(&entry.bytes)?);
             }
         }

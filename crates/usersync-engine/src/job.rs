@@ -9,6 +9,8 @@ use usersync_model::{
 };
 use usersync_reconcile::Policy;
 
+use crate::schedule::Schedule;
+
 /// A job that keeps the members of a target's containers in step with their selections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +33,9 @@ pub struct Job {
     /// How what is found is treated.
     #[serde(default)]
     pub policy: Policy,
+    /// When it runs by itself; by default every four hours.
+    #[serde(default)]
+    pub schedule: Schedule,
 }
 
 impl Job {
@@ -53,6 +58,7 @@ impl Job {
             owner,
             resolve: ResolvePolicy::default(),
             policy: Policy::default(),
+            schedule: Schedule::default(),
         }
     }
 
@@ -60,6 +66,13 @@ impl Job {
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// The same job with another schedule.
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
         self
     }
 

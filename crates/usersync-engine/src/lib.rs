@@ -4,12 +4,16 @@
 
 mod actor;
 mod apply;
+mod backoff;
 mod dependency;
+mod due;
 mod engine;
 mod error;
 mod event;
 mod grant;
 mod job;
+mod order;
+mod outbox;
 mod planning;
 mod ports;
 mod preview;
@@ -17,19 +21,25 @@ mod record;
 mod recover;
 mod report;
 mod run;
+mod schedule;
 mod seats;
 mod source;
 mod standing;
 mod state;
 mod survey;
 
+pub use backoff::Backoff;
+pub use due::{Agenda, JobAuditRecord, Pause, Saved, Triggered, Waiting};
 pub use engine::{Engine, EngineBuilder, RunRequest};
 pub use error::{EngineError, Result};
 pub use event::{RunControl, RunEvent};
 pub use job::{Job, Scope, Trigger};
+pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};
-pub use report::{LastRun, NotStarted, OperationReport, Outcome, RunEnd, RunReport};
-pub use run::Saved;
+pub use report::{FailedRead, LastRun, NotStarted, OperationReport, Outcome, ReadOf, RunEnd, RunReport};
+pub use schedule::{Cadence, Interval, InvalidSchedule, Schedule};
+#[cfg(feature = "cron")]
+pub use schedule::{CronExpression, Zone};
 pub use seats::{Occupancy, SeatRegister, Taken};
 pub use state::AuditRecord;

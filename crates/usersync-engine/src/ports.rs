@@ -1,7 +1,7 @@
 //! What the engine is connected to, reading and writing apart.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use usersync_connector::{ActorDirectory, Clock, ContainerCatalog, Directory, Mem
 use usersync_model::{PrincipalRef, SystemId};
 use usersync_store::StateRead;
 
+use crate::backoff::Backoff;
 use crate::error::{EngineError, Result};
 
 /// Everything that planning reads from. Nothing can be written through it: the types it holds have no method that writes.
@@ -34,10 +35,17 @@ pub struct Options {
     pub concurrency: NonZeroUsize,
     /// How long a lease lasts without being renewed; it is renewed before each batch.
     pub lease: Duration,
+    /// How long one notification may take.
+    pub notify: Duration,
+    /// How long a notification that was refused waits before it is tried again, and when it is given up.
+    pub outbox: Backoff,
     /// How long a plan can be applied after it was made.
     pub plan_lifetime: Duration,
     /// How many point reads one plan may make where a target was read in part.
     pub point_reads: usize,
+    /// How long a job whose systems fail waits before it is tried again, and when it counts as quarantined, of which the
+    /// administrators are told.
+    pub retry: Backoff,
     /// How many warnings a plan lists.
     pub warnings: usize,
 }
@@ -48,8 +56,19 @@ impl Default for Options {
             batch: NonZeroUsize::new(256).expect("256 is not zero"),
             concurrency: NonZeroUsize::new(16).expect("16 is not zero"),
             lease: Duration::from_secs(120),
+            notify: Duration::from_secs(30),
+            outbox: Backoff {
+                first: Duration::from_secs(60),
+                most: Duration::from_secs(4 * 3600),
+                patience: NonZeroU32::new(12).expect("12 is not zero"),
+            },
             plan_lifetime: Duration::from_secs(24 * 3600),
             point_reads: 1000,
+            retry: Backoff {
+                first: Duration::from_secs(5 * 60),
+                most: Duration::from_secs(24 * 3600),
+                patience: NonZeroU32::new(3).expect("3 is not zero"),
+            },
             warnings: 1000,
         }
     }

@@ -87,6 +87,14 @@ pub(crate) fn paused(job: &Job, reason: &str, serial: u64) -> Result<Write> {
     )
 }
 
+/// What the administrators are told of a job whose systems keep failing.
+pub(crate) fn quarantined(job: &Job, reason: &str, until: DateTime<Utc>) -> Result<Write> {
+    let key = news_key(job, "quarantined", &format!("{reason}/{}", until.to_rfc3339()));
+    let reason = reason.to_owned();
+    let news = News::JobQuarantined { reason, until };
+    outbox(job, key, None, Recipient::Administrators, news)
+}
+
 fn news_key(job: &Job, kind: &str, what: &str) -> OperationId {
     let digest = DigestBuilder::new("usersync.news/1")
         .part(job.tenant.as_str().as_bytes())

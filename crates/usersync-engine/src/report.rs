@@ -5,8 +5,10 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use usersync_connector::Retry;
-use usersync_model::{ContainerRef, Digest, JobId, OperationId, PrincipalRef};
+use usersync_connector::{Error as ConnectorError, Retry};
+use usersync_model::{
+    ContainerRef, Digest, JobId, OperationId, PartialKind, PartialReason, PrincipalRef, SystemId,
+};
 use usersync_reconcile::Plan;
 
 use crate::job::Trigger;
@@ -25,6 +27,8 @@ pub struct RunReport {
     pub plan: Option<Plan>,
     /// Operations of earlier runs whose outcome was found out.
     pub recovered: Vec<OperationReport>,
+    /// The reads that ended with an error. What they would have shown counts as unknown.
+    pub failed_reads: Vec<FailedRead>,
     /// The operations of the plan, each once.
     pub operations: Vec<OperationReport>,
     /// When it began.
@@ -46,6 +50,56 @@ impl RunReport {
             .iter()
             .filter(|operation| which(&operation.outcome))
             .count()
+    }
+}
+
+/// A read that ended with an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailedRead {
+    /// What was read.
+    pub what: ReadOf,
+    /// The stable code of the error.
+    pub kind: &'static str,
+    /// Whether trying again may help, and when.
+    pub retry: Retry,
+}
+
+/// What a run reads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ReadOf {
+    /// The list of containers.
+    Catalog,
+    /// A directory.
+    Source(SystemId),
+    /// The members at the target.
+    Target(SystemId),
+}
+
+impl FailedRead {
+    pub(crate) fn catalog(reason: &PartialReason) -> Option<Self> {
+        (reason.kind == PartialKind::Failed).then_some(Self {
+            what: ReadOf::Catalog,
+            kind: "failed",
+            retry: Retry::Later,
+        })
+    }
+
+    pub(crate) fn source(system: &SystemId, error: &ConnectorError) -> Self {
+        Self::of(ReadOf::Source(system.clone()), error)
+    }
+
+    pub(crate) fn target(system: &SystemId, error: &ConnectorError) -> Self {
+        Self::of(ReadOf::Target(system.clone()), error)
+    }
+
+    fn of(what: ReadOf, error: &ConnectorError) -> Self {
+        Self {
+            what,
+            kind: error.kind().code(),
+            retry: error.retry(),
+        }
     }
 }
 

@@ -1,11 +1,8 @@
 //! Running a job.
 
-use std::time::Duration;
-
-use futures::future::{BoxFuture, Either, FutureExt, select};
 use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
-use usersync_model::{ContainerRef, JobId, TenantId};
+use usersync_model::{JobId, TenantId};
 use usersync_reconcile::{Plan, Warning};
 use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction, Write};
 
@@ -13,8 +10,9 @@ use crate::actor::job_actor;
 use crate::apply::{Applier, commit};
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
-use crate::event::RunEvent;
+use crate::event::{RunControl, RunEvent};
 use crate::job::{Job, Scope, Trigger};
+use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
 use crate::record::{audit, held, notification, paused};
 use crate::recover::Recovery;
@@ -24,23 +22,6 @@ use crate::state::{
     CURSOR, DEPARTURE, Departure, JOB_STATE, JobState, RUN, approval_key, cursor_key, departure_key,
     intent_key, job_key, lease_name, load_cursor, window_key,
 };
-
-/// How far a run came within its deadline.
-pub enum Saved {
-    /// It ended.
-    Done(Box<RunReport>),
-    /// It goes on: whoever polls this future drives it to its end.
-    Continues(BoxFuture<'static, Result<RunReport>>),
-}
-
-impl std::fmt::Debug for Saved {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Done(report) => f.debug_tuple("Done").field(report).finish(),
-            Self::Continues(_) => f.write_str("Continues"),
-        }
-    }
-}
 
 impl Engine {
     /// Runs a job: finds out what became of earlier operations, plans anew, applies what no guard holds, records it, and delivers
@@ -56,28 +37,51 @@ impl Engine {
         if let Some(plan) = &request.reviewed {
             check_ownership(plan, &job)?;
         }
-        let store = &self.inner.store;
+        let lease = self.lease(&job).await?;
+        let report = self.run_under(&job, &lease, &request).await;
+        self.end_lease(&job, &lease, &request.control, report).await
+    }
+
+    /// Takes the lease on a job.
+    pub(crate) async fn lease(&self, job: &Job) -> Result<Lease> {
+        let name = lease_name(&job.tenant, &job.id);
         let ttl = self.inner.preview.readers().options.lease;
-        let lease = match store
-            .acquire(&lease_name(&job.tenant, &job.id), &self.inner.worker, ttl)
-            .await
-        {
-            Ok(lease) => lease,
-            Err(error) if error.kind() == StoreErrorKind::Held => return Err(EngineError::Busy(job.id)),
-            Err(error) => return Err(error.into()),
-        };
+        match self.inner.store.acquire(&name, &self.inner.worker, ttl).await {
+            Ok(lease) => Ok(lease),
+            Err(error) if error.kind() == StoreErrorKind::Held => Err(EngineError::Busy(job.id.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Runs a job whose lease this worker holds.
+    pub(crate) async fn run_under(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        request: &RunRequest,
+    ) -> Result<RunReport> {
         let span = tracing::info_span!("usersync.run", tenant = %job.tenant, job = %job.id, trigger = %request.trigger);
-        let report = self.run_leased(&job, &lease, &request).instrument(span).await;
+        self.run_leased(job, lease, request).instrument(span).await
+    }
+
+    /// Lets others have the job, and delivers what its run has to tell.
+    pub(crate) async fn end_lease(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        control: &RunControl,
+        report: Result<RunReport>,
+    ) -> Result<RunReport> {
         // Whoever took the lease over keeps it; a lease that cannot be released expires.
-        if let Err(error) = store.release(&lease).await {
+        if let Err(error) = self.inner.store.release(lease).await {
             tracing::warn!(name: "usersync.lease.unreleased", job = %job.id, %error, "the lease stays until it expires");
         }
         let report = report?;
-        if let Err(error) = self.deliver(tenant).await {
+        if let Err(error) = self.deliver(&job.tenant).await {
             // The run is over and recorded; what was not delivered is delivered later.
             tracing::warn!(name: "usersync.outbox.failed", job = %job.id, %error, "notifications stay in the outbox");
         }
-        request.control.tell(RunEvent::Finished);
+        control.tell(RunEvent::Finished);
         tracing::info!(name: "usersync.run.finished", job = %job.id, end = report.end.code(), operations = report.operations.len(), "a run ended");
         Ok(report)
     }
@@ -91,46 +95,13 @@ impl Engine {
         tenant: &TenantId,
         trigger: Trigger,
     ) -> Result<Vec<(JobId, Result<RunReport>)>> {
-        let mut waiting = self.jobs(tenant).await?;
         let mut results = Vec::new();
-        while !waiting.is_empty() {
-            let reads_another = |job: &Job| {
-                waiting
-                    .iter()
-                    .any(|other| other.id != job.id && job.sources.contains(&other.target))
-            };
-            // Jobs that read each other's targets have no order; the first goes first.
-            let next = waiting.iter().position(|job| !reads_another(job)).unwrap_or(0);
-            let job = waiting.remove(next);
-            let report = self
-                .run(tenant, &job.id, RunRequest::everything().triggered_by(trigger))
-                .await;
+        for job in in_order(self.jobs(tenant).await?) {
+            let request = RunRequest::everything().triggered_by(trigger);
+            let report = self.run(tenant, &job.id, request).await;
             results.push((job.id, report));
         }
         Ok(results)
-    }
-
-    /// Runs a job for one container that was just saved, and waits for at most `deadline`.
-    ///
-    /// What is held is in the report's plan with its digest, for a confirmation in the same dialogue.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub async fn save_container(
-        &self,
-        tenant: &TenantId,
-        job: &JobId,
-        container: ContainerRef,
-        deadline: Duration,
-    ) -> Result<Saved> {
-        let request = RunRequest::container(container).triggered_by(Trigger::Save);
-        let (engine, tenant, job) = (self.clone(), tenant.clone(), job.clone());
-        let run = async move { engine.run(&tenant, &job, request).await }.boxed();
-        let sleep = self.inner.preview.readers().clock.sleep(deadline);
-        match select(run, sleep).await {
-            Either::Left((report, _)) => report.map(|report| Saved::Done(Box::new(report))),
-            Either::Right(((), run)) => Ok(Saved::Continues(run)),
-        }
     }
 
     async fn run_leased(&self, job: &Job, lease: &Lease, request: &RunRequest) -> Result<RunReport> {
@@ -142,6 +113,7 @@ impl Engine {
             end: RunEnd::Paused,
             plan: None,
             recovered: Vec::new(),
+            failed_reads: Vec::new(),
             operations: Vec::new(),
             started,
             finished: started,
@@ -176,7 +148,10 @@ impl Engine {
         if settled {
             self.keep_cursors(job, lease, &made.survey.sources).await?;
         }
-        let Made { survey, planned, .. } = made;
+        let Made {
+            mut survey, planned, ..
+        } = made;
+        report.failed_reads = std::mem::take(&mut survey.sources.failed);
         self.keep_known(job, survey.sources);
         report.plan = Some(planned.plan);
         report.finished = readers.clock.now();

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::event::{RunControl, RunEvent};
 use crate::job::Job;
 use crate::ports::Readers;
+use crate::report::FailedRead;
 use crate::state::load_cursor;
 
 /// The directories of a job as last read.
@@ -30,6 +31,8 @@ pub(crate) struct Sources {
     kept: Option<Kept>,
     /// How many members each group names that its completely read directory does not have.
     pub(crate) unknown_members: BTreeMap<PrincipalRef, u64>,
+    /// What the latest reads met, of targets too.
+    pub(crate) failed: Vec<FailedRead>,
 }
 
 /// Resolved selections that follow the graph.
@@ -66,6 +69,7 @@ impl Sources {
             guests: HashMap::new(),
             kept: None,
             unknown_members: BTreeMap::new(),
+            failed: Vec::new(),
         }
     }
 
@@ -268,6 +272,7 @@ async fn read_changes(
     control: &RunControl,
 ) -> Result<Option<Sources>> {
     let mut changed = false;
+    sources.failed.clear();
     for system in &job.sources {
         let directory = readers.directory(system)?;
         let mut reader = Reader::new(directory.read(sources.cursors.get(system).cloned(), context));
@@ -294,6 +299,9 @@ async fn read_changes(
         {
             return Ok(None);
         }
+        sources
+            .failed
+            .extend(reader.error().map(|error| FailedRead::source(system, error)));
         changed |= entries > 0;
         let end = reader.finish();
         if !end.verdict.is_complete() && !control.is_cancelled() {
@@ -324,6 +332,7 @@ async fn read_everything(
 ) -> Result<Sources> {
     let mut builder = GraphBuilder::new();
     let mut cursors = BTreeMap::new();
+    let mut failed = Vec::new();
     for system in &job.sources {
         let mut reader = Reader::new(readers.directory(system)?.read(None, context));
         let extent = reader.begin().await;
@@ -342,6 +351,7 @@ async fn read_everything(
             }
         }
         if let Some(error) = reader.error() {
+            failed.push(FailedRead::source(system, error));
             tracing::warn!(name: "usersync.read.failed", %system, kind = error.kind().code(), "a directory was read in part");
         }
         let end = reader.finish();
@@ -363,6 +373,7 @@ async fn read_everything(
         builder.end(system, verdict, end.partial);
     }
     let mut sources = Sources::new(builder.finish());
+    sources.failed = failed;
     sources.count_unknown_members();
     if job.sources.iter().all(|system| cursors.contains_key(system)) {
         sources.cursors = cursors;

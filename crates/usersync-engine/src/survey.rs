@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::event::{RunControl, RunEvent};
 use crate::job::{Job, Scope};
 use crate::ports::Readers;
+use crate::report::FailedRead;
 use crate::source::Sources;
 
 /// All that one plan rests on.
@@ -247,6 +248,7 @@ impl Survey {
                 true
             }
             Completeness::Partial(reason) => {
+                self.sources.failed.extend(FailedRead::catalog(&reason));
                 self.warnings.insert(Warning::PartialCatalog { reason });
                 false
             }
@@ -308,6 +310,8 @@ impl Survey {
                 break;
             }
         }
+        let failed = reader.error().map(|error| FailedRead::target(&job.target, error));
+        self.sources.failed.extend(failed);
         let end = reader.finish();
         let whole = match end.verdict {
             Completeness::Complete => None,

@@ -60,6 +60,8 @@ pub enum Table {
     Base,
     /// Cursors of reads.
     Cursor,
+    /// Notifications that were refused: when they are tried again, and those that were given up.
+    Delivery,
     /// When a principal was first missed.
     Departure,
     /// Operations begun and not ended: the journal.
@@ -72,22 +74,26 @@ pub enum Table {
     Link,
     /// Run reports.
     Run,
+    /// When jobs run, and what they wait for.
+    Schedule,
     /// Seats taken.
     Seat,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Approval,
         Self::Base,
         Self::Cursor,
+        Self::Delivery,
         Self::Departure,
         Self::Intent,
         Self::Job,
         Self::JobState,
         Self::Link,
         Self::Run,
+        Self::Schedule,
         Self::Seat,
     ];
 
@@ -98,12 +104,14 @@ impl Table {
             Self::Approval => "approval",
             Self::Base => "base",
             Self::Cursor => "cursor",
+            Self::Delivery => "delivery",
             Self::Departure => "departure",
             Self::Intent => "intent",
             Self::Job => "job",
             Self::JobState => "job_state",
             Self::Link => "link",
             Self::Run => "run",
+            Self::Schedule => "schedule",
             Self::Seat => "seat",
         }
     }

@@ -14,6 +14,7 @@
 //! | [`memory`] | reference implementation of every trait, with fault injection (feature `memory`) |
 //! | [`sqlite`] | a durable store for one machine (feature `sqlite`) |
 //! | [`ldap`] | LDAP directories; so far LDIF exports (feature `ldap`) |
+//! | [`tokio`] | the real clock, and a runner that runs what is due (feature `tokio`) |
 
 #[cfg(all(doctest, feature = "ldap", feature = "memory"))]
 #[doc = include_str!("../../../README.md")]
@@ -31,3 +32,5 @@ pub use usersync_reconcile as reconcile;
 #[cfg(feature = "sqlite")]
 pub use usersync_sqlite as sqlite;
 pub use usersync_store as store;
+#[cfg(feature = "tokio")]
+pub use usersync_tokio as tokio;
