@@ -19,5 +19,3 @@ pub use lease::{Fence, FencingToken, Lease, LeaseName};
 pub use ledger::LedgerEntry;
 pub use store::{Chunks, LogEntry, StateRead, StateStore};
 pub use transaction::{Check, Revision, Stored, Transaction, Write};
-// Kept until every crate names these by their one path, the model's.
-pub use usersync_model::{LedgerRow, Origin, Subject};
