@@ -1,5 +1,9 @@
 //! Exports as directories: what entries become, and what makes a read or a group partial.
-#![allow(clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail a test by them"
+)]
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,9 @@
 //! The sample exports are read whole, and what changes between them is what their README says.
-#![allow(clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail a test by them"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
