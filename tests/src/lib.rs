@@ -5,6 +5,7 @@ mod durable;
 mod gate;
 mod model;
 mod names;
+mod steps;
 mod store;
 mod world;
 

@@ -1,9 +1,11 @@
 //! Whole histories over SQLite: with crashes and lost answers at any call, with processes started anew from the file, with a second
 //! worker at any call. They have to go as they go in memory, call by call, where other tests compare them with naive models.
 
+use std::sync::Arc;
+
 use futures::executor::block_on;
 use proptest::prelude::*;
-use usersync::connector::{Notification, TargetCapabilities};
+use usersync::connector::{ErrorKind, Notification, Retry, TargetCapabilities};
 use usersync::engine::{AuditRecord, EngineError, RunReport, RunRequest};
 use usersync::memory::{Call, CallKind, Fault, FaultRule, ManualClock, Moment};
 use usersync::reconcile::{Guards, Mode, Policy, Share, Window};
@@ -29,6 +31,8 @@ enum Trouble {
     TakenOver(u64),
     /// At this call another worker begins, and finds the job being run.
     Meets(u64),
+    /// The notifier refuses one in so many notifications.
+    Refused(u64),
 }
 
 /// A part of a history: changes, hours that pass, and a run.
@@ -53,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (call.clone(), 1..6_u64).prop_map(|(call, times)| Trouble::StoreFails(call, times)),
         2 => call.clone().prop_map(Trouble::TakenOver),
         1 => call.prop_map(Trouble::Meets),
+        2 => any::<u64>().prop_map(Trouble::Refused),
     ];
     (edits(6), 0..9_u64, trouble, any::<bool>()).prop_map(|(edits, hours, trouble, restarts)| Step {
         edits,
@@ -105,6 +110,12 @@ fn play<S: WorldStore>(mut world: World<S>, steps: &[Step]) -> (World<S>, Trace)
                 let fault = Fault::StoreFailed(StoreErrorKind::Unavailable);
                 let rule = FaultRule::new(fault).from_call(at(*call)).times(*times);
                 world.faults.inject(rule);
+            }
+            Trouble::Refused(seed) => {
+                let (kind, retry) = (ErrorKind::Unavailable, Retry::Later);
+                let rule = FaultRule::new(Fault::Failed { kind, retry }).on(CallKind::Notify);
+                let n = 2.try_into().expect("2 is not zero");
+                world.faults.inject(rule.one_in(n, *seed));
             }
             Trouble::TakenOver(call) | Trouble::Meets(call) => {
                 let is_over = matches!(step.trouble, Trouble::TakenOver(_));
@@ -279,7 +290,8 @@ proptest! {
         for name in ["one", "two", "three"] {
             let mut store = world.store.clone();
             store.reopen();
-            let engine = engine_over(&world, YieldingStore(store), name);
+            let directory = Arc::new(world.directory.clone());
+            let engine = world.plain_engine(Arc::new(YieldingStore(store)), directory, name);
             let tenant = world.tenant.clone();
             workers.add(async move { engine.run(&tenant, &job("sync"), RunRequest::everything()).await });
         }
@@ -290,25 +302,6 @@ proptest! {
         prop_assert_eq!(world.end(), alone.end());
         world.store.assert_sound();
     }
-}
-
-fn engine_over(
-    world: &World<DurableStore>,
-    store: YieldingStore<DurableStore>,
-    name: &str,
-) -> usersync::engine::Engine {
-    use std::sync::Arc;
-    usersync::engine::Engine::builder(
-        Arc::new(store),
-        Arc::new(world.clock.clone()),
-        Arc::new(world.catalog.clone()),
-        Arc::new(world.actors.clone()),
-        Arc::new(world.notifier.clone()),
-    )
-    .directory(Arc::new(world.directory.clone()))
-    .target(Arc::new(world.target.clone()))
-    .worker(name)
-    .build()
 }
 
 /// The faults of a store in memory come to the file: what is broken before its effect has none, what is broken after it has.
