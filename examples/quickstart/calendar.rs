@@ -1,6 +1,7 @@
 //! The calendar of an intranet: what the host has anyway, and the traits that let `usersync` work with it.
 //!
-//! Calls block for as long as a local database takes. A host with an async runtime makes them on its threads for blocking work.
+//! Calls block for as long as a local database takes. A host with an async runtime makes them on its threads for blocking work;
+//! targets that need neither versions nor point reads get a thread of `usersync::connector::adapt::blocking`.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -85,16 +86,20 @@ impl Calendar {
         Ok(was_there)
     }
 
-    /// An attendee declines, and so is shown as one who has not accepted.
-    pub(crate) fn decline(&self, event: &ContainerRef, who: &PrincipalRef) -> rusqlite::Result<()> {
+    /// An attendee declines, and so is shown as one who has not accepted; tells whether there was one.
+    pub(crate) fn decline(&self, event: &ContainerRef, who: &PrincipalRef) -> rusqlite::Result<bool> {
         let facets = MemberFacets {
             state: MembershipState::Pending,
             ..MemberFacets::default()
         };
         let mut connection = self.database.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        put(&transaction, &event.object, who, &facets)?;
-        transaction.commit()
+        let attends = attendee(&transaction, &event.object, who)?.is_some();
+        if attends {
+            put(&transaction, &event.object, who, &facets)?;
+        }
+        transaction.commit()?;
+        Ok(attends)
     }
 
     /// How somebody attends, if at all.
@@ -406,10 +411,12 @@ fn put(
 
 /// Tells whether there was an attendance to end.
 fn remove(connection: &Connection, event: &ObjectId, who: &PrincipalRef) -> rusqlite::Result<bool> {
-    count_change(connection)?;
     let removed = connection
         .prepare_cached("DELETE FROM attendee WHERE event = ?1 AND system = ?2 AND who = ?3")?
         .execute((event.as_str(), who.system.as_str(), who.object.as_str()))?;
+    if removed > 0 {
+        count_change(connection)?;
+    }
     Ok(removed > 0)
 }
 

@@ -47,11 +47,13 @@ const TABLES: &str = "
         version INTEGER NOT NULL,
         PRIMARY KEY (event, system, who)
     ) STRICT, WITHOUT ROWID;
+    -- How often an attendance was changed, which numbers their versions: none comes again.
     CREATE TABLE IF NOT EXISTS change (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         count INTEGER NOT NULL
     ) STRICT;
     INSERT INTO change (id, count) VALUES (1, 0) ON CONFLICT DO NOTHING;
+    -- What users are told; the key is that of the news.
     CREATE TABLE IF NOT EXISTS message (
         key TEXT NOT NULL PRIMARY KEY,
         recipient TEXT NOT NULL,
@@ -141,5 +143,5 @@ pub(crate) fn failed(error: rusqlite::Error) -> Error {
         (_, Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly)) => ErrorKind::PermissionDenied,
         _ => ErrorKind::Unexpected,
     };
-    Error::new(kind, format!("the database: {error}")).with_source(error)
+    Error::new(kind, format!("the database: {error}"))
 }

@@ -104,7 +104,7 @@ impl Notifier for Messages {
             News::JobPaused { reason } | News::JobQuarantined { reason, .. } => {
                 format!("The attendees are not kept up to date: {reason}")
             }
-            // What a later version may tell stays in the outbox until this one knows it.
+            // Whatever a later version tells is refused, and so is seen among the dead letters in the end.
             _ => return Err(Error::unsupported("this news")),
         };
         // News that come again have the key that they had, and are dropped.

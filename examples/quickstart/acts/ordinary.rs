@@ -51,7 +51,7 @@ impl Stage<'_> {
         self.screen.act(2, "The second run");
         let (own, others) = self.host.database.tables()?;
         self.screen.say(format_args!(
-            "  The application was restarted: its database was closed, and opened again, with {own} tables of its own and {others} of\n  usersync, which knows what it did.\n"
+            "  The application was restarted: its database was closed, and opened again. It has {own} tables of its own and {others} of\n  usersync, which knows what it did.\n"
         ));
         let changes = self.host.calendar.changes()?;
         let report = self.run(engine, RunRequest::everything())?;
@@ -71,7 +71,7 @@ impl Stage<'_> {
             "the project lead was there",
         )?;
         let busy = book.person("Barley Marblecombe")?;
-        host.calendar.decline(ideas, &busy)?;
+        check(host.calendar.decline(ideas, &busy)?, "who declines was there")?;
         let report = self.run(engine, RunRequest::everything())?;
         screen.operations(planned(&report)?, book, |_| true);
         screen.say(
