@@ -51,7 +51,6 @@ fn visible(text: &str) -> String {
 /// A plan as tables, and the names of those whom only the roster knows: a plan has no names of people who left.
 pub(crate) fn plan(plan: &Plan, roster: &Roster) {
     let options = RenderOptions {
-        entries: 20,
         width: env::var("COLUMNS")
             .ok()
             .and_then(|columns| columns.parse().ok())
