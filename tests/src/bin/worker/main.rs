@@ -124,8 +124,9 @@ impl Worker {
         let tap = Arc::new(tap);
         let scene = Arc::new(Scene::new(seed));
         let file = folder.join("host.db");
-        // Targets take one operation a call, or a few.
-        let host = Host::open(&file, scene::target(), seed as usize % 3 + 1, Arc::clone(&tap))?;
+        // Targets take one operation a call, or a few, and half of them remember what they did.
+        let offers = host::offers(seed as usize % 3 + 1, seed % 4 >= 2);
+        let host = Host::open(&file, scene::target(), offers, Arc::clone(&tap))?;
         let host = Arc::new(host);
         let clock = FileClock {
             file: folder.join("clock"),
