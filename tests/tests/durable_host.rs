@@ -21,6 +21,8 @@ impl Host {
         let host = Connection::open(store.file()).expect("the host opens its database");
         host.busy_timeout(Duration::from_secs(60))
             .expect("a connection can wait");
+        host.pragma_update(None, "synchronous", "off")
+            .expect("a connection can be told not to wait for the disk");
         host.execute_batch("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, note TEXT NOT NULL)")
             .expect("the host makes its table");
         Self(host)
@@ -63,11 +65,17 @@ fn a_host_writes_its_own_tables_meanwhile() {
     world.faults.inject(FaultRule::meanwhile(meanwhile));
     let is_over = AtomicBool::new(false);
     let busy = thread::scope(|scope| {
-        let file = world.store.clone();
-        let is_over = &is_over;
+        let (file, faults, is_over) = (world.store.clone(), world.faults.clone(), &is_over);
         let busy = scope.spawn(move || {
-            let (host, mut notes) = (Host::of(&file), 0);
+            let (host, mut notes, mut seen) = (Host::of(&file), 0, 0);
+            // One note during each call, as far as it gets there in time, so that the store has its turns.
             while notes == 0 || !is_over.load(Ordering::SeqCst) {
+                let calls = faults.calls();
+                if calls == seen {
+                    thread::yield_now();
+                    continue;
+                }
+                seen = calls;
                 host.write("busy");
                 notes += 1;
             }
