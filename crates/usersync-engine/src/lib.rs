@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod event;
 mod grant;
+mod ground;
 mod job;
 mod order;
 mod outbox;

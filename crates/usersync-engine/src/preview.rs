@@ -11,6 +11,7 @@ use usersync_reconcile::{Hold, HoldCause, Plan, What};
 use crate::actor::job_actor;
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
+use crate::ground::Ground;
 use crate::job::{Job, Scope};
 use crate::planning::{Circumstances, Planned, plan, point_reads};
 use crate::ports::Readers;
@@ -19,7 +20,7 @@ use crate::source::{Sources, read_sources};
 use crate::state::{
     JobState, load_approvals, load_departures, load_intents, load_job, load_state, window_used,
 };
-use crate::survey::{Survey, survey};
+use crate::survey::survey;
 
 /// Plans without writing: it holds nothing that could write, by type.
 ///
@@ -37,7 +38,7 @@ pub struct Preview {
 #[derive(Debug)]
 pub struct Previewed {
     job: Job,
-    survey: Survey,
+    ground: Ground,
     plan: Plan,
 }
 
@@ -88,7 +89,7 @@ impl Preview {
         let made = make_plan(&self.readers, &job, &request, None, &context, &control).await?;
         Ok(Previewed {
             job,
-            survey: made.survey,
+            ground: made.ground,
             plan: made.planned.plan,
         })
     }
@@ -109,10 +110,11 @@ impl Previewed {
     /// container.
     #[must_use]
     pub fn explain(&self, container: &ContainerRef, principal: &PrincipalRef) -> Option<Answer> {
-        let place = self.survey.place(container)?;
-        let graph = self.survey.graph();
-        let selection = &self.survey.containers[place].selection;
-        let sight = &self.survey.sights[place];
+        let Ground::Members(survey) = &self.ground;
+        let place = survey.place(container)?;
+        let graph = survey.graph();
+        let selection = &survey.containers[place].selection;
+        let sight = &survey.sights[place];
         let section = self
             .plan
             .sections()
@@ -171,7 +173,7 @@ pub(crate) struct PlanRequest {
 /// A plan, with what it rests on.
 #[derive(Debug)]
 pub(crate) struct Made {
-    pub(crate) survey: Survey,
+    pub(crate) ground: Ground,
     pub(crate) planned: Planned,
     pub(crate) recovery: Recovery,
     pub(crate) state: JobState,
@@ -219,7 +221,7 @@ pub(crate) async fn make_plan(
         summary: planned.plan.summary(),
     });
     Ok(Made {
-        survey,
+        ground: Ground::Members(survey),
         planned,
         recovery,
         state: job_state,

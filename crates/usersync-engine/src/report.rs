@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use usersync_connector::{Error as ConnectorError, Retry};
 use usersync_model::{
-    ContainerRef, Digest, JobId, OperationId, PartialKind, PartialReason, PrincipalRef, SystemId,
+    ContainerRef, Digest, JobId, OperationId, PartialKind, PartialReason, Subject, SystemId,
 };
 use usersync_reconcile::Plan;
 
@@ -211,10 +211,10 @@ impl fmt::Display for RunEnd {
 pub struct OperationReport {
     /// Which operation.
     pub operation: OperationId,
-    /// In which container.
+    /// In which container or collection.
     pub container: ContainerRef,
-    /// Whose membership.
-    pub principal: PrincipalRef,
+    /// Whose membership, or which record.
+    pub subject: Subject,
     /// The stable code of what was to be done.
     pub action: &'static str,
     /// How it ended.

@@ -1,5 +1,7 @@
 //! Running a job.
 
+use std::sync::Arc;
+
 use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{JobId, TenantId};
@@ -7,15 +9,15 @@ use usersync_reconcile::{Plan, Warning};
 use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction, Write};
 
 use crate::actor::job_actor;
-use crate::apply::{Applier, commit};
+use crate::apply::{Applier, Target, commit};
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
 use crate::job::{Job, Scope, Trigger};
 use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
-use crate::record::{audit, held, notification, paused};
-use crate::recover::Recovery;
+use crate::record::{audit, base_write, held, notification, paused};
+use crate::recover::{Recovery, base_after};
 use crate::report::{OperationReport, Outcome, RunEnd, RunReport};
 use crate::source::Sources;
 use crate::state::{
@@ -146,13 +148,12 @@ impl Engine {
         report.end = end(&made.planned.plan, &report, request);
         let settled = matches!(report.end, RunEnd::Changed | RunEnd::Held | RunEnd::InSync);
         if settled {
-            self.keep_cursors(job, lease, &made.survey.sources).await?;
+            self.keep_cursors(job, lease, made.ground.sources()).await?;
         }
-        let Made {
-            mut survey, planned, ..
-        } = made;
-        report.failed_reads = std::mem::take(&mut survey.sources.failed);
-        self.keep_known(job, survey.sources);
+        let Made { ground, planned, .. } = made;
+        let mut sources = ground.into_sources();
+        report.failed_reads = std::mem::take(&mut sources.failed);
+        self.keep_known(job, sources);
         report.plan = Some(planned.plan);
         report.finished = readers.clock.now();
         self.keep_report(job, lease, &report).await?;
@@ -180,14 +181,14 @@ impl Engine {
         let mut applier = Applier {
             readers: self.inner.preview.readers(),
             store: &self.inner.store,
-            target,
+            target: Target::Members(Arc::clone(target)),
             job,
             lease: lease.clone(),
             control: &request.control,
             plan: &made.planned.plan,
         };
-        applier.settle_ledger(&mut made.survey).await?;
-        report.operations = applier.apply(&made.survey, &made.recovery).await?;
+        applier.settle_ledger(&mut made.ground).await?;
+        report.operations = applier.apply(&made.ground, &made.recovery).await?;
         let is_done = report
             .operations
             .iter()
@@ -225,7 +226,10 @@ impl Engine {
             }
             let intent = &confirmed.intent;
             let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
-            let key = LedgerKey::member(intent.container.clone(), intent.principal.clone());
+            let key = LedgerKey {
+                container: intent.container.clone(),
+                subject: intent.subject.clone(),
+            };
             transaction.check(Check::Ledger {
                 key: key.clone(),
                 row: confirmed.before.clone(),
@@ -234,6 +238,10 @@ impl Engine {
                 key,
                 row: confirmed.after.clone(),
             });
+            if let Some(base) = base_after(&intent.effect) {
+                let write = base_write(&job.id, &intent.container, &intent.subject, base)?;
+                transaction.writes.extend(write);
+            }
             transaction.write(Write::Delete {
                 table: Table::Intent,
                 key: intent_key(&job.id, &intent.operation),
@@ -250,7 +258,7 @@ impl Engine {
             reports.push(OperationReport {
                 operation: intent.operation,
                 container: intent.container.clone(),
-                principal: intent.principal.clone(),
+                subject: intent.subject.clone(),
                 action: intent.effect.code(),
                 outcome,
             });
