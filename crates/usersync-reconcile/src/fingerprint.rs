@@ -33,6 +33,10 @@ impl<'a> Fingerprinter<'a> {
         }
     }
 
+    pub(crate) fn rules(&self) -> &'a RecordRules {
+        self.rules
+    }
+
     /// The fingerprint of the facets of `record` that the rules compare; the others have no effect. Linear in the
     /// content.
     #[must_use]
