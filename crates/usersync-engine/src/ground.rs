@@ -1,7 +1,12 @@
 //! What a plan rests on, whatever the kind of its job.
 
 use usersync_model::{ContainerRef, JobId, LedgerRow, Subject};
+use usersync_reconcile::Plan;
+use usersync_store::Write;
 
+use crate::error::Result;
+use crate::job::Job;
+use crate::records::RecordSurvey;
 use crate::source::Sources;
 use crate::survey::Survey;
 
@@ -9,18 +14,21 @@ use crate::survey::Survey;
 #[derive(Debug)]
 pub(crate) enum Ground {
     Members(Survey),
+    Records(Box<RecordSurvey>),
 }
 
 impl Ground {
     pub(crate) fn sources(&self) -> &Sources {
         match self {
             Self::Members(survey) => &survey.sources,
+            Self::Records(survey) => &survey.sources,
         }
     }
 
     pub(crate) fn into_sources(self) -> Sources {
         match self {
             Self::Members(survey) => survey.sources,
+            Self::Records(survey) => survey.sources,
         }
     }
 
@@ -28,7 +36,8 @@ impl Ground {
     pub(crate) fn row(&self, container: &ContainerRef, subject: &Subject, job: &JobId) -> Option<LedgerRow> {
         match (self, subject) {
             (Self::Members(survey), Subject::Principal(principal)) => survey.row(container, principal, job),
-            _ => None,
+            (Self::Records(survey), subject) => survey.row(container, subject),
+            (Self::Members(_), Subject::Record(_)) => None,
         }
     }
 
@@ -44,7 +53,16 @@ impl Ground {
             (Self::Members(survey), Subject::Principal(principal)) => {
                 survey.set_row(container, principal, row, job);
             }
-            _ => {}
+            (Self::Records(survey), subject) => survey.set_row(container, subject, row),
+            (Self::Members(_), Subject::Record(_)) => {}
+        }
+    }
+
+    /// What has to be durable before the first effect of `plan`.
+    pub(crate) fn marks(&self, job: &Job, plan: &Plan) -> Result<Vec<Write>> {
+        match self {
+            Self::Members(_) => Ok(Vec::new()),
+            Self::Records(survey) => survey.marks(job, plan),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Running a job.
 
-use std::sync::Arc;
-
 use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{JobId, TenantId};
@@ -9,16 +7,17 @@ use usersync_reconcile::{Plan, Warning};
 use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction, Write};
 
 use crate::actor::job_actor;
-use crate::apply::{Applier, Target, commit};
+use crate::apply::{Applier, commit};
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
-use crate::job::{Job, Scope, Trigger};
+use crate::ground::Ground;
+use crate::job::{Job, JobKind, Scope, Trigger};
 use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
 use crate::record::{audit, base_write, held, notification, paused};
 use crate::recover::{Recovery, base_after};
-use crate::report::{OperationReport, Outcome, RunEnd, RunReport};
+use crate::report::{OperationReport, Outcome, PausedBy, RunEnd, RunReport};
 use crate::source::Sources;
 use crate::state::{
     CURSOR, DEPARTURE, Departure, JOB_STATE, JobState, RUN, approval_key, cursor_key, departure_key,
@@ -113,6 +112,7 @@ impl Engine {
             job: job.id.clone(),
             trigger: request.trigger,
             end: RunEnd::Paused,
+            paused: None,
             plan: None,
             recovered: Vec::new(),
             failed_reads: Vec::new(),
@@ -123,8 +123,7 @@ impl Engine {
         let actor = match job_actor(readers, job).await? {
             Ok(actor) => actor,
             Err(_) => {
-                self.pause(job, lease).await?;
-                return Ok(report);
+                return self.pause(job, lease, PausedBy::NobodyActs, report).await;
             }
         };
         let context = CallContext {
@@ -137,12 +136,20 @@ impl Engine {
             adopt: request.adopt,
         };
         let known = self.take_known(job);
-        let mut made = make_plan(readers, job, &plan_request, known, &context, &request.control).await?;
+        let made = make_plan(readers, job, &plan_request, known, &context, &request.control).await;
+        let mut made = match made {
+            Err(EngineError::SourceGone(_)) => {
+                return self.pause(job, lease, PausedBy::SourceGone, report).await;
+            }
+            made => made?,
+        };
         if let Some(reviewed) = &request.reviewed {
             check_current(reviewed, &made)?;
         }
         if !request.control.is_cancelled() {
             self.carry_out(job, lease, request, &context.actor, &mut made, &mut report)
+                .await?;
+            self.keep_collections(job, lease, &made, &report, &context)
                 .await?;
         }
         report.end = end(&made.planned.plan, &report, request);
@@ -169,11 +176,7 @@ impl Engine {
         made: &mut Made,
         report: &mut RunReport,
     ) -> Result<()> {
-        let target = self
-            .inner
-            .targets
-            .get(&job.target)
-            .ok_or_else(|| EngineError::NoConnector(job.target.clone()))?;
+        let target = self.writer(job)?;
         report.recovered = self
             .confirm_recovered(job, lease, &made.recovery, request)
             .await?;
@@ -181,7 +184,7 @@ impl Engine {
         let mut applier = Applier {
             readers: self.inner.preview.readers(),
             store: &self.inner.store,
-            target: Target::Members(Arc::clone(target)),
+            target,
             job,
             lease: lease.clone(),
             control: &request.control,
@@ -314,6 +317,7 @@ impl Engine {
                 });
             }
         }
+        transaction.writes.extend(made.ground.marks(job, plan)?);
         let told = plan.held_digest();
         if let Some(digest) = told.filter(|digest| made.state.told != Some(*digest)) {
             transaction.write(held(job, actor, summary.approvable, digest)?);
@@ -347,22 +351,29 @@ impl Engine {
     }
 
     /// Tells once that the job waits for somebody.
-    async fn pause(&self, job: &Job, lease: &Lease) -> Result<()> {
-        const REASON: &str = "nobody_acts";
+    async fn pause(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        by: PausedBy,
+        mut report: RunReport,
+    ) -> Result<RunReport> {
+        report.paused = Some(by);
         let Some((state, revision)) = crate::state::load_state(self.inner.store.as_ref(), job).await? else {
-            return Ok(());
+            return Ok(report);
         };
-        if state.paused.as_deref() == Some(REASON) {
-            return Ok(());
+        if state.paused.as_deref() == Some(by.code()) {
+            return Ok(report);
         }
         let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
-        transaction.write(paused(job, REASON, state.serial)?);
+        transaction.write(paused(job, by.code(), state.serial)?);
         let state = JobState {
-            paused: Some(REASON.to_owned()),
+            paused: Some(by.code().to_owned()),
             serial: state.serial + 1,
             ..state
         };
-        self.put_state(job, &state, revision, transaction).await
+        self.put_state(job, &state, revision, transaction).await?;
+        Ok(report)
     }
 
     async fn put_state(
@@ -412,6 +423,31 @@ impl Engine {
         Ok(())
     }
 
+    /// Stores which collections of records are as they should be.
+    async fn keep_collections(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        made: &Made,
+        report: &RunReport,
+        context: &CallContext,
+    ) -> Result<()> {
+        let (JobKind::Records(records), Ground::Records(survey)) = (&job.kind, &made.ground) else {
+            return Ok(());
+        };
+        let readers = self.inner.preview.readers();
+        let plan = &made.planned.plan;
+        let writes = survey
+            .settled(readers, job, records, plan, &report.operations, context)
+            .await?;
+        for chunk in writes.chunks(readers.options.batch.get()) {
+            let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+            transaction.writes.extend(chunk.iter().cloned());
+            commit(&self.inner.store, &job.id, transaction).await?;
+        }
+        Ok(())
+    }
+
     /// Stores how the last run went.
     async fn keep_report(&self, job: &Job, lease: &Lease, report: &RunReport) -> Result<()> {
         let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
@@ -448,7 +484,10 @@ fn is_incomplete(plan: &Plan) -> bool {
     let is_partial = |warning: &Warning| {
         matches!(
             warning,
-            Warning::PartialCatalog { .. } | Warning::PartialSource { .. } | Warning::PartialTarget { .. }
+            Warning::PartialCatalog { .. }
+                | Warning::PartialCollection { .. }
+                | Warning::PartialSource { .. }
+                | Warning::PartialTarget { .. }
         )
     };
     let mut holds = plan.sections().iter().flat_map(|section| &section.holds);

@@ -33,7 +33,9 @@ impl<'a> Fingerprinter<'a> {
         }
     }
 
-    pub(crate) fn rules(&self) -> &'a RecordRules {
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &'a RecordRules {
         self.rules
     }
 

@@ -25,7 +25,7 @@ use crate::recover::Recovery;
 use crate::report::{NotStarted, OperationReport, Outcome};
 use crate::state::{Effect, Intent, window_hours, window_key, window_keys};
 
-pub(crate) use self::target::Target;
+pub(crate) use self::target::{Target, shows};
 
 /// Carries one plan out.
 pub(crate) struct Applier<'a> {
