@@ -6,6 +6,7 @@ mod names;
 mod world;
 
 pub mod edit;
+pub mod records;
 pub mod yielding;
 
 pub use builder::WorldBuilder;
