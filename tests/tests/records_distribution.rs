@@ -7,6 +7,7 @@ use usersync::connector::News;
 use usersync::engine::{PausedBy, RunEnd, RunRequest, Scope};
 use usersync::memory::{CallKind, Fault, FaultRule};
 use usersync::model::{Origin, PartialKind, Principal, PrincipalKind};
+use usersync::store::Table;
 use usersync_tests::edit::cases;
 use usersync_tests::records::edit::{edits, staff};
 use usersync_tests::records::{Contents, RecordWorld, contact, contact_id, distributed, own};
@@ -57,9 +58,9 @@ fn a_run_without_changes_costs_one_read_of_the_source_and_nothing_per_contact() 
         "the source, and the changes of each destination"
     );
     let mut after = world.store.snapshot(&world.tenant);
-    for table in [usersync::store::Table::Run] {
-        after.values.insert(table, before.values[&table].clone());
-    }
+    after
+        .values
+        .insert(Table::Run, before.values[&Table::Run].clone());
     assert_eq!(
         after.values, before.values,
         "nothing but how the run went is written"

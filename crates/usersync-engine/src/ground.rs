@@ -13,7 +13,7 @@ use crate::survey::Survey;
 /// What a plan rests on.
 #[derive(Debug)]
 pub(crate) enum Ground {
-    Members(Survey),
+    Members(Box<Survey>),
     Records(Box<RecordSurvey>),
 }
 

@@ -257,7 +257,7 @@ pub(crate) async fn make_plan(
         summary: planned.plan.summary(),
     });
     Ok(Made {
-        ground: Ground::Members(survey),
+        ground: Ground::Members(Box::new(survey)),
         planned,
         recovery,
         state: job_state,

@@ -19,10 +19,9 @@ use crate::error::{EngineError, Result};
 use crate::job::{Job, Scope};
 use crate::planning::{DepartureChanges, grace};
 use crate::ports::Readers;
-use crate::preview::PlanRequest;
 use crate::report::{FailedRead, ReadOf};
 use crate::source::Sources;
-use crate::state::Departure;
+use crate::state::{Departure, Intent};
 
 /// Which collections a run covers, and what is to be in them.
 pub(super) struct Course {
@@ -38,23 +37,32 @@ pub(super) struct Course {
     pub(super) to: Option<Selection>,
 }
 
-/// Finds out which collections a run of `request` covers; reads the source that they share.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "one step of planning, apart for reading it"
-)]
+/// What finding out takes.
+#[derive(Clone, Copy)]
+pub(super) struct Inquiry<'a> {
+    pub(super) readers: &'a Readers,
+    pub(super) job: &'a Job,
+    pub(super) records: &'a RecordJob,
+    pub(super) rules: &'a RecordRules,
+    pub(super) scope: &'a Scope,
+    pub(super) departures: &'a [Departure],
+    pub(super) context: &'a CallContext,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Finds out which collections a run covers; reads the source that they share.
 pub(super) async fn course(
-    readers: &Readers,
-    job: &Job,
-    records: &RecordJob,
-    rules: &RecordRules,
-    request: &PlanRequest,
+    inquiry: Inquiry<'_>,
     sources: &mut Sources,
-    departures: &[Departure],
-    mut intents: HashMap<ContainerRef, Vec<crate::state::Intent>>,
-    context: &CallContext,
-    now: DateTime<Utc>,
+    mut intents: HashMap<ContainerRef, Vec<Intent>>,
 ) -> Result<Course> {
+    let Inquiry {
+        readers,
+        job,
+        records,
+        scope,
+        ..
+    } = inquiry;
     let mut served = load(readers.state.as_ref(), job).await?;
     let mut course = Course {
         items: Vec::new(),
@@ -67,10 +75,8 @@ pub(super) async fn course(
     match &records.collections {
         Collections::Distribute { owner, group, to } => {
             course.to = Some(to.clone());
-            course
-                .read_shared(readers, job, records, rules, sources, (owner, group), context)
-                .await?;
-            course.destinations(job, records, request, sources, served, departures, now);
+            course.read_shared(inquiry, sources, owner, group).await?;
+            course.destinations(inquiry, sources, served);
         }
         Collections::Each(each) => {
             for (object, from) in each {
@@ -89,12 +95,12 @@ pub(super) async fn course(
                 .map(|object| ContainerRef::new(job.target.clone(), object));
             course.warnings.extend(
                 unlisted
-                    .filter(|_| request.scope == Scope::Everything)
+                    .filter(|_| *scope == Scope::Everything)
                     .map(Warning::UnlistedContainer),
             );
         }
     }
-    if let Scope::Containers(wanted) = &request.scope {
+    if let Scope::Containers(wanted) = scope {
         course.items.retain(|item| wanted.contains(&item.collection.id));
         let listed: BTreeSet<&ContainerRef> = course.items.iter().map(|item| &item.collection.id).collect();
         let unlisted = wanted.iter().filter(|wanted| !listed.contains(wanted)).cloned();
@@ -108,17 +114,21 @@ pub(super) async fn course(
 
 impl Course {
     /// Reads the source once, however many collections it fills.
-    #[allow(clippy::too_many_arguments, reason = "the same step, for one kind of job")]
     async fn read_shared(
         &mut self,
-        readers: &Readers,
-        job: &Job,
-        records: &RecordJob,
-        rules: &RecordRules,
+        inquiry: Inquiry<'_>,
         sources: &mut Sources,
-        (owner, group): (&PrincipalRef, &ObjectId),
-        context: &CallContext,
+        owner: &PrincipalRef,
+        group: &ObjectId,
     ) -> Result<()> {
+        let Inquiry {
+            readers,
+            job,
+            records,
+            rules,
+            context,
+            ..
+        } = inquiry;
         let gone = || EngineError::SourceGone(ContainerRef::new(records.from.clone(), group.clone()));
         if is_gone(job, sources, owner) {
             return Err(gone());
@@ -144,14 +154,18 @@ impl Course {
     /// The collections of who is selected, and of who was before.
     fn destinations(
         &mut self,
-        job: &Job,
-        records: &RecordJob,
-        request: &PlanRequest,
+        inquiry: Inquiry<'_>,
         sources: &mut Sources,
         mut served: BTreeMap<ObjectId, Served>,
-        departures: &[Departure],
-        now: DateTime<Utc>,
     ) {
+        let Inquiry {
+            job,
+            records,
+            scope,
+            departures,
+            now,
+            ..
+        } = inquiry;
         let Collections::Distribute { owner, group, to } = &records.collections else {
             return;
         };
@@ -204,7 +218,7 @@ impl Course {
             if let (Some(node), Some(principal)) = (node, &served.principal)
                 && in_grace.binary_search(&node).is_ok()
             {
-                self.leave_in_grace(request, &collection, principal);
+                self.leave_in_grace(scope, &collection, principal);
                 continue;
             }
             let is_certain = node.is_none_or(|node| {
@@ -230,8 +244,8 @@ impl Course {
     }
 
     /// Who left the directory keeps what they have, for now.
-    fn leave_in_grace(&mut self, request: &PlanRequest, collection: &Container, principal: &PrincipalRef) {
-        let is_covered = match &request.scope {
+    fn leave_in_grace(&mut self, scope: &Scope, collection: &Container, principal: &PrincipalRef) {
+        let is_covered = match scope {
             Scope::Containers(wanted) => wanted.contains(&collection.id),
             Scope::Everything => true,
         };

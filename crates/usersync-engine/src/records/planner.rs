@@ -14,7 +14,7 @@ use usersync_reconcile::{
 use usersync_store::LedgerKey;
 
 use super::RecordJob;
-use super::course::{Course, course};
+use super::course::{Course, Inquiry, course};
 use super::look::{Item, Look, Looker, Seen, Wish};
 use super::survey::{ReadCollection, RecordSurvey};
 use crate::apply::shows;
@@ -57,6 +57,16 @@ pub(crate) async fn make_plan(
     }
     let target = readers.records(&job.target)?;
     let rules = rules_of(records, target.as_ref());
+    let inquiry = Inquiry {
+        readers,
+        job,
+        records,
+        rules: &rules,
+        scope: &request.scope,
+        departures: &departures,
+        context,
+        now,
+    };
     let Course {
         items,
         shared,
@@ -64,20 +74,9 @@ pub(crate) async fn make_plan(
         mut warnings,
         drafts,
         to,
-    } = course(
-        readers,
-        job,
-        records,
-        &rules,
-        request,
-        &mut sources,
-        &departures,
-        intents,
-        context,
-        now,
-    )
-    .instrument(span.clone())
-    .await?;
+    } = course(inquiry, &mut sources, intents)
+        .instrument(span.clone())
+        .await?;
     let looker = Arc::new(Looker {
         state: Arc::clone(&readers.state),
         from: Arc::clone(readers.records(&records.from)?),
