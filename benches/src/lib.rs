@@ -3,6 +3,7 @@
 
 pub mod directory;
 pub mod disk;
+pub mod distribution;
 pub mod naive;
 pub mod random;
 pub mod world;

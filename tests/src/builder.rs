@@ -29,7 +29,7 @@ pub struct WorldBuilder {
 enum Entry {
     Container(Container),
     Group(String, String),
-    Job(Job),
+    Job(Box<Job>),
 }
 
 impl World {
@@ -111,7 +111,8 @@ impl WorldBuilder {
     /// Adds a job named `name` from `hr` to `share`, owned by `boss`.
     #[must_use]
     pub fn job(mut self, name: &str, policy: Policy) -> Self {
-        self.entries.push(Entry::Job(World::new_job(name, policy)));
+        self.entries
+            .push(Entry::Job(Box::new(World::new_job(name, policy))));
         self
     }
 

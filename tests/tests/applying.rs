@@ -328,7 +328,7 @@ proptest! {
         let mut reported: Vec<_> = report
             .operations
             .iter()
-            .map(|o| key(&o.container.to_string(), &o.principal.to_string(), o.action))
+            .map(|o| key(&o.container.to_string(), &o.subject.to_string(), o.action))
             .collect();
         reported.sort();
         let mut expected = planned.clone();
@@ -338,7 +338,8 @@ proptest! {
         prop_assert_eq!(report.count(|outcome| !outcome.is_ok()), broken);
         prop_assert_eq!(report.end == RunEnd::Failed, broken > 0);
         for operation in &report.operations {
-            let there = world.present()[&operation.container].contains(&operation.principal);
+            let who = operation.subject.principal().expect("a membership");
+            let there = world.present()[&operation.container].contains(who);
             if operation.outcome.is_ok() {
                 prop_assert_eq!(there, operation.action == "add");
             } else {

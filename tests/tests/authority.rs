@@ -199,7 +199,7 @@ fn promise_23_the_owners_removal_changes_the_actor_from_the_next_batch_on() {
         let acted: Vec<_> = world
             .audit()
             .into_iter()
-            .map(|record| (record.principal.object.to_string(), record.actor))
+            .filter_map(|record| Some((record.subject.principal()?.object.to_string(), record.actor)))
             .collect();
         for (who, actor) in &acted {
             let expected = match who.as_str() {

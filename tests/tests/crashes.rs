@@ -46,7 +46,7 @@ fn told(world: &World) -> Told {
     }
     for record in world.audit() {
         if record.outcome == "applied" {
-            let line = format!("{} {} {}", record.action, record.container, record.principal);
+            let line = format!("{} {} {}", record.action, record.container, record.subject);
             *told.entry(line).or_default() += 1;
         }
     }

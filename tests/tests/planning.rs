@@ -206,7 +206,8 @@ proptest! {
             let report = block_on(run).expect("a run");
             prop_assert!(report.is_ok(), "{:?}", report);
             for operation in report.operations.iter().filter(|operation| operation.action == "remove") {
-                let key = (operation.container.clone(), operation.principal.clone());
+                let who = operation.subject.principal().expect("a membership");
+                let key = (operation.container.clone(), who.clone());
                 prop_assert!(model.present[&key.0].contains(&key.1));
                 prop_assert!(!model.desired[&key.0].contains(&key.1));
                 prop_assert!(!model.claimed_beside.contains(&key), "{:?} is claimed by another job", key);

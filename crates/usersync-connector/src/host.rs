@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use usersync_license::Entitlement;
-use usersync_model::{ContainerRef, Digest, JobId, MemberFacets, OperationId, PrincipalRef, TenantId};
+use usersync_model::{
+    ContainerRef, Digest, JobId, MemberFacets, OperationId, PrincipalRef, RecordRef, TenantId,
+};
 
 use crate::context::Actor;
 use crate::error::Result;
@@ -57,6 +59,9 @@ pub struct Notification {
 pub enum Recipient {
     /// Whoever looks after the job: its owner and the administrators.
     Administrators,
+    /// Whoever a collection of records belongs to: the person whose address book it is, the administrators of an
+    /// organisation.
+    Collection(ContainerRef),
     /// One principal.
     Principal(PrincipalRef),
 }
@@ -103,6 +108,27 @@ pub enum News {
         count: u64,
         /// What an approval has to name.
         digest: Digest,
+    },
+    /// A record changed.
+    RecordChanged {
+        /// In which collection.
+        collection: ContainerRef,
+        /// Which record, by where it comes from.
+        record: RecordRef,
+    },
+    /// A record was made.
+    RecordCreated {
+        /// In which collection.
+        collection: ContainerRef,
+        /// Which record, by where it comes from.
+        record: RecordRef,
+    },
+    /// A record was ended.
+    RecordDeleted {
+        /// In which collection.
+        collection: ContainerRef,
+        /// Which record, by where it comes from.
+        record: RecordRef,
     },
 }
 

@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
-use usersync_connector::{ActorDirectory, Clock, ContainerCatalog, Directory, MembershipTarget, Notifier};
+use usersync_connector::{
+    ActorDirectory, Clock, ContainerCatalog, Directory, MembershipTarget, Notifier, RecordRead, RecordTarget,
+};
 use usersync_model::{ContainerRef, Digest, JobId, PrincipalRef, SystemId, TenantId};
 use usersync_reconcile::{Approval, Plan};
 use usersync_store::{Check, Key, Log, StateRead, StateStore, Table, Transaction, Write};
 
-use crate::apply::commit;
+use crate::apply::{Target, commit};
 use crate::due::is_of_job;
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
-use crate::job::{Job, Scope, Trigger};
+use crate::job::{Job, JobKind, Scope, Trigger};
 use crate::planning::later;
 use crate::ports::{Options, Readers};
 use crate::preview::{Preview, Previewed};
@@ -34,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) preview: Preview,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) targets: HashMap<SystemId, Arc<dyn MembershipTarget>>,
+    pub(crate) record_targets: HashMap<SystemId, Arc<dyn RecordTarget>>,
     pub(crate) notifier: Arc<dyn Notifier>,
     /// The name of this worker in leases.
     pub(crate) worker: String,
@@ -47,6 +50,7 @@ pub struct EngineBuilder {
     readers: Readers,
     store: Arc<dyn StateStore>,
     targets: HashMap<SystemId, Arc<dyn MembershipTarget>>,
+    record_targets: HashMap<SystemId, Arc<dyn RecordTarget>>,
     notifier: Arc<dyn Notifier>,
     worker: String,
 }
@@ -64,6 +68,22 @@ impl EngineBuilder {
     pub fn target(mut self, target: Arc<dyn MembershipTarget>) -> Self {
         self.targets.insert(target.system().clone(), Arc::clone(&target));
         self.readers = self.readers.with_target(target);
+        self
+    }
+
+    /// Adds a system whose records are read. A target of records is read as well, and needs to be added only as that.
+    #[must_use]
+    pub fn record_source(mut self, source: Arc<dyn RecordRead>) -> Self {
+        self.readers = self.readers.with_records(source);
+        self
+    }
+
+    /// Adds a system whose records are managed.
+    #[must_use]
+    pub fn record_target(mut self, target: Arc<dyn RecordTarget>) -> Self {
+        self.record_targets
+            .insert(target.system().clone(), Arc::clone(&target));
+        self.readers = self.readers.with_records(target);
         self
     }
 
@@ -95,6 +115,7 @@ impl EngineBuilder {
             readers,
             store,
             targets,
+            record_targets,
             notifier,
             worker,
         } = self;
@@ -104,6 +125,7 @@ impl EngineBuilder {
                 preview,
                 store,
                 targets,
+                record_targets,
                 notifier,
                 worker,
                 known: Mutex::default(),
@@ -189,6 +211,7 @@ impl Engine {
             readers: Readers::new(state, clock, catalog, actors),
             store,
             targets: HashMap::new(),
+            record_targets: HashMap::new(),
             notifier,
             worker: "usersync".to_owned(),
         }
@@ -200,7 +223,13 @@ impl Engine {
     /// [`EngineError::NoConnector`] when the job names a system that the engine does not have, or when the store fails.
     pub async fn save_job(&self, job: &Job) -> Result<()> {
         let readers = self.inner.preview.readers();
-        readers.target(&job.target)?;
+        match &job.kind {
+            JobKind::Members => drop(readers.target(&job.target)?),
+            JobKind::Records(records) => {
+                readers.records(&records.from)?;
+                self.writer(job)?;
+            }
+        }
         for system in &job.sources {
             readers.directory(system)?;
         }
@@ -313,6 +342,20 @@ impl Engine {
         load_job(self.inner.store.as_ref(), tenant, job)
             .await?
             .ok_or_else(|| EngineError::UnknownJob(job.clone()))
+    }
+
+    /// The writing half of a job's target.
+    pub(crate) fn writer(&self, job: &Job) -> Result<Target> {
+        let no_connector = || EngineError::NoConnector(job.target.clone());
+        Ok(match &job.kind {
+            JobKind::Members => Target::Members(Arc::clone(
+                self.inner.targets.get(&job.target).ok_or_else(no_connector)?,
+            )),
+            JobKind::Records(_) => {
+                let target = self.inner.record_targets.get(&job.target);
+                Target::Records(Arc::clone(target.ok_or_else(no_connector)?))
+            }
+        })
     }
 
     pub(crate) fn take_known(&self, job: &Job) -> Option<Sources> {

@@ -1,7 +1,7 @@
 //! Why the engine could not do what it was asked for.
 
 use usersync_connector::Error as ConnectorError;
-use usersync_model::{Digest, JobId, PrincipalRef, SystemId};
+use usersync_model::{ContainerRef, Digest, JobId, PrincipalRef, SystemId};
 use usersync_store::{StoreError, StoreErrorKind};
 
 /// Why the engine could not do what it was asked for. What goes wrong with single operations is in the
@@ -39,6 +39,11 @@ pub enum EngineError {
         "{0} may not act any more and no administrator is configured who may; name a new owner or an administrator"
     )]
     NobodyActs(PrincipalRef),
+    /// The records of a job, or the user whose they are, are gone for sure.
+    #[error(
+        "the records of {0} are gone, with their group or their user; name another source, or delete the job"
+    )]
+    SourceGone(ContainerRef),
     /// The plan is too old: it expired, was used, or the job has run since.
     #[error("the plan is stale: {0}; make a new one")]
     Stale(&'static str),

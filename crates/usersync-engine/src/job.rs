@@ -1,17 +1,19 @@
 //! Jobs: what is read, what is written, how, and in whose name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use usersync_model::{
-    ContainerRef, Digest, DigestBuilder, JobId, PrincipalRef, ResolvePolicy, SystemId, TenantId,
+    ContainerRef, Digest, DigestBuilder, JobId, ObjectId, PrincipalRef, ResolvePolicy, SystemId, TenantId,
 };
-use usersync_reconcile::Policy;
+use usersync_reconcile::{Mode, Policy, RecordRules};
 
-use crate::schedule::Schedule;
+use crate::records::{Distribution, RecordJob};
+use crate::schedule::{Interval, Schedule};
 
-/// A job that keeps the members of a target's containers in step with their selections.
+/// A job: what is read, what is written, how, and in whose name. It keeps the members of a target's containers in step with
+/// their selections, or records in step with those of another system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
@@ -23,9 +25,9 @@ pub struct Job {
     pub name: String,
     /// The directories that selections are resolved in.
     pub sources: BTreeSet<SystemId>,
-    /// The system whose containers are synchronized.
+    /// The system whose containers, or collections of records, are synchronized.
     pub target: SystemId,
-    /// Who acts where a container has no owner.
+    /// Who acts where a container has no owner; for all records.
     pub owner: PrincipalRef,
     /// How selections are resolved.
     #[serde(default)]
@@ -36,6 +38,20 @@ pub struct Job {
     /// When it runs by itself; by default every four hours.
     #[serde(default)]
     pub schedule: Schedule,
+    /// What it synchronizes; by default members.
+    #[serde(default)]
+    pub kind: JobKind,
+}
+
+/// What a job synchronizes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// The members of the containers that the host's catalog lists.
+    #[default]
+    Members,
+    /// Records.
+    Records(RecordJob),
 }
 
 impl Job {
@@ -59,7 +75,74 @@ impl Job {
             resolve: ResolvePolicy::default(),
             policy: Policy::default(),
             schedule: Schedule::default(),
+            kind: JobKind::Members,
         }
+    }
+
+    /// A job that copies a group of contacts, or of other records, from one user to others: what it wrote is restored where
+    /// somebody changes or deletes it, and taken back when it is not to be there any more; what is somebody's own is never
+    /// touched. It runs daily, for the first time right after it is saved, unless its schedule
+    /// [waits](Schedule::waiting_first).
+    ///
+    /// `sources` are the directories that the selection is resolved in. The collection of a user at the target has the user's
+    /// id.
+    #[must_use]
+    pub fn distribution(
+        tenant: TenantId,
+        id: JobId,
+        name: impl Into<String>,
+        sources: impl IntoIterator<Item = SystemId>,
+        target: SystemId,
+        owner: PrincipalRef,
+        distribution: Distribution,
+    ) -> Self {
+        Self {
+            kind: JobKind::Records(distribution.into()),
+            ..Self::new(tenant, id, name, sources, target, owner)
+        }
+        .with_schedule(Schedule::every(Interval::DAY))
+    }
+
+    /// A job that brings the records of a backend into a panel, organisation by organisation: new ones are made, facets that
+    /// differ are updated, and what is gone from the backend is reported and stays. Nothing is cleared, and sets are united.
+    /// It runs when it is asked to.
+    ///
+    /// `organisations` tells, for each collection of the target, from which collection of the backend it is filled.
+    #[must_use]
+    pub fn import(
+        tenant: TenantId,
+        id: JobId,
+        name: impl Into<String>,
+        from: SystemId,
+        target: SystemId,
+        owner: PrincipalRef,
+        organisations: BTreeMap<ObjectId, ObjectId>,
+    ) -> Self {
+        Self {
+            kind: JobKind::Records(RecordJob::import(from, organisations)),
+            ..Self::new(tenant, id, name, [], target, owner)
+        }
+        .with_policy(Policy::new(Mode::AddOnly))
+        .with_schedule(Schedule::manual())
+    }
+
+    /// The same job with other rules for the facets of records. A job of members stays as it is.
+    #[must_use]
+    pub fn with_rules(mut self, rules: RecordRules) -> Self {
+        if let JobKind::Records(records) = &mut self.kind {
+            records.rules = rules;
+        }
+        self
+    }
+
+    /// Every system that the job reads beside its target.
+    pub fn reads(&self) -> impl Iterator<Item = &SystemId> {
+        let from = match &self.kind {
+            JobKind::Members => None,
+            JobKind::Records(records) => Some(&records.from),
+        };
+        let is_new = |from: &&SystemId| !self.sources.contains(*from);
+        self.sources.iter().chain(from.filter(is_new))
     }
 
     /// The same job with another policy.
@@ -76,16 +159,20 @@ impl Job {
         self
     }
 
-    /// Identifies policy, sources and the way selections are resolved. When it changes, approvals are void and the
+    /// Identifies policy, sources, the way selections are resolved and, for records, where they come from and the rules for
+    /// their facets; not a selection. When it changes, approvals are void and the
     /// removals of the next plan wait.
     #[must_use]
     pub fn policy_digest(&self) -> Digest {
         let resolve = serde_json::to_vec(&(&self.resolve, &self.sources, &self.target))
             .expect("ids and options have a JSON form");
-        DigestBuilder::new("usersync.job-policy/1")
+        let digest = DigestBuilder::new("usersync.job-policy/1")
             .part(self.policy.digest().as_bytes())
-            .part(&resolve)
-            .finish()
+            .part(&resolve);
+        match &self.kind {
+            JobKind::Members => digest.finish(),
+            JobKind::Records(records) => digest.part(records.digest().as_bytes()).finish(),
+        }
     }
 }
 

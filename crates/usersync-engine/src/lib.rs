@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod event;
 mod grant;
+mod ground;
 mod job;
 mod order;
 mod outbox;
@@ -18,6 +19,7 @@ mod planning;
 mod ports;
 mod preview;
 mod record;
+mod records;
 mod recover;
 mod report;
 mod run;
@@ -33,11 +35,14 @@ pub use due::{Agenda, JobAuditRecord, Pause, Saved, Triggered, Waiting};
 pub use engine::{Engine, EngineBuilder, RunRequest};
 pub use error::{EngineError, Result};
 pub use event::{RunControl, RunEvent};
-pub use job::{Job, Scope, Trigger};
+pub use job::{Job, JobKind, Scope, Trigger};
 pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};
-pub use report::{FailedRead, LastRun, NotStarted, OperationReport, Outcome, ReadOf, RunEnd, RunReport};
+pub use records::{Collections, Distribution, RecordJob};
+pub use report::{
+    FailedRead, LastRun, NotStarted, OperationReport, Outcome, PausedBy, ReadOf, RunEnd, RunReport,
+};
 pub use schedule::{Cadence, Interval, InvalidSchedule, Schedule};
 #[cfg(feature = "cron")]
 pub use schedule::{CronExpression, Zone};

@@ -11,7 +11,7 @@ use crate::job::Job;
 pub(crate) fn in_order(jobs: Vec<Job>) -> Vec<Job> {
     let mut readers: HashMap<&SystemId, Vec<usize>> = HashMap::new();
     for (place, job) in jobs.iter().enumerate() {
-        for source in &job.sources {
+        for source in job.reads() {
             readers.entry(source).or_default().push(place);
         }
     }

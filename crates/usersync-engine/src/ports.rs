@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use usersync_connector::{ActorDirectory, Clock, ContainerCatalog, Directory, MembershipRead};
+use usersync_connector::{ActorDirectory, Clock, ContainerCatalog, Directory, MembershipRead, RecordRead};
 use usersync_model::{PrincipalRef, SystemId};
 use usersync_store::StateRead;
 
@@ -21,6 +21,8 @@ pub struct Readers {
     pub(crate) actors: Arc<dyn ActorDirectory>,
     pub(crate) directories: BTreeMap<SystemId, Arc<dyn Directory>>,
     pub(crate) targets: BTreeMap<SystemId, Arc<dyn MembershipRead>>,
+    /// The sources of records, and the reading halves of their targets.
+    pub(crate) records: BTreeMap<SystemId, Arc<dyn RecordRead>>,
     pub(crate) administrator: Option<PrincipalRef>,
     pub(crate) options: Options,
 }
@@ -90,6 +92,7 @@ impl Readers {
             actors,
             directories: BTreeMap::new(),
             targets: BTreeMap::new(),
+            records: BTreeMap::new(),
             administrator: None,
             options: Options::default(),
         }
@@ -109,6 +112,13 @@ impl Readers {
         self
     }
 
+    /// The same readers with a system that shows records: a source of them, or the reading half of a target.
+    #[must_use]
+    pub fn with_records(mut self, records: Arc<dyn RecordRead>) -> Self {
+        self.records.insert(records.system().clone(), records);
+        self
+    }
+
     /// The same readers with the administrator who acts for owners that are gone.
     #[must_use]
     pub fn with_administrator(mut self, administrator: PrincipalRef) -> Self {
@@ -125,6 +135,12 @@ impl Readers {
 
     pub(crate) fn directory(&self, system: &SystemId) -> Result<&Arc<dyn Directory>> {
         self.directories
+            .get(system)
+            .ok_or_else(|| EngineError::NoConnector(system.clone()))
+    }
+
+    pub(crate) fn records(&self, system: &SystemId) -> Result<&Arc<dyn RecordRead>> {
+        self.records
             .get(system)
             .ok_or_else(|| EngineError::NoConnector(system.clone()))
     }

@@ -11,15 +11,17 @@ use usersync_reconcile::{Hold, HoldCause, Plan, What};
 use crate::actor::job_actor;
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
-use crate::job::{Job, Scope};
+use crate::ground::Ground;
+use crate::job::{Job, JobKind, Scope};
 use crate::planning::{Circumstances, Planned, plan, point_reads};
 use crate::ports::Readers;
+use crate::records::{self, RecordSurvey};
 use crate::recover::{Recovery, recover};
 use crate::source::{Sources, read_sources};
 use crate::state::{
     JobState, load_approvals, load_departures, load_intents, load_job, load_state, window_used,
 };
-use crate::survey::{Survey, survey};
+use crate::survey::survey;
 
 /// Plans without writing: it holds nothing that could write, by type.
 ///
@@ -37,7 +39,7 @@ pub struct Preview {
 #[derive(Debug)]
 pub struct Previewed {
     job: Job,
-    survey: Survey,
+    ground: Ground,
     plan: Plan,
 }
 
@@ -88,7 +90,7 @@ impl Preview {
         let made = make_plan(&self.readers, &job, &request, None, &context, &control).await?;
         Ok(Previewed {
             job,
-            survey: made.survey,
+            ground: made.ground,
             plan: made.planned.plan,
         })
     }
@@ -106,13 +108,17 @@ impl Previewed {
     }
 
     /// Why `principal` is, will be or will not be a member of `container`; `None` if the preview does not cover the
-    /// container.
+    /// container. Of a job that copies records, why the principal gets copies in its collection, or not.
     #[must_use]
     pub fn explain(&self, container: &ContainerRef, principal: &PrincipalRef) -> Option<Answer> {
-        let place = self.survey.place(container)?;
-        let graph = self.survey.graph();
-        let selection = &self.survey.containers[place].selection;
-        let sight = &self.survey.sights[place];
+        let survey = match &self.ground {
+            Ground::Members(survey) => survey,
+            Ground::Records(survey) => return self.explain_copy(survey, container, principal),
+        };
+        let place = survey.place(container)?;
+        let graph = survey.graph();
+        let selection = &survey.containers[place].selection;
+        let sight = &survey.sights[place];
         let section = self
             .plan
             .sections()
@@ -132,6 +138,35 @@ impl Previewed {
                 .map(|hold| hold.cause.clone()),
             finding: section
                 .and_then(|s| s.findings.iter().find(|finding| is_about(&finding.subject)))
+                .map(|finding| finding.what),
+        })
+    }
+}
+
+impl Previewed {
+    /// Why `principal` is a destination of copies, or not. The collection is the principal's.
+    fn explain_copy(
+        &self,
+        survey: &RecordSurvey,
+        collection: &ContainerRef,
+        principal: &PrincipalRef,
+    ) -> Option<Answer> {
+        let to = survey.to.as_ref()?;
+        if collection.object != principal.object {
+            return None;
+        }
+        let graph = survey.sources.graph();
+        let sections = self.plan.sections();
+        let section = sections.iter().find(|section| section.container == *collection);
+        Some(Answer {
+            selected: graph.explain(to, principal, &self.job.resolve),
+            absent: graph.explain_absence(to, principal, &self.job.resolve),
+            present: None,
+            held: section
+                .and_then(|s| s.holds.first())
+                .map(|hold| hold.cause.clone()),
+            finding: section
+                .and_then(|s| s.findings.first())
                 .map(|finding| finding.what),
         })
     }
@@ -171,7 +206,7 @@ pub(crate) struct PlanRequest {
 /// A plan, with what it rests on.
 #[derive(Debug)]
 pub(crate) struct Made {
-    pub(crate) survey: Survey,
+    pub(crate) ground: Ground,
     pub(crate) planned: Planned,
     pub(crate) recovery: Recovery,
     pub(crate) state: JobState,
@@ -188,6 +223,9 @@ pub(crate) async fn make_plan(
     context: &CallContext,
     control: &RunControl,
 ) -> Result<Made> {
+    if let JobKind::Records(records) = &job.kind {
+        return records::make_plan(readers, job, records, request, known, context, control).await;
+    }
     let state = readers.state.as_ref();
     let (job_state, revision) = load_state(state, job)
         .await?
@@ -219,7 +257,7 @@ pub(crate) async fn make_plan(
         summary: planned.plan.summary(),
     });
     Ok(Made {
-        survey,
+        ground: Ground::Members(Box::new(survey)),
         planned,
         recovery,
         state: job_state,

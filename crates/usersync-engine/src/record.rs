@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use usersync_connector::{Actor, News, Notification, Recipient};
-use usersync_model::{Digest, DigestBuilder, JobId, OperationId};
+use usersync_model::{ContainerRef, Digest, DigestBuilder, JobId, OperationId, Subject};
+use usersync_reconcile::RecordBase;
 use usersync_store::{Key, Log, Table, Write};
 
 use crate::error::Result;
 use crate::job::Job;
 use crate::report::Outcome;
-use crate::state::{AUDIT, AuditRecord, Effect, INTENT, Intent, NOTIFICATION, intent_key};
+use crate::state::{AUDIT, AuditRecord, BASE, Effect, INTENT, Intent, NOTIFICATION, base_key, intent_key};
 
 pub(crate) fn intent_write(job: &JobId, intent: &Intent) -> Result<Write> {
     Ok(Write::Put {
@@ -23,7 +24,7 @@ pub(crate) fn audit(job: &Job, intent: &Intent, outcome: &Outcome, at: DateTime<
         job: job.id.clone(),
         operation: intent.operation,
         container: intent.container.clone(),
-        principal: intent.principal.clone(),
+        subject: intent.subject.clone(),
         action: intent.effect.code().to_owned(),
         reason: intent.reason.clone(),
         outcome: outcome.code().to_owned(),
@@ -42,22 +43,59 @@ pub(crate) fn audit(job: &Job, intent: &Intent, outcome: &Outcome, at: DateTime<
     })
 }
 
-/// What the member is told of an effect.
+/// What becomes of the base of a record; nothing for a membership, whose base is in its ledger row. `None`: there is none any
+/// more.
+pub(crate) fn base_write(
+    job: &JobId,
+    container: &ContainerRef,
+    subject: &Subject,
+    base: Option<&RecordBase>,
+) -> Result<Option<Write>> {
+    let Subject::Record(record) = subject else {
+        return Ok(None);
+    };
+    let (table, key) = (Table::Base, base_key(job, container, record));
+    Ok(Some(match base {
+        Some(base) => Write::Put {
+            table,
+            key,
+            bytes: BASE.encode(base)?,
+        },
+        None => Write::Delete { table, key },
+    }))
+}
+
+/// What is told of an effect: to the member, or to whom a collection of records belongs.
 pub(crate) fn notification(job: &Job, intent: &Intent) -> Result<Option<Write>> {
     let container = intent.container.clone();
-    let news = match &intent.effect {
-        Effect::Add(facets) => News::MemberAdded {
-            container,
-            facets: facets.clone(),
-        },
-        Effect::Adopt => return Ok(None),
-        Effect::Remove => News::MemberRemoved { container },
-        Effect::Update { to, .. } => News::MemberUpdated {
-            container,
-            facets: to.clone(),
-        },
+    let (recipient, news) = match (&intent.subject, &intent.effect) {
+        (_, Effect::Adopt) => return Ok(None),
+        (Subject::Principal(member), effect) => {
+            let news = match effect {
+                Effect::Add(facets) => News::MemberAdded {
+                    container,
+                    facets: facets.clone(),
+                },
+                Effect::Remove => News::MemberRemoved { container },
+                Effect::Update { to, .. } => News::MemberUpdated {
+                    container,
+                    facets: to.clone(),
+                },
+                _ => return Ok(None),
+            };
+            (Recipient::Principal(member.clone()), news)
+        }
+        (Subject::Record(record), effect) => {
+            let (collection, record) = (container.clone(), record.clone());
+            let news = match effect {
+                Effect::Change { .. } => News::RecordChanged { collection, record },
+                Effect::Create { .. } => News::RecordCreated { collection, record },
+                Effect::Delete => News::RecordDeleted { collection, record },
+                _ => return Ok(None),
+            };
+            (Recipient::Collection(container), news)
+        }
     };
-    let recipient = Recipient::Principal(intent.principal.clone());
     outbox(job, intent.operation, Some(intent.actor.clone()), recipient, news).map(Some)
 }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use usersync_model::{ContainerRef, JobId, LedgerRow, OperationId, Origin, PrincipalRef, Subject};
-use usersync_reconcile::Plan;
+use usersync_model::{ContainerRef, JobId, LedgerRow, OperationId, Origin, Subject};
+use usersync_reconcile::{Plan, RecordBase};
 
 use crate::state::{Effect, Intent};
 use crate::survey::Survey;
@@ -15,7 +15,7 @@ pub(crate) struct Recovery {
     /// Their effect is there: with the ledger row before, and after.
     pub(crate) confirmed: Vec<Confirmed>,
     /// Their effect is not there, and may still arrive: whoever needs it again takes the same operation id.
-    pub(crate) carried: HashMap<(ContainerRef, PrincipalRef), Carried>,
+    pub(crate) carried: HashMap<(ContainerRef, Subject), Carried>,
 }
 
 /// What is taken over from an open intent.
@@ -29,23 +29,40 @@ pub(crate) struct Carried {
 }
 
 impl Recovery {
+    /// The effect of `intent` is there.
+    pub(crate) fn confirm(&mut self, intent: Intent, before: Option<LedgerRow>, after: Option<LedgerRow>) {
+        self.confirmed.push(Confirmed {
+            intent,
+            before,
+            after,
+        });
+    }
+
+    /// The effect of `intent` is not there.
+    pub(crate) fn carry(&mut self, intent: Intent) {
+        let carried = Carried {
+            operation: intent.operation,
+            code: intent.effect.code(),
+            quota: intent.quota,
+        };
+        self.carried.insert((intent.container, intent.subject), carried);
+    }
+
     /// The operations whose effect is not there, and that `plan` does not want again; ascending.
     pub(crate) fn obsolete(&self, plan: &Plan) -> Vec<Carried> {
         let mut left: HashMap<_, _> = self
             .carried
             .iter()
-            .map(|((container, principal), carried)| ((container, principal), carried))
+            .map(|((container, subject), carried)| ((container, subject), carried))
             .collect();
         for section in plan.sections() {
             for operation in &section.operations {
-                if let Subject::Principal(principal) = &operation.subject {
-                    let key = (&section.container, principal);
-                    if left
-                        .get(&key)
-                        .is_some_and(|carried| carried.code == operation.action.code())
-                    {
-                        left.remove(&key);
-                    }
+                let key = (&section.container, &operation.subject);
+                if left
+                    .get(&key)
+                    .is_some_and(|carried| carried.code == operation.action.code())
+                {
+                    left.remove(&key);
                 }
             }
         }
@@ -79,7 +96,10 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
         let Some(place) = survey.place(&intent.container) else {
             continue;
         };
-        let id = survey.sources.intern(&intent.principal);
+        let Subject::Principal(principal) = &intent.subject else {
+            continue;
+        };
+        let id = survey.sources.intern(principal);
         let sight = &mut survey.sights[place];
         let Some(present) = sight.presence(id) else {
             continue;
@@ -88,24 +108,15 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
             Effect::Add(_) | Effect::Adopt => present,
             Effect::Remove => !present,
             Effect::Update { to, .. } => present && sight.facets_of(id) == *to,
+            Effect::Change { .. } | Effect::Create { .. } | Effect::Delete => continue,
         };
         if happened {
             let before = sight.row(id, job);
             let after = row_after(&intent.effect, before.clone(), job, true);
             sight.set_row(id, after.clone(), job);
-            recovery.confirmed.push(Confirmed {
-                intent,
-                before,
-                after,
-            });
+            recovery.confirm(intent, before, after);
         } else {
-            let carried = Carried {
-                operation: intent.operation,
-                code: intent.effect.code(),
-                quota: intent.quota,
-            };
-            let key = (intent.container, intent.principal);
-            recovery.carried.insert(key, carried);
+            recovery.carry(intent);
         }
     }
     recovery
@@ -136,7 +147,27 @@ pub(crate) fn row_after(
             row.origin = Origin::Ours;
             Some(row)
         }
-        Effect::Remove => row.and_then(|row| row.released(job)),
+        Effect::Change { .. } => row,
+        Effect::Create { .. } => {
+            let mut row = match row {
+                Some(row) => row.claimed(job),
+                None => LedgerRow::new(Origin::Foreign, [job.clone()]),
+            };
+            if ours {
+                row.origin = Origin::Ours;
+            }
+            Some(row)
+        }
+        Effect::Delete | Effect::Remove => row.and_then(|row| row.released(job)),
         Effect::Update { agreed, .. } => row.map(|row| row.with_facets(agreed.clone())),
+    }
+}
+
+/// What is stored as the base of a record after an effect; `None` where the base stays as it is, or is none of a record.
+pub(crate) fn base_after(effect: &Effect) -> Option<Option<&RecordBase>> {
+    match effect {
+        Effect::Change { agreed, .. } | Effect::Create { agreed } => Some(Some(agreed)),
+        Effect::Delete => Some(None),
+        Effect::Add(_) | Effect::Adopt | Effect::Remove | Effect::Update { .. } => None,
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use usersync_connector::{Error as ConnectorError, Retry};
 use usersync_model::{
-    ContainerRef, Digest, JobId, OperationId, PartialKind, PartialReason, PrincipalRef, SystemId,
+    ContainerRef, Digest, JobId, OperationId, PartialKind, PartialReason, Subject, SystemId,
 };
 use usersync_reconcile::Plan;
 
@@ -23,6 +23,8 @@ pub struct RunReport {
     pub trigger: Trigger,
     /// How it ended.
     pub end: RunEnd,
+    /// Why it [paused](RunEnd::Paused), if it did.
+    pub paused: Option<PausedBy>,
     /// The plan; `None` when the run ended before there was one.
     pub plan: Option<Plan>,
     /// Operations of earlier runs whose outcome was found out.
@@ -71,9 +73,16 @@ pub struct FailedRead {
 pub enum ReadOf {
     /// The list of containers.
     Catalog,
-    /// A directory.
+    /// One collection of records.
+    Collection {
+        /// Where.
+        system: SystemId,
+        /// The collection of the target that it is, or fills.
+        filling: ContainerRef,
+    },
+    /// A directory, or another source.
     Source(SystemId),
-    /// The members at the target.
+    /// The members, or the records, at the target.
     Target(SystemId),
 }
 
@@ -173,7 +182,7 @@ pub enum RunEnd {
     Held,
     /// There was nothing to do.
     InSync,
-    /// Nobody may act for the job.
+    /// Nothing was done: the job waits until somebody sees to it, or until what is missing comes back.
     Paused,
 }
 
@@ -200,7 +209,37 @@ impl fmt::Display for RunEnd {
             Self::Failed => "something did not reach what it was to reach",
             Self::Held => "all well, and something waits",
             Self::InSync => "in sync, nothing to do",
-            Self::Paused => "nobody may act for the job",
+            Self::Paused => "nothing done, somebody has to see to the job",
+        })
+    }
+}
+
+/// Why a job did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum PausedBy {
+    /// Nobody may act for it.
+    NobodyActs,
+    /// The records that it distributes, or the user whose they are, are gone. The copies stay.
+    SourceGone,
+}
+
+impl PausedBy {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NobodyActs => "nobody_acts",
+            Self::SourceGone => "source_gone",
+        }
+    }
+}
+
+impl fmt::Display for PausedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NobodyActs => "nobody may act for the job; name a new owner or an administrator",
+            Self::SourceGone => "the records are gone; name another source, or delete the job",
         })
     }
 }
@@ -211,10 +250,10 @@ impl fmt::Display for RunEnd {
 pub struct OperationReport {
     /// Which operation.
     pub operation: OperationId,
-    /// In which container.
+    /// In which container or collection.
     pub container: ContainerRef,
-    /// Whose membership.
-    pub principal: PrincipalRef,
+    /// Whose membership, or which record.
+    pub subject: Subject,
     /// The stable code of what was to be done.
     pub action: &'static str,
     /// How it ended.

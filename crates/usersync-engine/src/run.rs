@@ -14,9 +14,9 @@ use crate::event::{RunControl, RunEvent};
 use crate::job::{Job, Scope, Trigger};
 use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
-use crate::record::{audit, held, notification, paused};
-use crate::recover::Recovery;
-use crate::report::{OperationReport, Outcome, RunEnd, RunReport};
+use crate::record::{audit, base_write, held, notification, paused};
+use crate::recover::{Recovery, base_after};
+use crate::report::{OperationReport, Outcome, PausedBy, RunEnd, RunReport};
 use crate::source::Sources;
 use crate::state::{
     CURSOR, DEPARTURE, Departure, JOB_STATE, JobState, RUN, approval_key, cursor_key, departure_key,
@@ -111,6 +111,7 @@ impl Engine {
             job: job.id.clone(),
             trigger: request.trigger,
             end: RunEnd::Paused,
+            paused: None,
             plan: None,
             recovered: Vec::new(),
             failed_reads: Vec::new(),
@@ -121,8 +122,7 @@ impl Engine {
         let actor = match job_actor(readers, job).await? {
             Ok(actor) => actor,
             Err(_) => {
-                self.pause(job, lease).await?;
-                return Ok(report);
+                return self.pause(job, lease, PausedBy::NobodyActs, report).await;
             }
         };
         let context = CallContext {
@@ -135,24 +135,31 @@ impl Engine {
             adopt: request.adopt,
         };
         let known = self.take_known(job);
-        let mut made = make_plan(readers, job, &plan_request, known, &context, &request.control).await?;
+        let made = make_plan(readers, job, &plan_request, known, &context, &request.control).await;
+        let mut made = match made {
+            Err(EngineError::SourceGone(_)) => {
+                return self.pause(job, lease, PausedBy::SourceGone, report).await;
+            }
+            made => made?,
+        };
         if let Some(reviewed) = &request.reviewed {
             check_current(reviewed, &made)?;
         }
         if !request.control.is_cancelled() {
             self.carry_out(job, lease, request, &context.actor, &mut made, &mut report)
                 .await?;
+            self.keep_collections(job, lease, &made, &report, &context)
+                .await?;
         }
         report.end = end(&made.planned.plan, &report, request);
         let settled = matches!(report.end, RunEnd::Changed | RunEnd::Held | RunEnd::InSync);
         if settled {
-            self.keep_cursors(job, lease, &made.survey.sources).await?;
+            self.keep_cursors(job, lease, made.ground.sources()).await?;
         }
-        let Made {
-            mut survey, planned, ..
-        } = made;
-        report.failed_reads = std::mem::take(&mut survey.sources.failed);
-        self.keep_known(job, survey.sources);
+        let Made { ground, planned, .. } = made;
+        let mut sources = ground.into_sources();
+        report.failed_reads = std::mem::take(&mut sources.failed);
+        self.keep_known(job, sources);
         report.plan = Some(planned.plan);
         report.finished = readers.clock.now();
         self.keep_report(job, lease, &report).await?;
@@ -168,11 +175,7 @@ impl Engine {
         made: &mut Made,
         report: &mut RunReport,
     ) -> Result<()> {
-        let target = self
-            .inner
-            .targets
-            .get(&job.target)
-            .ok_or_else(|| EngineError::NoConnector(job.target.clone()))?;
+        let target = self.writer(job)?;
         report.recovered = self
             .confirm_recovered(job, lease, &made.recovery, request)
             .await?;
@@ -186,8 +189,8 @@ impl Engine {
             control: &request.control,
             plan: &made.planned.plan,
         };
-        applier.settle_ledger(&mut made.survey).await?;
-        report.operations = applier.apply(&made.survey, &made.recovery).await?;
+        applier.settle_ledger(&mut made.ground).await?;
+        report.operations = applier.apply(&made.ground, &made.recovery).await?;
         let is_done = report
             .operations
             .iter()
@@ -225,7 +228,10 @@ impl Engine {
             }
             let intent = &confirmed.intent;
             let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
-            let key = LedgerKey::member(intent.container.clone(), intent.principal.clone());
+            let key = LedgerKey {
+                container: intent.container.clone(),
+                subject: intent.subject.clone(),
+            };
             transaction.check(Check::Ledger {
                 key: key.clone(),
                 row: confirmed.before.clone(),
@@ -234,6 +240,10 @@ impl Engine {
                 key,
                 row: confirmed.after.clone(),
             });
+            if let Some(base) = base_after(&intent.effect) {
+                let write = base_write(&job.id, &intent.container, &intent.subject, base)?;
+                transaction.writes.extend(write);
+            }
             transaction.write(Write::Delete {
                 table: Table::Intent,
                 key: intent_key(&job.id, &intent.operation),
@@ -250,7 +260,7 @@ impl Engine {
             reports.push(OperationReport {
                 operation: intent.operation,
                 container: intent.container.clone(),
-                principal: intent.principal.clone(),
+                subject: intent.subject.clone(),
                 action: intent.effect.code(),
                 outcome,
             });
@@ -306,6 +316,7 @@ impl Engine {
                 });
             }
         }
+        transaction.writes.extend(made.ground.marks(job, plan)?);
         let told = plan.held_digest();
         if let Some(digest) = told.filter(|digest| made.state.told != Some(*digest)) {
             transaction.write(held(job, actor, summary.approvable, digest)?);
@@ -339,22 +350,29 @@ impl Engine {
     }
 
     /// Tells once that the job waits for somebody.
-    async fn pause(&self, job: &Job, lease: &Lease) -> Result<()> {
-        const REASON: &str = "nobody_acts";
+    async fn pause(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        by: PausedBy,
+        mut report: RunReport,
+    ) -> Result<RunReport> {
+        report.paused = Some(by);
         let Some((state, revision)) = crate::state::load_state(self.inner.store.as_ref(), job).await? else {
-            return Ok(());
+            return Ok(report);
         };
-        if state.paused.as_deref() == Some(REASON) {
-            return Ok(());
+        if state.paused.as_deref() == Some(by.code()) {
+            return Ok(report);
         }
         let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
-        transaction.write(paused(job, REASON, state.serial)?);
+        transaction.write(paused(job, by.code(), state.serial)?);
         let state = JobState {
-            paused: Some(REASON.to_owned()),
+            paused: Some(by.code().to_owned()),
             serial: state.serial + 1,
             ..state
         };
-        self.put_state(job, &state, revision, transaction).await
+        self.put_state(job, &state, revision, transaction).await?;
+        Ok(report)
     }
 
     async fn put_state(
@@ -440,7 +458,10 @@ fn is_incomplete(plan: &Plan) -> bool {
     let is_partial = |warning: &Warning| {
         matches!(
             warning,
-            Warning::PartialCatalog { .. } | Warning::PartialSource { .. } | Warning::PartialTarget { .. }
+            Warning::PartialCatalog { .. }
+                | Warning::PartialCollection { .. }
+                | Warning::PartialSource { .. }
+                | Warning::PartialTarget { .. }
         )
     };
     let mut holds = plan.sections().iter().flat_map(|section| &section.holds);

@@ -1,5 +1,6 @@
 //! What the engine stores, and under which keys.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
@@ -8,9 +9,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use usersync_connector::{Actor, Cursor};
 use usersync_model::{
-    ContainerRef, Digest, DigestBuilder, JobId, MemberFacets, OperationId, PrincipalRef, SystemId, TenantId,
+    ContainerRef, Digest, DigestBuilder, Facet, FacetName, JobId, MemberFacets, OperationId, PrincipalRef,
+    RecordRef, Subject, SystemId, TenantId,
 };
-use usersync_reconcile::Approval;
+use usersync_reconcile::{Approval, RecordBase};
 use usersync_store::{Format, Key, LeaseName, Revision, StateRead, Table};
 
 use crate::error::Result;
@@ -37,6 +39,10 @@ pub(crate) const APPROVAL: Format = Format {
 };
 pub(crate) const CURSOR: Format = Format {
     name: "usersync.cursor",
+    version: 1,
+};
+pub(crate) const BASE: Format = Format {
+    name: "usersync.base",
     version: 1,
 };
 pub(crate) const DEPARTURE: Format = Format {
@@ -101,7 +107,7 @@ impl JobState {
 pub(crate) struct Intent {
     pub(crate) operation: OperationId,
     pub(crate) container: ContainerRef,
-    pub(crate) principal: PrincipalRef,
+    pub(crate) subject: Subject,
     pub(crate) effect: Effect,
     pub(crate) actor: Actor,
     /// Whether an approval let it go.
@@ -113,13 +119,21 @@ pub(crate) struct Intent {
     pub(crate) quota: Option<i64>,
 }
 
-/// What an operation does to a membership.
+/// What an operation does to a membership or a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Effect {
     Add(MemberFacets),
     /// Counts what is there as ours; writes nothing at the target, so there is never an intent for it.
     Adopt,
+    Change {
+        to: BTreeMap<FacetName, Facet>,
+        agreed: RecordBase,
+    },
+    Create {
+        agreed: RecordBase,
+    },
+    Delete,
     Remove,
     Update {
         to: MemberFacets,
@@ -129,10 +143,18 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
+    /// Whether it ends something.
+    pub(crate) fn is_removal(&self) -> bool {
+        matches!(self, Self::Delete | Self::Remove)
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Add(_) => "add",
             Self::Adopt => "adopt",
+            Self::Change { .. } => "change",
+            Self::Create { .. } => "create",
+            Self::Delete => "delete",
             Self::Remove => "remove",
             Self::Update { .. } => "update",
         }
@@ -149,8 +171,8 @@ pub struct AuditRecord {
     pub operation: OperationId,
     /// The container.
     pub container: ContainerRef,
-    /// Whose membership.
-    pub principal: PrincipalRef,
+    /// Whose membership, or which record.
+    pub subject: Subject,
     /// The stable code of what was done.
     pub action: String,
     /// The stable code of why.
@@ -200,6 +222,26 @@ pub(crate) fn cursor_key(job: &JobId, system: &SystemId) -> Key {
 
 pub(crate) fn departure_key(job: &JobId, principal: &PrincipalRef) -> Key {
     Key::of(&[job.as_str(), principal.system.as_str(), principal.object.as_str()])
+}
+
+/// The base of a job's record in a collection.
+pub(crate) fn base_key(job: &JobId, collection: &ContainerRef, record: &RecordRef) -> Key {
+    Key::of(&[
+        job.as_str(),
+        collection.system.as_str(),
+        collection.object.as_str(),
+        record.system.as_str(),
+        record.object.as_str(),
+    ])
+}
+
+/// What the bases of a job's records in a collection start with.
+pub(crate) fn bases_key(job: &JobId, collection: &ContainerRef) -> Key {
+    Key::of(&[
+        job.as_str(),
+        collection.system.as_str(),
+        collection.object.as_str(),
+    ])
 }
 
 /// The counter of removals within one hour, counted from the epoch.

@@ -1,14 +1,15 @@
 //! Records in memory, as a source and as a target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use usersync_connector::{
-    Applied, CallContext, Error, ErrorKind, PresentRecord, ReadStream, RecordCapabilities, RecordChange,
-    RecordEntry, RecordOperation, RecordRead, RecordRequest, RecordTarget, Result, TargetCapabilities,
+    Applied, CallContext, Cursor, Error, ErrorKind, PresentRecord, ReadStream, RecordCapabilities,
+    RecordChange, RecordEntry, RecordOperation, RecordRead, RecordRequest, RecordTarget, Result,
+    TargetCapabilities,
 };
-use usersync_model::{ObjectId, OperationId, Record, RecordRef, SystemId};
+use usersync_model::{ObjectId, OperationId, Record, RecordRef, SystemId, TenantId};
 
 use crate::call::{CallKind, CallSite, SubjectRef};
 use crate::feed::{Feed, fed};
@@ -35,7 +36,16 @@ struct State {
     versions: Versions,
     /// What operations answered that had their effect.
     answers: Arc<BTreeMap<OperationId, Applied>>,
-    feed: Feed<(Option<ObjectId>, RecordRef)>,
+    feed: Feeds,
+}
+
+/// The change feeds of all collections, each with places of its own: what goes on in one does not lengthen another.
+#[derive(Clone, Debug)]
+struct Feeds {
+    enabled: bool,
+    /// The feed of a collection that was never touched.
+    blank: Feed<RecordRef>,
+    touched: BTreeMap<Option<ObjectId>, Feed<RecordRef>>,
 }
 
 type Collection = BTreeMap<RecordRef, Arc<Kept>>;
@@ -60,7 +70,7 @@ impl MemoryRecords {
                 collections: BTreeMap::from([(None, Arc::default())]),
                 versions: Versions::default(),
                 answers: Arc::default(),
-                feed: Feed::new(),
+                feed: Feeds::new(),
             })),
             tap: Tap::default(),
         }
@@ -95,7 +105,7 @@ impl MemoryRecords {
         let collection = Some(collection.clone());
         let removed = state.collections.remove(&collection);
         for id in removed.iter().flat_map(|removed| removed.keys()) {
-            state.feed.touch(|| (collection.clone(), id.clone()));
+            state.feed.touch(&collection, id);
         }
         removed.is_some()
     }
@@ -196,18 +206,14 @@ impl RecordRead for MemoryRecords {
             let read = match since {
                 None => Read::full(entries(records).map(move |(_, kept)| upsert(&kept))),
                 Some(since) => {
-                    let touched = state.feed.since(&since, &context.tenant, collection.as_ref())?;
-                    let collection = collection.clone();
-                    let touched = touched
-                        .into_iter()
-                        .filter(move |(touched, _)| *touched == collection);
-                    Read::changes(touched.map(move |(_, id)| match records.get(&id) {
+                    let touched = state.feed.since(&since, &context.tenant, &collection)?;
+                    Read::changes(touched.into_iter().map(move |id| match records.get(&id) {
                         Some(kept) => upsert(kept),
                         None => RecordEntry::Removed(id),
                     }))
                 }
             };
-            Ok(read.with_cursor(state.feed.cursor(&context.tenant, collection.as_ref())))
+            Ok(read.with_cursor(state.feed.cursor(&context.tenant, &collection)))
         })
     }
 
@@ -267,6 +273,62 @@ impl RecordTarget for MemoryRecords {
     }
 }
 
+impl Feeds {
+    fn new() -> Self {
+        let mut blank = Feed::new();
+        blank.enabled = true;
+        Self {
+            enabled: false,
+            blank,
+            touched: BTreeMap::new(),
+        }
+    }
+
+    fn of(&self, collection: &Option<ObjectId>) -> &Feed<RecordRef> {
+        self.touched.get(collection).unwrap_or(&self.blank)
+    }
+
+    fn touch(&mut self, collection: &Option<ObjectId>, id: &RecordRef) {
+        if self.enabled {
+            let blank = &self.blank;
+            self.touched
+                .entry(collection.clone())
+                .or_insert_with(|| blank.clone())
+                .touch(|| id.clone());
+        }
+    }
+
+    fn since(
+        &self,
+        cursor: &Cursor,
+        tenant: &TenantId,
+        collection: &Option<ObjectId>,
+    ) -> Result<BTreeSet<RecordRef>> {
+        if !self.enabled {
+            return Err(Error::unsupported("reading changes"));
+        }
+        self.of(collection).since(cursor, tenant, collection.as_ref())
+    }
+
+    fn cursor(&self, tenant: &TenantId, collection: &Option<ObjectId>) -> Option<Cursor> {
+        let cursor = self.of(collection).cursor(tenant, collection.as_ref());
+        cursor.filter(|_| self.enabled)
+    }
+
+    fn set_instance(&mut self, instance: u64) {
+        self.each(|feed| feed.set_instance(instance));
+    }
+
+    fn expire(&mut self) {
+        self.each(Feed::expire);
+    }
+
+    fn each(&mut self, change: impl Fn(&mut Feed<RecordRef>)) {
+        change(&mut self.blank);
+        self.touched.values_mut().for_each(change);
+    }
+}
+
 impl State {
     fn kept(&self, collection: Option<&ObjectId>, id: &RecordRef) -> Option<&Arc<Kept>> {
         self.collections.get(&collection.cloned())?.get(id)
@@ -274,7 +336,7 @@ impl State {
 
     fn set(&mut self, collection: Option<&ObjectId>, record: Record) -> u64 {
         let version = self.versions.next();
-        self.feed.touch(|| (collection.cloned(), record.id.clone()));
+        self.feed.touch(&collection.cloned(), &record.id);
         let records = self.collections.entry(collection.cloned()).or_default();
         Arc::make_mut(records).insert(record.id.clone(), Arc::new(Kept { record, version }));
         version
@@ -284,7 +346,7 @@ impl State {
         if self.kept(collection, id).is_none() {
             return false;
         }
-        self.feed.touch(|| (collection.cloned(), id.clone()));
+        self.feed.touch(&collection.cloned(), id);
         let records = self.collections.get_mut(&collection.cloned());
         records.is_some_and(|records| Arc::make_mut(records).remove(id).is_some())
     }

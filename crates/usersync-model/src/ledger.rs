@@ -94,6 +94,26 @@ pub enum Subject {
     Record(RecordRef),
 }
 
+impl Subject {
+    /// Whose membership it is; `None` for a record.
+    #[must_use]
+    pub fn principal(&self) -> Option<&PrincipalRef> {
+        match self {
+            Self::Principal(principal) => Some(principal),
+            Self::Record(_) => None,
+        }
+    }
+
+    /// Which record it is; `None` for a membership.
+    #[must_use]
+    pub fn record(&self) -> Option<&RecordRef> {
+        match self {
+            Self::Principal(_) => None,
+            Self::Record(record) => Some(record),
+        }
+    }
+}
+
 impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -123,7 +123,7 @@ impl FacetMerge {
         source: &'a Facet,
         target: &'a Facet,
     ) -> BTreeSet<&'a AttributeName> {
-        if self.sets == SetRule::Replace && !self.keep_all {
+        if self.sets == SetRule::Replace {
             return BTreeSet::new();
         }
         let sides = [base, Some(source), Some(target)];

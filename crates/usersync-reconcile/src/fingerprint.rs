@@ -33,6 +33,12 @@ impl<'a> Fingerprinter<'a> {
         }
     }
 
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &'a RecordRules {
+        self.rules
+    }
+
     /// The fingerprint of the facets of `record` that the rules compare; the others have no effect. Linear in the
     /// content.
     #[must_use]

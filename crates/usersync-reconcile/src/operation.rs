@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use usersync_model::{
-    ContainerKind, ContainerRef, Facet, FacetName, MemberFacets, PrincipalRef, Record, Subject,
+    Container, ContainerKind, ContainerRef, Facet, FacetName, MemberFacets, PrincipalRef, Record, Subject,
 };
 
 use crate::decide::Kept;
@@ -22,8 +23,9 @@ pub enum Action {
     Adopt,
     /// Give the record these facets; the others stay.
     Change(BTreeMap<FacetName, Facet>),
-    /// Make the record.
-    Create(Box<Record>),
+    /// Make the record. Plans that make copies of one record share it.
+    #[serde(with = "shared")]
+    Create(Arc<Record>),
     /// End the record.
     Delete,
     /// End the membership.
@@ -35,6 +37,22 @@ pub enum Action {
         /// To these.
         to: MemberFacets,
     },
+}
+
+/// A shared record as the record itself.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use usersync_model::Record;
+
+    pub(super) fn serialize<S: Serializer>(record: &Arc<Record>, serializer: S) -> Result<S::Ok, S::Error> {
+        record.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Record>, D::Error> {
+        Record::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 impl Action {
@@ -78,6 +96,8 @@ pub enum Reason {
     NotSelected,
     /// It is not desired, and the job mirrors.
     NotDesired,
+    /// Somebody changed it at the target, and the source, which did not change, overrules that.
+    Overwritten,
     /// Somebody removed it at the target.
     Restored,
     /// It is desired, and not there.
@@ -96,6 +116,7 @@ impl Reason {
             Self::Inactive => "inactive",
             Self::NotDesired => "not_desired",
             Self::NotSelected => "not_selected",
+            Self::Overwritten => "overwritten",
             Self::Restored => "restored",
             Self::Selected => "selected",
         }
@@ -112,6 +133,7 @@ impl fmt::Display for Reason {
             Self::Inactive => "inactive",
             Self::NotDesired => "not desired",
             Self::NotSelected => "no longer selected",
+            Self::Overwritten => "was changed at the target",
             Self::Restored => "was removed at the target",
             Self::Selected => "selected",
         })
@@ -180,6 +202,9 @@ pub enum Agreed {
 }
 
 /// What is stored of a record between plans: the facets last agreed on, and what both sides looked like then.
+///
+/// Only facets that both sides may change ([`Direction::Both`](crate::Direction::Both)) are kept: for the others, nothing is
+/// decided by what they were.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordBase {
@@ -356,6 +381,12 @@ pub struct Section {
 }
 
 impl Section {
+    /// The section of a container that is known to be as it should be: it says nothing beside its tally.
+    #[must_use]
+    pub fn unchanged(container: &Container, tally: Tally) -> Self {
+        crate::draft::section(container, tally)
+    }
+
     /// Whether the section says nothing beside its tally.
     #[must_use]
     pub fn is_silent(&self) -> bool {

@@ -31,6 +31,13 @@ pub enum Warning {
         /// Why.
         reason: PartialReason,
     },
+    /// The records that a collection is filled from, or its own, were read in part.
+    PartialCollection {
+        /// Which collection of the target.
+        collection: ContainerRef,
+        /// Why.
+        reason: PartialReason,
+    },
     /// A directory was read in part.
     PartialSource {
         /// Which system.
@@ -63,6 +70,7 @@ impl Warning {
             Self::MissingContainer(_) => "missing_container",
             Self::MissingPick { .. } => "missing_pick",
             Self::PartialCatalog { .. } => "partial_catalog",
+            Self::PartialCollection { .. } => "partial_collection",
             Self::PartialSource { .. } => "partial_source",
             Self::PartialTarget { .. } => "partial_target",
             Self::UnlistedContainer(_) => "unlisted_container",
@@ -82,6 +90,9 @@ impl fmt::Display for Warning {
                 write!(f, "{container} selects {principal}, whom no directory has")
             }
             Self::PartialCatalog { reason } => write!(f, "the list of containers was read in part: {reason}"),
+            Self::PartialCollection { collection, reason } => {
+                write!(f, "the records of {collection} were read in part: {reason}")
+            }
             Self::PartialSource { system, reason } => write!(f, "{system} was read in part: {reason}"),
             Self::PartialTarget { reason } => write!(f, "the target was read in part: {reason}"),
             Self::UnlistedContainer(container) => {

@@ -12,8 +12,8 @@ use usersync_model::{
 };
 use usersync_reconcile::{
     Action, ConflictPolicy, Direction, Drift, FacetRule, Fingerprint, Fingerprinter, FirstSight, LedgerStep,
-    Mode, Operation, Policy, RecordBase, RecordRow, RecordRules, Records, RunEvidence, Section, SetRule,
-    SourceRecord, Standing, TargetRecord, plan_records,
+    Mode, Operation, Policy, Reason, RecordBase, RecordRow, RecordRules, Records, RunEvidence, Section,
+    SetRule, SourceRecord, Standing, TargetRecord, plan_records,
 };
 
 fn id(number: u8) -> RecordRef {
@@ -355,7 +355,8 @@ fn sets_are_merged_value_by_value() {
         (Mode::Managed, to_target, "{a}", "{a c}", "{a}", "{a}"),
         (Mode::AddOnly, merge, "{}", "{a c}", "{a}", "{a c}"),
         (Mode::AddOnly, merge, "{a b}", "{c}", "{a}", "{b c}"),
-        (Mode::AddOnly, replace, "{b}", "{a c}", "{a}", "{a b c}"),
+        (Mode::AddOnly, replace, "{b}", "{a c}", "{a}", "{b}"),
+        (Mode::AddOnly, replace, "{}", "{a c}", "{a}", "{a c}"),
         (Mode::AddOnly, to_target, "{b}", "{a}", "{b}", "{a b}"),
     ];
     for (mode, rule, source, target, base, expected) in table {
@@ -570,10 +571,30 @@ fn a_fingerprint_vouches_for_its_own_side_only() {
         fingerprint: fingerprint("n=B"),
         ..TargetRecord::new(record(1, "n=B"))
     };
-    assert_eq!(told(&sides.plan(&rules, &free())), ["change f0:n=A"]);
+    let section = sides.plan(&rules, &free());
+    assert_eq!(told(&section), ["change f0:n=A"]);
+    assert_eq!(
+        section.operations[0].reason,
+        Reason::Overwritten,
+        "only the target changed"
+    );
+    sides.source[0] = SourceRecord {
+        fingerprint: fingerprint("n=C"),
+        ..SourceRecord::new(record(1, "n=C"))
+    };
+    let section = sides.plan(&rules, &free());
+    assert_eq!(
+        section.operations[0].reason,
+        Reason::Changed,
+        "the source changed, too"
+    );
+    sides.source[0] = SourceRecord {
+        fingerprint: fingerprint("n=A"),
+        ..SourceRecord::new(record(1, "n=A"))
+    };
     sides.rows.clear();
     let section = sides.plan(&rules, &free());
-    assert_eq!(told(&section), ["change f0:n=A", "claim f0:n=B"]);
+    assert_eq!(told(&section), ["change f0:n=A", "claim "]);
     let claimed = section.ledger[0].agreed.as_ref().unwrap();
     assert_eq!(
         (claimed.source, claimed.target),
@@ -747,7 +768,8 @@ proptest! {
             let now = contents(&now.record);
             for (name, value) in contents(&before.record) {
                 let still = now.get(&name).expect("it still says something");
-                if let (Value::Set(before), Value::Set(now)) = (value, still) {
+                let replaces = rules.rule(&name.0).is_some_and(|rule| rule.sets == SetRule::Replace);
+                if let (Value::Set(before), Value::Set(now), false) = (value, still, replaces) {
                     prop_assert!(before.is_subset(now));
                 }
             }

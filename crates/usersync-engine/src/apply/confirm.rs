@@ -6,8 +6,8 @@ use usersync_store::{Check, Table, Transaction, Write};
 
 use super::{Applier, Attempt, Work};
 use crate::error::Result;
-use crate::record::{audit, notification};
-use crate::recover::row_after;
+use crate::record::{audit, base_write, notification};
+use crate::recover::{base_after, row_after};
 use crate::report::{OperationReport, Outcome};
 use crate::state::{Effect, intent_key, window_key};
 
@@ -15,7 +15,7 @@ impl Applier<'_> {
     /// One transaction: ledger rows, audit, notifications, and the ends of the intents.
     pub(super) async fn confirm(
         &self,
-        batch: &[Work],
+        batch: &[Work<'_>],
         attempts: Vec<Attempt>,
         actor: &Actor,
     ) -> Result<Vec<OperationReport>> {
@@ -32,6 +32,10 @@ impl Applier<'_> {
                     });
                     let row = row_after(&work.effect, rows[place].clone(), &self.job.id, *ours);
                     transaction.write(Write::Ledger { key: work.key(), row });
+                    if let Some(base) = base_after(&work.effect) {
+                        let write = base_write(&self.job.id, work.container, work.subject, base)?;
+                        transaction.writes.extend(write);
+                    }
                 }
                 self.conclude(work, attempt, actor, &mut transaction)?;
                 let had_effect = matches!(attempt, Attempt::Done { changed: true, .. });
@@ -67,7 +71,7 @@ impl Applier<'_> {
     /// What is written about one attempt beside the ledger.
     fn conclude(
         &self,
-        work: &Work,
+        work: &Work<'_>,
         attempt: &Attempt,
         actor: &Actor,
         transaction: &mut Transaction,
@@ -93,7 +97,7 @@ impl Applier<'_> {
 }
 
 /// An earlier attempt may still have its effect, so its intent stays until the target shows what became of it.
-fn stays_open(work: &Work, attempt: &Attempt) -> bool {
+fn stays_open(work: &Work<'_>, attempt: &Attempt) -> bool {
     matches!(attempt, Attempt::Unknown) || (work.carried && matches!(attempt, Attempt::Not(_)))
 }
 

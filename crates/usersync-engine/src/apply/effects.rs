@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
-use usersync_connector::{
-    Actor, Applied, CallContext, Error as ConnectorError, ErrorKind, MemberChange, MemberOperation,
-};
-use usersync_model::ContainerRef;
+use usersync_connector::{Actor, Applied, CallContext, Error as ConnectorError, ErrorKind};
+use usersync_model::{ContainerRef, ObjectId};
 
+use super::target::Call;
 use super::{Applier, Attempt, Work};
 use crate::report::{NotStarted, Outcome};
 use crate::state::Effect;
 
 impl Applier<'_> {
     /// Calls the target, several calls at once, each for one container. Answers in the order of the batch.
-    pub(super) async fn attempt(&self, batch: &[Work], actor: &Actor) -> Vec<Attempt> {
+    pub(super) async fn attempt(&self, batch: &[Work<'_>], actor: &Actor) -> Vec<Attempt> {
         let context = Arc::new(CallContext {
             tenant: self.job.tenant.clone(),
             job: self.job.id.clone(),
@@ -29,21 +28,16 @@ impl Applier<'_> {
         ];
         let calls = self.calls(batch);
         let results = stream::iter(calls)
-            .map(|(container, call)| {
-                let target = Arc::clone(self.target);
+            .map(|(container, places, call)| {
+                let target = self.target.clone();
                 let context = Arc::clone(&context);
                 let control = self.control.clone();
                 async move {
-                    let places: Vec<usize> = call.iter().map(|(place, _)| *place).collect();
-                    let operations: Vec<MemberOperation> =
-                        call.into_iter().map(|(_, operation)| operation).collect();
                     if control.is_cancelled() {
                         return (places, None);
                     }
-                    (
-                        places,
-                        Some(target.apply(&container.object, &operations, &context).await),
-                    )
+                    let answers = target.apply(&container, call, &context).await;
+                    (places, Some(answers))
                 }
             })
             .buffer_unordered(self.readers.options.concurrency.get())
@@ -68,37 +62,33 @@ impl Applier<'_> {
         attempts
     }
 
-    /// The batch as calls: operations of one container together, no more than the target takes at once.
-    fn calls(&self, batch: &[Work]) -> Vec<(ContainerRef, Vec<(usize, MemberOperation)>)> {
+    /// The batch as calls, with the places in it that each is about: operations of one container together, no more than the target takes at once.
+    fn calls(&self, batch: &[Work<'_>]) -> Vec<(ObjectId, Vec<usize>, Call)> {
         let most = self.target.capabilities().max_batch.get();
-        let mut calls: Vec<(ContainerRef, Vec<(usize, MemberOperation)>)> = Vec::new();
-        for (place, work) in batch.iter().enumerate() {
-            let change = match &work.effect {
-                Effect::Add(facets) => MemberChange::Add(facets.clone()),
-                Effect::Adopt => continue,
-                Effect::Remove => MemberChange::Remove,
-                Effect::Update { to, .. } => MemberChange::Update(to.clone()),
-            };
-            let operation = MemberOperation {
-                id: work.id,
-                principal: work.principal.clone(),
-                change,
-                precondition: work.precondition.clone(),
-            };
+        let mut calls: Vec<(&ContainerRef, Vec<usize>)> = Vec::new();
+        let called = batch
+            .iter()
+            .enumerate()
+            .filter(|(_, work)| work.effect != Effect::Adopt);
+        for (place, work) in called {
             match calls.last_mut() {
                 Some((container, call)) if *container == work.container && call.len() < most => {
-                    call.push((place, operation));
+                    call.push(place);
                 }
-                _ => calls.push((work.container.clone(), vec![(place, operation)])),
+                _ => calls.push((work.container, vec![place])),
             }
         }
-        calls
+        let call = |(container, places): (&ContainerRef, Vec<usize>)| {
+            let call = self.target.call(places.iter().map(|place| &batch[*place]));
+            (container.object.clone(), places, call)
+        };
+        calls.into_iter().map(call).collect()
     }
 
     /// What an answer means. Where it leaves the outcome open, the target is asked.
     async fn judge(
         &self,
-        work: &Work,
+        work: &Work<'_>,
         answer: std::result::Result<Applied, ConnectorError>,
         context: &CallContext,
     ) -> Attempt {
@@ -120,7 +110,7 @@ impl Applier<'_> {
         );
         let unknown = error.outcome_unknown();
         if unknown || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) {
-            match self.happened(work, context).await {
+            match self.target.happened(work, context).await {
                 Some(true) => {
                     let ours = unknown || work.carried;
                     return Attempt::Done { changed: ours, ours };
@@ -134,24 +124,6 @@ impl Applier<'_> {
             kind: error.kind().code(),
             message: error.message().to_owned(),
             retry: error.retry(),
-        })
-    }
-
-    /// Whether the target is as the operation wants it; `None` if it cannot tell.
-    async fn happened(&self, work: &Work, context: &CallContext) -> Option<bool> {
-        if !self.target.capabilities().point_read {
-            return None;
-        }
-        let found = self
-            .target
-            .member(&work.container.object, &work.principal, context)
-            .await
-            .ok()?;
-        Some(match (&work.effect, found) {
-            (Effect::Add(_) | Effect::Adopt, found) => found.is_some(),
-            (Effect::Remove, found) => found.is_none(),
-            (Effect::Update { to, .. }, Some(found)) => found.member.facets == *to,
-            (Effect::Update { .. }, None) => false,
         })
     }
 }

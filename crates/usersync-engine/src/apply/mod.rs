@@ -2,13 +2,14 @@
 
 mod confirm;
 mod effects;
+mod target;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tracing::Instrument;
-use usersync_connector::{Actor, MembershipTarget, Precondition, Version};
+use usersync_connector::{Actor, Precondition, Version};
 use usersync_model::{ContainerRef, LedgerRow, OperationId, Origin, PrincipalRef, Subject};
 use usersync_reconcile::{Action, LedgerStep, Operation, Plan, Section};
 use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Transaction, Write};
@@ -16,19 +17,21 @@ use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Transa
 use crate::actor::container_actor;
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
+use crate::ground::Ground;
 use crate::job::Job;
 use crate::ports::Readers;
-use crate::record::intent_write;
+use crate::record::{base_write, intent_write};
 use crate::recover::Recovery;
 use crate::report::{NotStarted, OperationReport, Outcome};
 use crate::state::{Effect, Intent, window_hours, window_key, window_keys};
-use crate::survey::Survey;
+
+pub(crate) use self::target::{Target, shows};
 
 /// Carries one plan out.
 pub(crate) struct Applier<'a> {
     pub(crate) readers: &'a Readers,
     pub(crate) store: &'a Arc<dyn StateStore>,
-    pub(crate) target: &'a Arc<dyn MembershipTarget>,
+    pub(crate) target: Target,
     pub(crate) job: &'a Job,
     pub(crate) lease: Lease,
     pub(crate) control: &'a RunControl,
@@ -37,10 +40,11 @@ pub(crate) struct Applier<'a> {
 
 /// One operation on its way.
 #[derive(Clone, Debug)]
-struct Work {
+struct Work<'a> {
     id: OperationId,
-    container: ContainerRef,
-    principal: PrincipalRef,
+    container: &'a ContainerRef,
+    subject: &'a Subject,
+    action: &'a Action,
     effect: Effect,
     precondition: Precondition,
     /// The ledger row that the plan rests on.
@@ -66,44 +70,49 @@ enum Attempt {
     Unknown,
 }
 
-impl Work {
+impl Work<'_> {
     fn key(&self) -> LedgerKey {
-        LedgerKey::member(self.container.clone(), self.principal.clone())
+        LedgerKey {
+            container: self.container.clone(),
+            subject: self.subject.clone(),
+        }
     }
 
     fn counts_in_window(&self) -> bool {
-        self.effect == Effect::Remove && !self.approved
+        self.effect.is_removal() && !self.approved
     }
 
     fn report(&self, outcome: Outcome) -> OperationReport {
         OperationReport {
             operation: self.id,
             container: self.container.clone(),
-            principal: self.principal.clone(),
+            subject: self.subject.clone(),
             action: self.effect.code(),
             outcome,
         }
     }
 }
 
-impl Applier<'_> {
+impl<'a> Applier<'a> {
     /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run.
-    pub(crate) async fn settle_ledger(&mut self, survey: &mut Survey) -> Result<()> {
+    pub(crate) async fn settle_ledger(&mut self, ground: &mut Ground) -> Result<()> {
         let mut changes = Vec::new();
         for section in self.plan.sections() {
-            let Some(place) = survey.place(&section.container) else {
-                continue;
-            };
             for change in &section.ledger {
-                let Subject::Principal(principal) = &change.subject else {
-                    continue;
+                let key = LedgerKey {
+                    container: section.container.clone(),
+                    subject: change.subject.clone(),
                 };
-                let id = survey.sources.intern(principal);
-                let before = survey.sights[place].row(id, &self.job.id);
+                let before = ground.row(&key.container, &key.subject, &self.job.id);
                 let after = self.row_after_step(&change.step, before.clone());
-                survey.sights[place].set_row(id, after.clone(), &self.job.id);
-                let key = LedgerKey::member(section.container.clone(), principal.clone());
-                changes.push((key, before, after));
+                ground.set_row(&key.container, &key.subject, after.clone(), &self.job.id);
+                let base = base_write(
+                    &self.job.id,
+                    &key.container,
+                    &key.subject,
+                    change.agreed.as_deref(),
+                )?;
+                changes.push((key, before, after, base));
             }
         }
         for chunk in changes.chunks(self.readers.options.batch.get()) {
@@ -111,7 +120,7 @@ impl Applier<'_> {
             let mut chunk = chunk.to_vec();
             while !chunk.is_empty() {
                 let mut transaction = self.transaction();
-                for (key, before, after) in &chunk {
+                for (key, before, after, base) in &chunk {
                     transaction.check(Check::Ledger {
                         key: key.clone(),
                         row: before.clone(),
@@ -120,6 +129,7 @@ impl Applier<'_> {
                         key: key.clone(),
                         row: after.clone(),
                     });
+                    transaction.writes.extend(base.clone());
                 }
                 match self.commit(transaction).await? {
                     None => break,
@@ -144,22 +154,22 @@ impl Applier<'_> {
     /// Applies every operation of the plan; each gets exactly one report.
     pub(crate) async fn apply(
         &mut self,
-        survey: &Survey,
+        ground: &Ground,
         recovery: &Recovery,
     ) -> Result<Vec<OperationReport>> {
         let mut by_owner: BTreeMap<Option<&PrincipalRef>, Vec<&Section>> = BTreeMap::new();
-        for section in self
-            .plan
+        let plan = self.plan;
+        for section in plan
             .sections()
             .iter()
             .filter(|section| !section.operations.is_empty())
         {
             by_owner.entry(section.owner.as_ref()).or_default().push(section);
         }
-        let total = self.plan.summary().operations();
+        let total = plan.summary().operations();
         let mut reports = Vec::new();
         for (owner, sections) in by_owner {
-            let work: Vec<Work> = sections
+            let operations: Vec<(&Section, &Operation)> = sections
                 .into_iter()
                 .flat_map(|section| {
                     section
@@ -167,11 +177,14 @@ impl Applier<'_> {
                         .iter()
                         .map(move |operation| (section, operation))
                 })
-                .filter_map(|(section, operation)| self.work(section, operation, survey, recovery))
                 .collect();
-            for batch in work.chunks(self.readers.options.batch.get()) {
+            for batch in operations.chunks(self.readers.options.batch.get()) {
+                let batch: Vec<Work<'_>> = batch
+                    .iter()
+                    .map(|(section, operation)| self.work(section, operation, ground, recovery))
+                    .collect();
                 let span = tracing::info_span!("usersync.apply", operations = batch.len());
-                reports.extend(self.apply_batch(owner, batch.to_vec()).instrument(span).await?);
+                reports.extend(self.apply_batch(owner, batch).instrument(span).await?);
                 self.control.tell(RunEvent::Applied {
                     done: reports.len() as u64,
                     of: total,
@@ -183,45 +196,45 @@ impl Applier<'_> {
 
     fn work(
         &self,
-        section: &Section,
-        operation: &Operation,
-        survey: &Survey,
+        section: &'a Section,
+        operation: &'a Operation,
+        ground: &Ground,
         recovery: &Recovery,
-    ) -> Option<Work> {
-        let Subject::Principal(principal) = &operation.subject else {
-            return None;
-        };
+    ) -> Work<'a> {
+        let agreed = || operation.record_base().cloned().unwrap_or_default();
         let effect = match &operation.action {
             Action::Add(facets) => Effect::Add(facets.clone()),
             Action::Adopt => Effect::Adopt,
+            Action::Change(to) => Effect::Change {
+                to: to.clone(),
+                agreed: agreed(),
+            },
+            Action::Create(_) => Effect::Create { agreed: agreed() },
+            Action::Delete => Effect::Delete,
             Action::Remove => Effect::Remove,
             Action::Update { to, .. } => Effect::Update {
                 to: to.clone(),
                 agreed: operation.member_base().unwrap_or(to).clone(),
             },
-            Action::Change(_) | Action::Create(_) | Action::Delete => return None,
         };
-        let place = survey.place(&section.container)?;
-        let row = survey
-            .graph()
-            .find(principal)
-            .and_then(|id| survey.sights[place].row(id, &self.job.id));
+        let row = ground.row(&section.container, &operation.subject, &self.job.id);
         let carried = recovery
             .carried
-            .get(&(section.container.clone(), principal.clone()))
+            .get(&(section.container.clone(), operation.subject.clone()))
             .filter(|carried| carried.code == effect.code());
         let precondition = match (&effect, &operation.seen) {
-            (Effect::Add(_), _) => Precondition::Absent,
+            (Effect::Add(_) | Effect::Create { .. }, _) => Precondition::Absent,
             (_, Some(version)) => Precondition::Version(Version(version.clone())),
             (_, None) => Precondition::None,
         };
-        Some(Work {
+        Work {
             id: match carried {
                 Some(carried) => carried.operation,
                 None => self.plan.envelope().operation_id(&section.container, operation),
             },
-            container: section.container.clone(),
-            principal: principal.clone(),
+            container: &section.container,
+            subject: &operation.subject,
+            action: &operation.action,
             effect,
             precondition,
             row,
@@ -230,13 +243,13 @@ impl Applier<'_> {
             quota: carried.and_then(|carried| carried.quota),
             reserves: false,
             reason: operation.reason.code(),
-        })
+        }
     }
 
     async fn apply_batch(
         &mut self,
         owner: Option<&PrincipalRef>,
-        batch: Vec<Work>,
+        batch: Vec<Work<'a>>,
     ) -> Result<Vec<OperationReport>> {
         let not_started = |why| {
             Ok(batch
@@ -265,7 +278,11 @@ impl Applier<'_> {
 
     /// Makes the intents durable, if the ledger is still what the plan rests on and the window has room. What is not begun is
     /// reported.
-    async fn begin(&self, mut batch: Vec<Work>, actor: &Actor) -> Result<(Vec<Work>, Vec<OperationReport>)> {
+    async fn begin(
+        &self,
+        mut batch: Vec<Work<'a>>,
+        actor: &Actor,
+    ) -> Result<(Vec<Work<'a>>, Vec<OperationReport>)> {
         let mut reports = Vec::new();
         let now = self.readers.clock.now();
         if let Some(window) = self.job.policy.guards.window {
@@ -315,11 +332,11 @@ impl Applier<'_> {
         }
     }
 
-    fn intent(&self, work: &Work, actor: &Actor) -> Intent {
+    fn intent(&self, work: &Work<'_>, actor: &Actor) -> Intent {
         Intent {
             operation: work.id,
             container: work.container.clone(),
-            principal: work.principal.clone(),
+            subject: work.subject.clone(),
             effect: work.effect.clone(),
             actor: actor.clone(),
             approved: work.approved,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use usersync_connector::{ErrorKind, Retry};
 
 use crate::error::EngineError;
-use crate::job::Job;
+use crate::job::{Job, JobKind};
 use crate::report::{FailedRead, Outcome, ReadOf, RunEnd, RunReport};
 
 /// What a run tells about the systems it needs.
@@ -60,11 +60,16 @@ pub(crate) fn judge_error(error: &EngineError) -> Option<Judgement> {
 }
 
 fn failing_read(job: &Job, report: &RunReport) -> Option<String> {
+    let from = match &job.kind {
+        JobKind::Members => None,
+        JobKind::Records(records) => Some(&records.from),
+    };
     let code = |place, read: &FailedRead| format!("{place}_{}", read.kind);
     let whole = report.failed_reads.iter().find_map(|read| match &read.what {
         ReadOf::Catalog => Some(code("catalog", read)),
         ReadOf::Target(_) => Some(code("target", read)),
-        ReadOf::Source(_) => None,
+        ReadOf::Source(system) if from == Some(system) => Some(code("source", read)),
+        ReadOf::Collection { .. } | ReadOf::Source(_) => None,
     });
     let sources: BTreeSet<_> = report
         .failed_reads

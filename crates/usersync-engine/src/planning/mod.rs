@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use usersync_connector::CallContext;
-use usersync_model::{Completeness, ContainerRef, Digest, DirectoryGraph, NodeId, PrincipalRef, Scratch};
-use usersync_reconcile::{Approval, Envelope, Header, HoldCause, Plan, RunEvidence, Warning};
+use usersync_model::{
+    Completeness, ContainerRef, Digest, DirectoryGraph, NodeId, PrincipalRef, Scratch, Subject,
+};
+use usersync_reconcile::{Approval, Drafts, Envelope, Header, HoldCause, Plan, RunEvidence, Warning};
 
 use self::planner::Planner;
 use crate::dependency::stages;
@@ -16,6 +18,7 @@ use crate::error::Result;
 use crate::grant::Grant;
 use crate::job::{Job, Scope};
 use crate::ports::{Options, Readers};
+use crate::source::Sources;
 use crate::standing::StandingHolds;
 use crate::state::{Departure, JobState};
 use crate::survey::Survey;
@@ -55,6 +58,143 @@ pub(crate) struct Planned {
     pub(crate) granted: Option<Grant>,
 }
 
+/// What is known before anything is planned, whatever the kind of the job.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) policy: Digest,
+    /// What holds removals everywhere.
+    pub(crate) removals: Option<HoldCause>,
+    /// What an approval let go earlier.
+    pub(crate) approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
+    /// What holds the removals of single containers since an earlier run.
+    pub(crate) shut: BTreeMap<ContainerRef, HoldCause>,
+    standing: StandingHolds,
+    granted: Option<Grant>,
+    scope: Scope,
+}
+
+impl Frame {
+    pub(crate) fn new(
+        graph: &DirectoryGraph,
+        job: &Job,
+        state: &JobState,
+        scope: &Scope,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let policy = job.policy_digest();
+        let policy_changed = state.policy.is_some_and(|before| before != policy);
+        // Another policy decides anew.
+        let standing = if policy_changed {
+            StandingHolds::default()
+        } else {
+            state.holds.clone()
+        };
+        let granted = state
+            .granted
+            .as_ref()
+            .filter(|grant| grant.is_valid(&policy, now));
+        Self {
+            removals: missing_sentinel(graph, job)
+                .map(HoldCause::SentinelMissing)
+                .or(policy_changed.then_some(HoldCause::PolicyChanged))
+                .or_else(|| standing.of_run(scope)),
+            approved: granted.map(Grant::by_container).unwrap_or_default(),
+            shut: standing.by_container(),
+            policy,
+            granted: granted.cloned(),
+            standing,
+            scope: scope.clone(),
+        }
+    }
+}
+
+/// Puts the sections of a plan together.
+pub(crate) struct Assembly<'a> {
+    job: &'a Job,
+    header: Header,
+    envelope: Envelope,
+    window_used: u64,
+    /// The held sets that somebody approved, and until when.
+    valid: BTreeMap<Digest, DateTime<Utc>>,
+}
+
+impl<'a> Assembly<'a> {
+    pub(crate) fn new(
+        job: &'a Job,
+        frame: &Frame,
+        header: Header,
+        circumstances: &Circumstances,
+        options: &Options,
+    ) -> Self {
+        let approvals = circumstances.approvals.iter();
+        Self {
+            job,
+            header,
+            envelope: Envelope {
+                lineage: circumstances.state.lineage,
+                serial: circumstances.state.serial,
+                created: circumstances.now,
+                expires: later(circumstances.now, options.plan_lifetime),
+            },
+            window_used: circumstances.window_used,
+            valid: approvals
+                .filter(|approval| approval.is_valid(&job.id, &frame.policy, circumstances.now))
+                .map(|approval| (approval.held, approval.expires))
+                .collect(),
+        }
+    }
+
+    fn assemble(&self, drafts: Drafts, approved: Option<Digest>) -> Plan {
+        Plan::assemble(
+            self.header.clone(),
+            self.envelope.clone(),
+            drafts,
+            &self.job.policy,
+            self.window_used,
+            approved,
+        )
+    }
+
+    /// The plan before an approval has its effect, if there is one that covers what it holds.
+    fn waiting(&self, drafts: &Drafts) -> Option<Plan> {
+        if self.valid.is_empty() {
+            return None;
+        }
+        let waiting = self.assemble(drafts.clone(), None);
+        let is_approved = |held| self.valid.contains_key(&held);
+        waiting.held_digest().is_some_and(is_approved).then_some(waiting)
+    }
+
+    /// The plan, and what goes with it. `replan` plans again what an approval lets go, where that has consequences.
+    pub(crate) fn finish(
+        &self,
+        frame: &Frame,
+        mut drafts: Drafts,
+        departures: DepartureChanges,
+        is_planned: &BTreeSet<ContainerRef>,
+        replan: impl FnOnce(&Plan) -> Option<Drafts>,
+    ) -> Planned {
+        let waiting = self.waiting(&drafts);
+        let approval = waiting.as_ref().and_then(Plan::held_digest);
+        if let Some(again) = waiting.as_ref().and_then(replan) {
+            drafts = again;
+        }
+        let plan = self.assemble(drafts, approval);
+        let is_planned = |container: &ContainerRef| is_planned.contains(container);
+        let holds = frame.standing.after(&plan, &frame.scope, is_planned);
+        let until = approval.and_then(|held| self.valid.get(&held).copied());
+        let until = until.or_else(|| frame.granted.as_ref().map(Grant::expires));
+        let granted = until.and_then(|until| Grant::of(&plan, until));
+        Planned {
+            plan,
+            departures,
+            approval,
+            holds,
+            granted,
+        }
+    }
+}
+
 /// Plans everything that was surveyed.
 pub(crate) fn plan(
     survey: &mut Survey,
@@ -62,36 +202,33 @@ pub(crate) fn plan(
     circumstances: &Circumstances,
     options: &Options,
 ) -> Planned {
-    let (in_grace, departures) = grace(survey, job, circumstances);
-    let policy_digest = job.policy_digest();
-    let policy_changed = circumstances
-        .state
-        .policy
-        .is_some_and(|policy| policy != policy_digest);
-    // Another policy decides anew.
-    let standing = if policy_changed {
-        StandingHolds::default()
-    } else {
-        circumstances.state.holds.clone()
-    };
-    let is_valid = |grant: &&Grant| grant.is_valid(&policy_digest, circumstances.now);
-    let granted = circumstances.state.granted.as_ref().filter(is_valid).cloned();
+    let (in_grace, departures) = grace(
+        survey.graph(),
+        claimed(survey),
+        job,
+        &circumstances.departures,
+        circumstances.now,
+    );
+    let frame = Frame::new(
+        survey.graph(),
+        job,
+        &circumstances.state,
+        &circumstances.scope,
+        circumstances.now,
+    );
     let mut planner = Planner {
         job,
         in_grace,
         evidence: RunEvidence {
-            removals: missing_sentinel(survey.graph(), job)
-                .map(HoldCause::SentinelMissing)
-                .or(policy_changed.then_some(HoldCause::PolicyChanged))
-                .or_else(|| standing.of_run(&circumstances.scope)),
+            removals: frame.removals.clone(),
             everything: None,
             adopt: circumstances.adopt,
             updates: circumstances.updates,
         },
         scratch: Scratch::new(),
         missing: BTreeSet::new(),
-        approved: granted.as_ref().map(Grant::by_container).unwrap_or_default(),
-        shut: standing.by_container(),
+        approved: frame.approved.clone(),
+        shut: frame.shut.clone(),
         selects: BTreeSet::new(),
     };
     let (stages, edges) = stages(survey.graph(), &survey.containers);
@@ -105,56 +242,26 @@ pub(crate) fn plan(
         planner.evidence.removals = Some(cause);
         drafts = planner.plan_all(survey, &stages);
     }
-    let header = header(survey, job, policy_digest, &planner.missing, options);
-    let envelope = Envelope {
-        lineage: circumstances.state.lineage,
-        serial: circumstances.state.serial,
-        created: circumstances.now,
-        expires: later(circumstances.now, options.plan_lifetime),
-    };
-    let assemble = |drafts, approved| {
-        Plan::assemble(
-            header.clone(),
-            envelope.clone(),
-            drafts,
-            &job.policy,
-            circumstances.window_used,
-            approved,
-        )
-    };
-    let valid: BTreeMap<Digest, DateTime<Utc>> = circumstances
-        .approvals
+    let mut warnings = survey.warnings.clone();
+    warnings.extend(planner.missing.iter().cloned());
+    let header = header(&survey.sources, warnings, job, frame.policy, options);
+    let planned = survey
+        .containers
         .iter()
-        .filter(|approval| approval.is_valid(&job.id, &policy_digest, circumstances.now))
-        .map(|approval| (approval.held, approval.expires))
+        .map(|container| container.id.clone())
         .collect();
-    let (plan, approval) = if valid.is_empty() {
-        (assemble(drafts, None), None)
-    } else {
-        let waiting = assemble(drafts.clone(), None);
-        match waiting.held_digest().filter(|held| valid.contains_key(held)) {
-            None => (waiting, None),
-            Some(held) => {
-                if stages.len() > 1 {
-                    planner.approve(&waiting);
-                    drafts = planner.plan_all(survey, &stages);
-                }
-                (assemble(drafts, Some(held)), Some(held))
-            }
-        }
-    };
-    let is_planned = |container: &ContainerRef| survey.place(container).is_some();
-    let holds = standing.after(&plan, &circumstances.scope, is_planned);
-    let until = approval.and_then(|held| valid.get(&held).copied());
-    let until = until.or_else(|| granted.as_ref().map(Grant::expires));
-    let granted = until.and_then(|until| Grant::of(&plan, until));
-    Planned {
-        plan,
+    Assembly::new(job, &frame, header, circumstances, options).finish(
+        &frame,
+        drafts,
         departures,
-        approval,
-        holds,
-        granted,
-    }
+        &planned,
+        |waiting| {
+            (stages.len() > 1).then(|| {
+                planner.approve(waiting);
+                planner.plan_all(survey, &stages)
+            })
+        },
+    )
 }
 
 /// `duration` after `now`, or the end of time.
@@ -222,40 +329,48 @@ fn missing_sentinel(graph: &DirectoryGraph, job: &Job) -> Option<PrincipalRef> {
         .cloned()
 }
 
-/// Who left a completely read directory and keeps what they have for now; ascending.
-fn grace(survey: &Survey, job: &Job, circumstances: &Circumstances) -> (Vec<NodeId>, DepartureChanges) {
-    let Some(hours) = job.policy.grace_hours else {
-        return (Vec::new(), DepartureChanges::default());
-    };
-    let graph = survey.graph();
-    let has_left = |id: NodeId| {
-        let node = graph.node(id);
-        node.kind().is_none()
-            && job.sources.contains(node.system())
-            && graph.system_verdict(node.system()).is_complete()
-    };
-    let claimed = survey.sights.iter().flat_map(|sight| {
+/// Who is claimed somewhere.
+fn claimed(survey: &Survey) -> impl Iterator<Item = NodeId> + '_ {
+    survey.sights.iter().flat_map(|sight| {
         let other = sight
             .other
             .iter()
             .filter(|row| row.standing.claimed)
             .map(|row| row.id);
         sight.ours.iter().copied().chain(other)
-    });
+    })
+}
+
+/// Who of `claimed` left a completely read directory and keeps what they have for now; ascending.
+pub(crate) fn grace(
+    graph: &DirectoryGraph,
+    claimed: impl Iterator<Item = NodeId>,
+    job: &Job,
+    departures: &[Departure],
+    now: DateTime<Utc>,
+) -> (Vec<NodeId>, DepartureChanges) {
+    let Some(hours) = job.policy.grace_hours else {
+        return (Vec::new(), DepartureChanges::default());
+    };
+    let has_left = |id: NodeId| {
+        let node = graph.node(id);
+        node.kind().is_none()
+            && job.sources.contains(node.system())
+            && graph.system_verdict(node.system()).is_complete()
+    };
     let left: BTreeSet<NodeId> = claimed.filter(|id| has_left(*id)).collect();
     let mut changes = DepartureChanges::default();
     let mut in_grace = Vec::new();
     for id in left {
         let principal = graph.principal_ref(id);
-        let known = circumstances
-            .departures
+        let known = departures
             .iter()
             .find(|departure| departure.principal == principal);
-        let since = known.map_or(circumstances.now, |departure| departure.since);
+        let since = known.map_or(now, |departure| departure.since);
         if known.is_none() {
             changes.begun.insert(principal);
         }
-        if circumstances.now.signed_duration_since(since) < TimeDelta::hours(i64::from(hours)) {
+        if now.signed_duration_since(since) < TimeDelta::hours(i64::from(hours)) {
             in_grace.push(id);
         }
     }
@@ -264,8 +379,7 @@ fn grace(survey: &Survey, job: &Job, circumstances: &Circumstances) -> (Vec<Node
             .find(&departure.principal)
             .is_some_and(|node| graph.node(node).kind().is_some())
     };
-    changes.ended = circumstances
-        .departures
+    changes.ended = departures
         .iter()
         .filter(is_back)
         .map(|departure| departure.principal.clone())
@@ -273,16 +387,14 @@ fn grace(survey: &Survey, job: &Job, circumstances: &Circumstances) -> (Vec<Node
     (in_grace, changes)
 }
 
-fn header(
-    survey: &Survey,
+pub(crate) fn header(
+    sources: &Sources,
+    mut warnings: BTreeSet<Warning>,
     job: &Job,
     policy: Digest,
-    missing: &BTreeSet<Warning>,
     options: &Options,
 ) -> Header {
-    let graph = survey.graph();
-    let mut warnings = survey.warnings.clone();
-    warnings.extend(missing.iter().cloned());
+    let graph = sources.graph();
     for system in &job.sources {
         if let Completeness::Partial(reason) = graph.system_verdict(system) {
             warnings.insert(Warning::PartialSource {
@@ -292,8 +404,7 @@ fn header(
         }
     }
     warnings.extend(
-        survey
-            .sources
+        sources
             .unknown_members
             .iter()
             .map(|(group, count)| Warning::UnknownMembers {

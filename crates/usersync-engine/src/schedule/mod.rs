@@ -24,6 +24,9 @@ pub struct Schedule {
     /// How many it is follows from the tenant, the job and the occurrence, and never reaches the next occurrence.
     #[serde(default)]
     pub jitter_seconds: u32,
+    /// Whether the first run of an interval waits for it, and does not begin as soon as the job is saved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_first: bool,
 }
 
 /// How the occurrences of a schedule follow each other.
@@ -43,7 +46,8 @@ pub enum Cadence {
         /// Of which zone.
         zone: Zone,
     },
-    /// Whenever so much time has elapsed, whatever wall clocks say; for the first time at once.
+    /// Whenever so much time has elapsed, whatever wall clocks say; for the first time at once, unless
+    /// [`waits_first`](Schedule::waits_first).
     Every(Interval),
     /// Only when asked to.
     Manual,
@@ -86,6 +90,7 @@ impl Schedule {
         Self {
             cadence,
             jitter_seconds: 0,
+            waits_first: false,
         }
     }
 
@@ -115,6 +120,13 @@ impl Schedule {
         self
     }
 
+    /// The same schedule, whose first run waits for its interval.
+    #[must_use]
+    pub fn waiting_first(mut self) -> Self {
+        self.waits_first = true;
+        self
+    }
+
     /// The occurrence that a job waits for which last began at `last`, or never: of an interval, `last` and the interval, or at
     /// once; of a cron expression, the first one after `now`. `None`: never by itself.
     #[must_use]
@@ -124,6 +136,7 @@ impl Schedule {
             Cadence::Cron { expression, zone } => expression.next(*zone, now),
             Cadence::Every(interval) => match last {
                 Some(last) => last.checked_add_signed(interval.delta()),
+                None if self.waits_first => now.checked_add_signed(interval.delta()),
                 None => Some(now),
             },
             Cadence::Manual => None,
@@ -180,6 +193,9 @@ impl Default for Cadence {
 }
 
 impl Interval {
+    /// A day.
+    pub const DAY: Self = Self(NonZeroU32::new(24 * 3600).expect("a day is not zero"));
+
     /// An interval of whole seconds, at least one.
     ///
     /// # Errors

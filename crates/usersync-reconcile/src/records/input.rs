@@ -1,10 +1,12 @@
 //! What planning the records of a collection takes.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use usersync_model::{PartialReason, Record, RecordRef};
 
 use crate::decide::Standing;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Fingerprinter};
 use crate::operation::RecordBase;
 
 /// A record as the source shows it.
@@ -18,9 +20,22 @@ pub struct SourceRecord {
     pub changed: Option<DateTime<Utc>>,
     /// Its fingerprint under the rules planned with, where it is known without reading the facets.
     pub fingerprint: Option<Fingerprint>,
+    /// What the rules planned with write of it, where that is at hand: plans that make copies of it share it.
+    pub written: Option<Arc<Record>>,
 }
 
 impl SourceRecord {
+    /// A record that is planned often under the rules of `fingerprinter`, with all that can be found out beforehand; without
+    /// a name and a time.
+    #[must_use]
+    pub fn prepared(record: Record, fingerprinter: &Fingerprinter<'_>) -> Self {
+        Self {
+            fingerprint: Some(fingerprinter.fingerprint(&record)),
+            written: Some(Arc::new(fingerprinter.rules().written(&record))),
+            ..Self::new(record)
+        }
+    }
+
     /// A record without a name, a time and a fingerprint.
     #[must_use]
     pub fn new(record: Record) -> Self {
@@ -29,6 +44,7 @@ impl SourceRecord {
             name: String::new(),
             changed: None,
             fingerprint: None,
+            written: None,
         }
     }
 }

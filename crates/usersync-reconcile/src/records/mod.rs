@@ -9,6 +9,7 @@ pub use rules::{Direction, FacetRule, RecordRules, SetRule};
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use usersync_model::{
@@ -33,7 +34,9 @@ use crate::policy::Policy;
 ///
 /// A record whose other attributes changed, its address and name included, keeps its id: it is changed, and never
 /// deleted and made again. In [`Mode::AddOnly`] no attribute that says something is cleared, and no value vanishes from
-/// a set. `evidence.updates` has no effect: the rules say what is compared.
+/// a set that the rules do not replace. An operation that undoes a change of the target alone says so
+/// ([`Reason::Overwritten`]), where the fingerprints stored with the row tell.
+/// `evidence.updates` has no effect: the rules say what is compared.
 ///
 /// Takes records by reference or by value, one at a time; linear in their number, beside putting what it names in order.
 /// Where both sides have the fingerprints stored with the row, their facets are not looked at.
@@ -164,18 +167,25 @@ impl RecordPlan<'_> {
 
     fn create(&mut self, seen: &Sighting<'_>, reason: Reason, cause: Option<HoldCause>) {
         let Some(source) = seen.source else { return };
-        let record = self.rules.written(&source.record);
-        let mut base = RecordBase {
-            facets: record.facets.clone(),
-            ..RecordBase::default()
+        let record = match &source.written {
+            Some(written) => Arc::clone(written),
+            None => Arc::new(self.rules.written(&source.record)),
         };
-        if let Some(fingerprint) = source.fingerprint {
-            base.source = Some(fingerprint);
-            base.target = Some(self.fingerprinter.fingerprint(&record));
-        }
+        let merged = record
+            .facets
+            .iter()
+            .filter(|(name, _)| self.rules.is_merged(name));
+        let base = RecordBase {
+            facets: merged
+                .map(|(name, facet)| (name.clone(), facet.clone()))
+                .collect(),
+            // What is written has every facet that is compared.
+            source: source.fingerprint,
+            target: source.fingerprint,
+        };
         let operation = Operation {
             agreed: Some(Box::new(Agreed::Record(base))),
-            ..operation(seen, Action::Create(Box::new(record)), reason)
+            ..operation(seen, Action::Create(record), reason)
         };
         match cause {
             Some(cause) => self.draft.hold(operation, cause),
@@ -251,8 +261,10 @@ impl RecordPlan<'_> {
             // Until the writes are confirmed, the base is what is there: so the next plan still sees what to write.
             let mut claimed = merged.base.clone();
             for name in merged.writes.keys() {
-                let there = target.record.facets.get(name).cloned();
-                claimed.facets.insert(name.clone(), there.unwrap_or_default());
+                if self.rules.is_merged(name) {
+                    let there = target.record.facets.get(name).cloned();
+                    claimed.facets.insert(name.clone(), there.unwrap_or_default());
+                }
                 claimed.source = None;
                 claimed.target = None;
             }
@@ -268,9 +280,14 @@ impl RecordPlan<'_> {
             let adopt = operation(seen, Action::Adopt, Reason::Adopted);
             self.draft.hold(adopt, HoldCause::Adoption);
         } else if !merged.writes.is_empty() {
+            let reason = if standing.claimed && is_known(base.source, source.fingerprint) {
+                Reason::Overwritten
+            } else {
+                Reason::Changed
+            };
             self.draft.operate(Operation {
                 agreed: Some(Box::new(Agreed::Record(merged.base))),
-                ..operation(seen, Action::Change(merged.writes), Reason::Changed)
+                ..operation(seen, Action::Change(merged.writes), reason)
             });
         }
     }
@@ -302,7 +319,11 @@ impl RecordPlan<'_> {
             let there = target.record.facets.get(name).unwrap_or(&empty);
             let outcome = merge.merge(base.facets.get(name), facet, there);
             merged.conflict |= outcome.conflict;
-            merged.base.facets.insert(name.clone(), outcome.base);
+            if rule.direction == Direction::Both {
+                merged.base.facets.insert(name.clone(), outcome.base);
+            } else {
+                merged.base.facets.remove(name);
+            }
             if let Some(write) = outcome.write {
                 merged.writes.insert(name.clone(), write);
             }

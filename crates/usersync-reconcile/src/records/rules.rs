@@ -27,6 +27,23 @@ impl RecordRules {
         }
     }
 
+    /// The same rules with this one for `facet`.
+    #[must_use]
+    pub fn with(mut self, facet: FacetName, rule: FacetRule) -> Self {
+        self.facets.insert(facet, rule);
+        self
+    }
+
+    /// The same rules with `facet` switched off: it is neither compared nor written.
+    #[must_use]
+    pub fn without(self, facet: FacetName) -> Self {
+        let off = FacetRule {
+            direction: Direction::ToSource,
+            ..FacetRule::default()
+        };
+        self.with(facet, off)
+    }
+
     /// Identifies the rules: equal for equal rules only. A job's policy digest covers it, since other rules change
     /// what a plan writes.
     #[must_use]
@@ -45,6 +62,12 @@ impl RecordRules {
     pub(crate) fn compared(&self, facet: &FacetName) -> Option<&FacetRule> {
         self.rule(facet)
             .filter(|rule| matches!(rule.direction, Direction::Both | Direction::ToTarget))
+    }
+
+    /// Whether a facet is merged three-way, so that its base is needed.
+    pub(super) fn is_merged(&self, facet: &FacetName) -> bool {
+        self.rule(facet)
+            .is_some_and(|rule| rule.direction == Direction::Both)
     }
 
     /// The facets of a record to make.
@@ -95,14 +118,14 @@ pub enum Direction {
     ToTarget,
 }
 
-/// What becomes of attributes with several values. In [`Mode::AddOnly`](crate::Mode::AddOnly) they are merged whatever the rule, and no value
-/// vanishes.
+/// What becomes of attributes with several values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SetRule {
-    /// Value by value, three-way: each side's additions and removals since they last agreed take effect.
+    /// Value by value, three-way: each side's additions and removals since they last agreed take effect. In
+    /// [`Mode::AddOnly`](crate::Mode::AddOnly) no value vanishes.
     #[default]
     Merge,
-    /// As one value.
+    /// As one value. In [`Mode::AddOnly`](crate::Mode::AddOnly) too, where an empty set replaces nothing.
     Replace,
 }

@@ -1,0 +1,14 @@
+//! Jobs of records: from one collection to many, or collection by collection.
+
+mod course;
+mod definition;
+mod look;
+mod planner;
+mod read;
+mod served;
+mod settle;
+mod survey;
+
+pub use self::definition::{Collections, Distribution, RecordJob};
+pub(crate) use self::planner::make_plan;
+pub(crate) use self::survey::RecordSurvey;

@@ -1,0 +1,450 @@
+//! Planning a job of records, collection by collection, as they are read.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use tracing::Instrument;
+use usersync_connector::{CallContext, PresentRecord, RecordRead, Retry};
+use usersync_model::{ContainerRef, LedgerRow, RecordRef, Subject};
+use usersync_reconcile::{
+    Direction, Drafts, FacetRule, Fingerprinter, Guards, Policy, RecordRow, RecordRules, Records,
+    RunEvidence, Section, TargetRecord, Warning, plan_records, standing,
+};
+use usersync_store::LedgerKey;
+
+use super::RecordJob;
+use super::course::{Course, Inquiry, course};
+use super::look::{Item, Look, Looker, Seen, Wish};
+use super::survey::{ReadCollection, RecordSurvey};
+use crate::apply::shows;
+use crate::error::{EngineError, Result};
+use crate::event::{RunControl, RunEvent};
+use crate::ground::Ground;
+use crate::job::Job;
+use crate::planning::{Assembly, Circumstances, Frame, header};
+use crate::ports::Readers;
+use crate::preview::{Made, PlanRequest};
+use crate::recover::{Recovery, base_after, row_after};
+use crate::report::{FailedRead, ReadOf};
+use crate::source::{Sources, read_sources};
+use crate::state::{Effect, Intent, load_approvals, load_departures, load_intents, load_state, window_used};
+
+/// Reads and plans a job of records: the one way to a plan, for previews and runs alike.
+pub(crate) async fn make_plan(
+    readers: &Readers,
+    job: &Job,
+    records: &RecordJob,
+    request: &PlanRequest,
+    known: Option<Sources>,
+    context: &CallContext,
+    control: &RunControl,
+) -> Result<Made> {
+    let state = readers.state.as_ref();
+    let (job_state, revision) = load_state(state, job)
+        .await?
+        .ok_or_else(|| EngineError::UnknownJob(job.id.clone()))?;
+    let span = tracing::info_span!("usersync.read");
+    let mut sources = read_sources(readers, job, known, context, control)
+        .instrument(span.clone())
+        .await?;
+    let now = readers.clock.now();
+    let frame = Frame::new(sources.graph(), job, &job_state, &request.scope, now);
+    let departures = load_departures(state, job).await?;
+    let mut intents: HashMap<ContainerRef, Vec<Intent>> = HashMap::new();
+    for intent in load_intents(state, job).await? {
+        intents.entry(intent.container.clone()).or_default().push(intent);
+    }
+    let target = readers.records(&job.target)?;
+    let rules = rules_of(records, target.as_ref());
+    let inquiry = Inquiry {
+        readers,
+        job,
+        records,
+        rules: &rules,
+        scope: &request.scope,
+        departures: &departures,
+        context,
+        now,
+    };
+    let Course {
+        items,
+        shared,
+        departed,
+        mut warnings,
+        drafts,
+        to,
+    } = course(inquiry, &mut sources, intents)
+        .instrument(span.clone())
+        .await?;
+    let looker = Arc::new(Looker {
+        state: Arc::clone(&readers.state),
+        from: Arc::clone(readers.records(&records.from)?),
+        target: Arc::clone(target),
+        rules: rules.clone(),
+        policy: frame.policy,
+        context: context.clone(),
+        shared,
+        thorough: request.adopt,
+    });
+    let stays = items.iter().any(|item| item.wish == Wish::Desired);
+    let mut planner = Planner {
+        job,
+        frame: &frame,
+        adopt: request.adopt,
+        fingerprinter: Fingerprinter::new(&rules),
+        leaving: leaving_policy(&job.policy, stays),
+        target,
+        context,
+        point_reads: readers.options.point_reads,
+        drafts,
+        recovery: Recovery::default(),
+        warnings: BTreeSet::new(),
+        planned: BTreeSet::new(),
+        failures: Failures::default(),
+        survey: RecordSurvey {
+            sources,
+            to,
+            rows: HashMap::new(),
+            read: BTreeMap::new(),
+        },
+    };
+    let looks: Vec<_> = items
+        .into_iter()
+        .map(|item| Arc::clone(&looker).look(item))
+        .collect();
+    let mut looks = stream::iter(looks).buffered(readers.options.concurrency.get());
+    let mut seen = 0;
+    while let Some(look) = looks.next().instrument(span.clone()).await {
+        let (item, look) = look?;
+        if let Look::Read(read) = &look {
+            seen += read.target.records.len() as u64;
+        }
+        planner.take(item, look).await;
+        control.tell(RunEvent::ReadTarget {
+            system: job.target.clone(),
+            members: seen,
+        });
+        if control.is_cancelled() {
+            break;
+        }
+    }
+    drop(looks);
+    let Planner {
+        drafts,
+        recovery,
+        warnings: found,
+        planned,
+        failures,
+        mut survey,
+        ..
+    } = planner;
+    warnings.extend(found);
+    survey.sources.failed.extend(failures.reads(job, records));
+    let circumstances = Circumstances {
+        now,
+        approvals: load_approvals(state, job).await?,
+        window_used: window_used(state, job, now, &recovery).await?,
+        departures,
+        scope: request.scope.clone(),
+        adopt: request.adopt,
+        updates: true,
+        state: job_state.clone(),
+    };
+    let header = header(&survey.sources, warnings, job, frame.policy, &readers.options);
+    let planned = tracing::info_span!("usersync.plan").in_scope(|| {
+        Assembly::new(job, &frame, header, &circumstances, &readers.options).finish(
+            &frame,
+            drafts,
+            departed,
+            &planned,
+            |_| None,
+        )
+    });
+    control.tell(RunEvent::Planned {
+        digest: planned.plan.digest(),
+        summary: planned.plan.summary(),
+    });
+    Ok(Made {
+        ground: Ground::Records(Box::new(survey)),
+        planned,
+        recovery,
+        state: job_state,
+        revision,
+        now,
+    })
+}
+
+/// The rules as far as the target can follow them: without updates, records are only made and ended.
+pub(super) fn rules_of(records: &RecordJob, target: &dyn RecordRead) -> RecordRules {
+    let mut rules = records.rules.clone();
+    if !target.capabilities().target.updates {
+        let once = |rule: &mut FacetRule| {
+            if rule.direction != Direction::ToSource {
+                rule.direction = Direction::OnCreate;
+            }
+        };
+        rules.facets.values_mut().for_each(once);
+        rules.others.as_mut().map(once);
+    }
+    rules
+}
+
+/// How collections are planned that are no destinations any more. All that we wrote there goes, which is what the guards of one
+/// collection are there to hold: they count only where nobody is a destination any more. Those of the run and of the window count
+/// in any case.
+fn leaving_policy(policy: &Policy, others_stay: bool) -> Policy {
+    let mut policy = policy.clone();
+    if others_stay {
+        policy.guards = Guards {
+            container: None,
+            emptied: false,
+            ..policy.guards
+        };
+    }
+    policy
+}
+
+struct Planner<'a> {
+    job: &'a Job,
+    frame: &'a Frame,
+    adopt: bool,
+    fingerprinter: Fingerprinter<'a>,
+    leaving: Policy,
+    target: &'a Arc<dyn RecordRead>,
+    context: &'a CallContext,
+    /// How many more point reads there may be.
+    point_reads: usize,
+    drafts: Drafts,
+    recovery: Recovery,
+    warnings: BTreeSet<Warning>,
+    planned: BTreeSet<ContainerRef>,
+    failures: Failures,
+    survey: RecordSurvey,
+}
+
+/// How the reads of single collections failed.
+#[derive(Default)]
+struct Failures {
+    looked: usize,
+    sources: Vec<(ContainerRef, (&'static str, Retry))>,
+    targets: Vec<(ContainerRef, (&'static str, Retry))>,
+}
+
+impl Failures {
+    /// One by one; where all of them failed, as a failure of their system.
+    fn reads(self, job: &Job, records: &RecordJob) -> Vec<FailedRead> {
+        let mut reads = Vec::new();
+        for (failed, system, whole) in [
+            (self.sources, &records.from, ReadOf::Source(records.from.clone())),
+            (self.targets, &job.target, ReadOf::Target(job.target.clone())),
+        ] {
+            let all = failed.len() == self.looked;
+            for (container, (kind, retry)) in failed {
+                let what = if all {
+                    whole.clone()
+                } else {
+                    ReadOf::Collection {
+                        system: system.clone(),
+                        filling: container,
+                    }
+                };
+                reads.push(FailedRead { what, kind, retry });
+            }
+        }
+        reads
+    }
+}
+
+impl Planner<'_> {
+    async fn take(&mut self, item: Item, look: Look) {
+        let container = item.collection.id.clone();
+        self.failures.looked += 1;
+        match look {
+            Look::Same(tally) => {
+                self.drafts.push(Section::unchanged(&item.collection, tally));
+                self.planned.insert(container);
+            }
+            Look::Read(mut seen) => {
+                if seen.target.missing {
+                    if item.wish != Wish::Leaving {
+                        // It may come back as it was: nothing is forgotten of it.
+                        self.warnings.insert(Warning::MissingContainer(container));
+                        return;
+                    }
+                    seen.target.rest = None;
+                } else if let Some(failed) = seen.target.failed {
+                    self.failures.targets.push((container.clone(), failed));
+                }
+                if let Some(failed) = seen.source_failed {
+                    self.failures.sources.push((container.clone(), failed));
+                }
+                let source = seen.source.rest.as_ref().filter(|_| item.from.is_some());
+                for reason in seen.target.rest.iter().chain(source) {
+                    self.warnings.insert(Warning::PartialCollection {
+                        collection: container.clone(),
+                        reason: reason.clone(),
+                    });
+                }
+                let absent = self.point_reads(&item, &mut seen).await;
+                self.plan(item, *seen, &absent);
+            }
+        }
+    }
+
+    /// Asks the target about the desired that were not seen where it was read in part, as far as it allows. Answers what surely
+    /// is not there; ascending.
+    async fn point_reads(&mut self, item: &Item, seen: &mut Seen) -> Vec<RecordRef> {
+        let mut absent = Vec::new();
+        if seen.target.rest.is_none() || !self.target.capabilities().target.point_read {
+            return absent;
+        }
+        let mut found = Vec::new();
+        for source in &seen.source.records {
+            let id = &source.record.id;
+            let is_ours = |row: &LedgerRow| standing(row, &self.job.id).in_base();
+            if find(&seen.target.records, id).is_some() || seen.rows.get(id).is_some_and(is_ours) {
+                continue;
+            }
+            if self.point_reads == 0 {
+                break;
+            }
+            self.point_reads -= 1;
+            let collection = Some(&item.collection.id.object);
+            match self.target.record(collection, id, self.context).await {
+                Ok(Some(present)) => found.push(present),
+                Ok(None) => absent.push(id.clone()),
+                Err(_) => break,
+            }
+        }
+        seen.target.records.extend(found);
+        seen.target.records.sort_by(|a, b| a.record.id.cmp(&b.record.id));
+        absent.dedup();
+        absent
+    }
+
+    fn plan(&mut self, item: Item, mut seen: Seen, absent: &[RecordRef]) {
+        let container = &item.collection.id;
+        for intent in item.intents {
+            self.recover(intent, &mut seen, absent);
+        }
+        let mut evidence = RunEvidence {
+            removals: self.frame.removals.clone(),
+            everything: None,
+            adopt: self.adopt,
+            updates: true,
+        };
+        evidence.removals = evidence
+            .removals
+            .or_else(|| self.frame.shut.get(container).cloned());
+        let targets = seen.target.records.into_iter().map(|present| TargetRecord {
+            fingerprint: Some(self.fingerprinter.fingerprint(&present.record)),
+            version: present.version.map(|version| version.0),
+            ..TargetRecord::new(present.record)
+        });
+        let rows = seen.rows.iter().map(|(id, row)| RecordRow {
+            id: id.clone(),
+            standing: standing(row, &self.job.id),
+            base: seen.bases.remove(id).unwrap_or_default(),
+        });
+        let policy = match item.wish {
+            Wish::Leaving => &self.leaving,
+            Wish::Desired | Wish::Doubtful(_) => &self.job.policy,
+        };
+        let mut section = plan_records(
+            &item.collection,
+            Records {
+                records: &seen.source.records,
+                rest: seen.source.rest.as_ref(),
+                absent: &[],
+            },
+            Records {
+                records: targets,
+                rest: seen.target.rest.as_ref(),
+                absent,
+            },
+            rows,
+            self.fingerprinter.rules(),
+            policy,
+            &evidence,
+        );
+        if let Some(subjects) = self.frame.approved.get(container) {
+            section.approve(subjects);
+        }
+        self.keep_rows(&section, &mut seen.rows);
+        let is_certain = !matches!(item.wish, Wish::Doubtful(_));
+        self.survey.read.insert(
+            container.clone(),
+            ReadCollection {
+                principal: item.principal,
+                served: item.served,
+                is_desired: item.wish == Wish::Desired,
+                is_complete: is_certain && seen.target.rest.is_none() && seen.source.rest.is_none(),
+                source: seen.source.digest,
+                cursor: seen.target.cursor,
+                tally: section.tally,
+            },
+        );
+        self.planned.insert(container.clone());
+        self.drafts.push(section);
+    }
+
+    /// Keeps the ledger rows that the plan names, and no others.
+    fn keep_rows(&mut self, section: &Section, rows: &mut BTreeMap<RecordRef, LedgerRow>) {
+        let operations = section.operations.iter().map(|operation| &operation.subject);
+        let held = section.holds.iter().map(|hold| &hold.operation.subject);
+        let changed = section.ledger.iter().map(|change| &change.subject);
+        for subject in operations.chain(held).chain(changed) {
+            if let Some(row) = subject.record().and_then(|record| rows.remove(record)) {
+                let key = LedgerKey {
+                    container: section.container.clone(),
+                    subject: subject.clone(),
+                };
+                self.survey.rows.insert(key, row);
+            }
+        }
+    }
+
+    /// Compares an open intent with what the target shows. An intent to make a record was written when it surely was not there,
+    /// so one that is there now is ours.
+    fn recover(&mut self, intent: Intent, seen: &mut Seen, absent: &[RecordRef]) {
+        let Subject::Record(record) = &intent.subject else {
+            return;
+        };
+        let found = find(&seen.target.records, record);
+        if found.is_none() && seen.target.rest.is_some() && absent.binary_search(record).is_err() {
+            return;
+        }
+        let happened = match &intent.effect {
+            Effect::Adopt | Effect::Create { .. } => found.is_some(),
+            Effect::Change { to, .. } => found.is_some_and(|found| shows(&found.record.facets, to)),
+            Effect::Delete => found.is_none(),
+            Effect::Add(_) | Effect::Remove | Effect::Update { .. } => return,
+        };
+        if !happened {
+            self.recovery.carry(intent);
+            return;
+        }
+        let record = record.clone();
+        let before = seen.rows.get(&record).cloned();
+        let after = row_after(&intent.effect, before.clone(), &self.job.id, true);
+        match after.clone() {
+            Some(row) => seen.rows.insert(record.clone(), row),
+            None => seen.rows.remove(&record),
+        };
+        match base_after(&intent.effect) {
+            Some(Some(base)) => drop(seen.bases.insert(record, base.clone())),
+            Some(None) => drop(seen.bases.remove(&record)),
+            None => {}
+        }
+        self.recovery.confirm(intent, before, after);
+    }
+}
+
+/// The record with this id, among records in the order of their ids.
+fn find<'r>(records: &'r [PresentRecord], id: &RecordRef) -> Option<&'r PresentRecord> {
+    let at = records
+        .binary_search_by(|present| present.record.id.cmp(id))
+        .ok()?;
+    Some(&records[at])
+}

@@ -1,0 +1,222 @@
+//! Remembering which collections are as they should be, so that the next run need not read them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use usersync_connector::{CallContext, Cursor, RecordEntry, RecordRead};
+use usersync_model::{ContainerRef, ObjectId, RecordRef, Subject};
+use usersync_reconcile::{Action, Fingerprint, Fingerprinter, Plan, RecordRules, Section, Tally};
+use usersync_store::{Lease, Transaction, Write};
+
+use super::RecordJob;
+use super::planner::rules_of;
+use super::read::{changes, id_of};
+use super::served::{AgreedState, Served, delete, put};
+use super::survey::{ReadCollection, RecordSurvey};
+use crate::apply::commit;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::ground::Ground;
+use crate::job::{Job, JobKind};
+use crate::ports::Readers;
+use crate::preview::Made;
+use crate::report::{OperationReport, Outcome, RunReport};
+
+/// A collection whose effects are all there, as far as we know.
+struct Applied {
+    container: ContainerRef,
+    since: Cursor,
+    /// What our effects left: `None` where they ended the record.
+    left: BTreeMap<RecordRef, Option<Fingerprint>>,
+    tally: Tally,
+}
+
+impl Engine {
+    /// Stores which collections of records are as they should be.
+    pub(crate) async fn keep_collections(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        made: &Made,
+        report: &RunReport,
+        context: &CallContext,
+    ) -> Result<()> {
+        let (JobKind::Records(records), Ground::Records(survey)) = (&job.kind, &made.ground) else {
+            return Ok(());
+        };
+        let readers = self.inner.preview.readers();
+        let plan = &made.planned.plan;
+        let writes = survey
+            .settled(readers, job, records, plan, &report.operations, context)
+            .await?;
+        for chunk in writes.chunks(readers.options.batch.get()) {
+            let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+            transaction.writes.extend(chunk.iter().cloned());
+            commit(&self.inner.store, &job.id, transaction).await?;
+        }
+        Ok(())
+    }
+}
+
+impl RecordSurvey {
+    /// What is to be remembered after a run: nothing where nothing is new.
+    ///
+    /// A collection that we wrote to is as it should be if its changes since it was read are ours, all of them. That is one
+    /// more read of what was just written, and spares reading everything the next time.
+    async fn settled(
+        &self,
+        readers: &Readers,
+        job: &Job,
+        records: &RecordJob,
+        plan: &Plan,
+        reports: &[OperationReport],
+        context: &CallContext,
+    ) -> Result<Vec<Write>> {
+        let target = readers.records(&job.target)?;
+        let rules = rules_of(records, target.as_ref());
+        let failed: HashSet<&ContainerRef> = reports
+            .iter()
+            .filter(|report| report.outcome != Outcome::Applied)
+            .map(|report| &report.container)
+            .collect();
+        let sections: BTreeMap<&ContainerRef, &Section> = plan
+            .sections()
+            .iter()
+            .map(|section| (&section.container, section))
+            .collect();
+        let mut writes = Vec::new();
+        let mut applied = Vec::new();
+        for (container, read) in &self.read {
+            let section = sections.get(container).copied();
+            let is_silent = section.is_none_or(Section::is_silent);
+            let is_done = is_silent
+                || section.is_some_and(|section| {
+                    section.holds.is_empty()
+                        && section.findings.is_empty()
+                        && section.ledger.is_empty()
+                        && !failed.contains(container)
+                });
+            if !is_done || !read.is_complete {
+                continue;
+            }
+            match (section.filter(|section| !section.is_silent()), &read.cursor) {
+                _ if !read.is_desired => {
+                    if read.served.is_some() {
+                        writes.push(delete(job, &container.object));
+                    }
+                }
+                (None, Some(cursor)) => {
+                    writes.extend(self.agree(job, plan, container, read, cursor.clone(), read.tally)?);
+                }
+                (Some(section), Some(cursor)) => {
+                    let left = left_by(section);
+                    applied.extend(left.map(|left| Applied {
+                        container: container.clone(),
+                        since: cursor.clone(),
+                        tally: after(read.tally, section),
+                        left,
+                    }));
+                }
+                (_, None) => {}
+            }
+        }
+        let shared = Arc::new((Arc::clone(target), rules, context.clone()));
+        let checks: Vec<_> = applied
+            .into_iter()
+            .map(|applied| verify(Arc::clone(&shared), applied))
+            .collect();
+        let mut checks = stream::iter(checks).buffered(readers.options.concurrency.get());
+        while let Some((applied, cursor)) = checks.next().await {
+            if let Some(cursor) = cursor
+                && let Some(read) = self.read.get(&applied.container)
+            {
+                writes.extend(self.agree(job, plan, &applied.container, read, cursor, applied.tally)?);
+            }
+        }
+        Ok(writes)
+    }
+
+    fn agree(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        container: &ContainerRef,
+        read: &ReadCollection,
+        cursor: Cursor,
+        tally: Tally,
+    ) -> Result<Option<Write>> {
+        let Some(source) = read.source else {
+            return Ok(None);
+        };
+        let served = Served {
+            principal: read.principal.clone(),
+            agreed: Some(AgreedState {
+                source,
+                policy: plan.header().policy,
+                cursor,
+                tally,
+            }),
+        };
+        if read.served.as_ref() == Some(&served) {
+            return Ok(None);
+        }
+        put(job, &container.object, &served).map(Some)
+    }
+}
+
+/// What the operations of a section leave; `None` where that cannot be told from fingerprints.
+fn left_by(section: &Section) -> Option<BTreeMap<RecordRef, Option<Fingerprint>>> {
+    let mut left = BTreeMap::new();
+    for operation in &section.operations {
+        let Subject::Record(record) = &operation.subject else {
+            return None;
+        };
+        let fingerprint = match operation.action {
+            Action::Delete => None,
+            _ => Some(operation.record_base()?.target?),
+        };
+        left.insert(record.clone(), fingerprint);
+    }
+    Some(left)
+}
+
+/// What a read would count after the operations of a section.
+fn after(mut tally: Tally, section: &Section) -> Tally {
+    for operation in &section.operations {
+        match operation.action {
+            Action::Create(_) => {
+                tally.present += 1;
+                tally.removable += 1;
+            }
+            Action::Delete => {
+                tally.present -= 1;
+                tally.removable -= 1;
+            }
+            _ => {}
+        }
+    }
+    tally
+}
+
+type Shared = (Arc<dyn RecordRead>, RecordRules, CallContext);
+
+/// Whether all that changed is what we left; if so, where reading goes on.
+async fn verify(shared: Arc<Shared>, applied: Applied) -> (Applied, Option<Cursor>) {
+    let (target, rules, context) = &*shared;
+    let object: &ObjectId = &applied.container.object;
+    let changes = changes(target, object, applied.since.clone(), context).await;
+    let fingerprinter = Fingerprinter::new(rules);
+    let cursor = changes.and_then(|changes| {
+        let is_ours = |entry: &RecordEntry| {
+            let shown = match entry {
+                RecordEntry::Removed(_) => None,
+                RecordEntry::Upsert(present) => Some(fingerprinter.fingerprint(&present.record)),
+            };
+            applied.left.get(id_of(entry)) == Some(&shown)
+        };
+        let all_ours = changes.entries.iter().all(is_ours);
+        changes.cursor.filter(|_| all_ours)
+    });
+    (applied, cursor)
+}

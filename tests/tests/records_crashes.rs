@@ -1,0 +1,292 @@
+//! Promises about runs of record jobs that are killed, time out, or meet each other.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use usersync::connector::{News, TargetCapabilities};
+use usersync::engine::{Outcome, RunRequest};
+use usersync::memory::{CallKind, Fault, FaultRule, Moment};
+use usersync::model::{Origin, Subject};
+use usersync_tests::edit::cases;
+use usersync_tests::records::edit::{edits, staff};
+use usersync_tests::records::{RecordEnd, RecordWorld, contact, contact_id, own};
+use usersync_tests::{LEASE, container, crash, every_capability, job, least_capability};
+
+type Told = BTreeMap<String, usize>;
+
+/// What was told and put on record, without the ids of operations: each with how often.
+fn told(world: &RecordWorld) -> Told {
+    let mut told = Told::new();
+    for notification in world.notifier.delivered() {
+        if !matches!(
+            notification.news,
+            News::OperationsHeld { .. } | News::JobPaused { .. }
+        ) {
+            *told
+                .entry(format!("{:?} {:?}", notification.recipient, notification.news))
+                .or_default() += 1;
+        }
+    }
+    let audit = futures::executor::block_on(world.new_engine("auditor").audit(&world.tenant));
+    for record in audit.expect("a log") {
+        if record.outcome == "applied" {
+            let line = format!("{} {} {}", record.action, record.container, record.subject);
+            *told.entry(line).or_default() += 1;
+        }
+    }
+    told
+}
+
+/// A run of `share` has something of everything before it: records to make, change, restore, delete and claim, claims to forget
+/// and release, a destination that leaves.
+fn eventful(capabilities: TargetCapabilities, changes: bool) -> RecordWorld {
+    let mut builder = RecordWorld::builder()
+        .capabilities(capabilities)
+        .batch(2)
+        .staff("ada bob cleo")
+        .job(RecordWorld::distribution("share", "staff"))
+        .job(RecordWorld::distribution("other", "bob"));
+    if !changes {
+        builder = builder.without_changes();
+    }
+    let world = builder.build();
+    for name in ["c1", "c2", "c3", "c4"] {
+        world.put_contact(name, "general:name=First;addresses:mail={a}");
+    }
+    let _ = world.settle("share");
+    let _ = world.settle("other");
+    world.put_contact("c1", "general:name=Second;addresses:mail={a}");
+    world.drop_contact("c2");
+    world.put_contact("c5", "general:name=New");
+    world.put_contact("c6", "general:name=Newer");
+    world.drop_by_hand("ada", &contact_id("c2"));
+    world.drop_by_hand("ada", &contact_id("c3"));
+    world.put_by_hand("bob", contact("c4", "general:name=Mine;addresses:mail={a}"));
+    world.put_by_hand("bob", contact("c5", "general:name=Old"));
+    world.put_by_hand("bob", own("c1", "general:name=Own"));
+    world.leave("staff", "cleo");
+    world
+}
+
+fn every_kind_of_target() -> [(TargetCapabilities, bool); 5] {
+    let every = every_capability();
+    let without = TargetCapabilities {
+        idempotency_key: false,
+        conditional_write: false,
+        ..every
+    };
+    [
+        (every, true),
+        (every, false),
+        (without, true),
+        (least_capability(), true),
+        (TargetCapabilities::default(), false),
+    ]
+}
+
+fn undisturbed(world: &RecordWorld) -> (RecordEnd, Told, u64) {
+    let world = world.fork();
+    let _ = world.run("share");
+    let calls = world.faults.calls();
+    let _ = world.settle("share");
+    (world.end(), told(&world), calls)
+}
+
+fn take_over(world: &mut RecordWorld) {
+    world.faults.heal();
+    world.clock.advance(LEASE * 2);
+    world.restart();
+    let _ = world.settle("share");
+}
+
+fn disturbed(world: &RecordWorld, rule: FaultRule) -> RecordWorld {
+    let mut world = world.fork();
+    world.faults.inject(rule);
+    let _ = crash(
+        world
+            .engine()
+            .run(&world.tenant, &job("share"), RunRequest::everything()),
+    );
+    take_over(&mut world);
+    world
+}
+
+#[test]
+fn the_eventful_run_has_something_of_everything() {
+    let world = eventful(every_capability(), true);
+    let summary = world.plan("share").summary();
+    assert!(
+        summary.additions >= 3 && summary.removals >= 4 && summary.updates >= 3 && summary.ledger >= 1,
+        "{summary:?}"
+    );
+}
+
+/// Killed, or without an answer, before and after the effect of every single call of a run: a run later ends where it would have
+/// ended, each source record is at most one record at the target, and each effect is told once.
+#[test]
+fn promises_14_15_and_25_whatever_call_breaks_the_end_is_the_same() {
+    for (capabilities, changes) in every_kind_of_target() {
+        let world = eventful(capabilities, changes);
+        let (end, news, calls) = undisturbed(&world);
+        assert!(calls > 40, "{calls} calls are too few to tell anything");
+        for call in 1..=calls {
+            for moment in [Moment::Before, Moment::After] {
+                for fault in [Fault::Hang(moment), Fault::Timeout(moment)] {
+                    let world = disturbed(&world, FaultRule::new(fault.clone()).at_call(call));
+                    assert_eq!(world.end(), end, "{fault:?} at call {call} with {capabilities:?}");
+                    assert_eq!(
+                        told(&world),
+                        news,
+                        "{fault:?} at call {call} with {capabilities:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(12))]
+
+    #[test]
+    fn promise_14_whatever_went_before(before in edits(10), after in edits(8), second in any::<bool>()) {
+        let world = RecordWorld::builder().staff(&staff()).job(RecordWorld::distribution("share", "staff")).build();
+        world.edit(&before);
+        let _ = world.settle("share");
+        world.edit(&after);
+        let (end, news, calls) = undisturbed(&world);
+        for call in 1..=calls {
+            for fault in [Fault::Hang(Moment::After), Fault::Timeout(Moment::Before), Fault::Timeout(Moment::After)] {
+                let mut rule = FaultRule::new(fault.clone()).at_call(call);
+                if second {
+                    rule = FaultRule::new(fault.clone()).from_call(call).times(2);
+                }
+                let world = disturbed(&world, rule);
+                prop_assert_eq!(&world.end(), &end, "{:?} at call {}", fault, call);
+                prop_assert_eq!(&told(&world), &news, "{:?} at call {}", fault, call);
+            }
+        }
+    }
+}
+
+/// What we made stays ours although the answer was lost; what a person made does not become ours.
+#[test]
+fn promise_16_what_we_made_is_ours_and_what_a_person_made_is_not() {
+    for (capabilities, changes) in every_kind_of_target() {
+        let build = || {
+            let mut builder = RecordWorld::builder()
+                .capabilities(capabilities)
+                .staff("ada")
+                .job(RecordWorld::distribution("share", "staff"));
+            if !changes {
+                builder = builder.without_changes();
+            }
+            let world = builder.build();
+            world.put_contact("c1", "general:name=One");
+            world
+        };
+        let mut lost = build();
+        lost.faults.inject(
+            FaultRule::new(Fault::Timeout(Moment::After))
+                .on(CallKind::Create)
+                .times(2),
+        );
+        let _ = lost.run("share");
+        take_over(&mut lost);
+        let row = lost.row("ada", &contact_id("c1")).expect("a row");
+        assert_eq!(row.origin, Origin::Ours, "{capabilities:?}");
+
+        let between = build();
+        let target = between.target.clone();
+        let put = move || {
+            target.put_by_hand(Some(&container("ada").object), contact("c1", "general:name=One"));
+        };
+        between
+            .faults
+            .inject(FaultRule::meanwhile(put).on(CallKind::Create).once());
+        let _ = between.settle("share");
+        let row = between.row("ada", &contact_id("c1")).expect("a row");
+        assert_eq!(row.origin, Origin::Foreign, "{capabilities:?}");
+        between.leave("staff", "ada");
+        let _ = between.settle("share");
+        assert_eq!(between.names("ada"), "c1=One", "a person's stays");
+    }
+}
+
+/// Somebody changes a copy between plan and effect: where the target checks versions, that is a conflict, reported, and not lost
+/// without a word.
+#[test]
+fn promise_13_a_change_between_plan_and_effect_is_reported() {
+    let world = eventful(every_capability(), true);
+    let target = world.target.clone();
+    let mine = move || {
+        target.put_by_hand(Some(&container("ada").object), contact("c1", "general:name=Mine"));
+    };
+    let subject = Subject::Record(contact_id("c1"));
+    world.faults.inject(
+        FaultRule::meanwhile(mine)
+            .on(CallKind::Update)
+            .container(container("ada").object)
+            .subject(subject.clone())
+            .once(),
+    );
+    let report = world.run("share");
+    let outcome = report
+        .operations
+        .iter()
+        .find(|operation| operation.subject == subject && operation.container == container("ada"))
+        .map(|operation| operation.outcome.clone());
+    assert_eq!(outcome, Some(Outcome::Conflict));
+    assert!(world.names("ada").contains("c1=Mine"), "it survives this run");
+    let plan = world.plan("share");
+    assert!(
+        RecordWorld::told(&plan)
+            .iter()
+            .any(|line| line.ends_with("book:c1@ada")),
+        "and is undone by the next, which says so"
+    );
+}
+
+/// One record that fails stops no other, and each operation has one outcome.
+#[test]
+fn promise_18_one_record_failing_stops_no_other() {
+    let world = eventful(every_capability(), true);
+    let plan = world.plan("share");
+    let subject = Subject::Record(contact_id("c1"));
+    world.faults.inject(
+        FaultRule::new(Fault::Failed {
+            kind: usersync::connector::ErrorKind::InvalidData,
+            retry: usersync::connector::Retry::Never,
+        })
+        .on(CallKind::Update)
+        .subject(subject.clone()),
+    );
+    let report = world.run("share");
+    assert_eq!(report.operations.len() as u64, plan.summary().operations());
+    for operation in &report.operations {
+        let fails = operation.subject == subject && operation.action == "change";
+        assert_eq!(operation.outcome.is_ok(), !fails, "{operation:?}");
+    }
+}
+
+/// A worker that lost its lease meanwhile writes nothing more, and the end is the same.
+#[test]
+fn promise_15_two_workers_make_each_record_once() {
+    let world = eventful(every_capability(), true);
+    let (end, _, calls) = undisturbed(&world);
+    for call in 1..=calls {
+        let world = world.fork();
+        let other = world.new_engine("two");
+        let (clock, tenant) = (world.clock.clone(), world.tenant.clone());
+        let stall = move || {
+            clock.advance(LEASE * 2);
+            let _ = crash(other.run(&tenant, &job("share"), RunRequest::everything()));
+        };
+        world
+            .faults
+            .inject(FaultRule::meanwhile(stall).at_call(call).once());
+        let _ = world.try_run("share", RunRequest::everything());
+        let _ = world.settle("share");
+        assert_eq!(world.end(), end, "stalled at call {call}");
+    }
+}
