@@ -27,6 +27,7 @@ mod source;
 mod standing;
 mod state;
 mod survey;
+mod verify;
 
 pub use backoff::Backoff;
 pub use due::{Agenda, JobAuditRecord, Pause, Saved, Triggered, Waiting};
@@ -43,3 +44,4 @@ pub use schedule::{Cadence, Interval, InvalidSchedule, Schedule};
 pub use schedule::{CronExpression, Zone};
 pub use seats::{Occupancy, SeatRegister, Taken};
 pub use state::AuditRecord;
+pub use verify::{Discrepancy, RowCounts, Verification};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use chrono::{DateTime, Utc};
 use usersync_model::{ContainerRef, JobId, LedgerRow, OperationId, Origin, PrincipalRef, Subject};
 use usersync_reconcile::Plan;
 
@@ -24,6 +25,8 @@ pub(crate) struct Carried {
     pub(crate) operation: OperationId,
     /// What it does.
     pub(crate) code: &'static str,
+    /// When it was first attempted.
+    pub(crate) since: DateTime<Utc>,
     /// The hour whose quota of removals it uses.
     pub(crate) quota: Option<i64>,
 }
@@ -102,6 +105,7 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
             let carried = Carried {
                 operation: intent.operation,
                 code: intent.effect.code(),
+                since: intent.since,
                 quota: intent.quota,
             };
             let key = (intent.container, intent.principal);

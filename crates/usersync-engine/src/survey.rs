@@ -506,6 +506,6 @@ impl Survey {
 }
 
 /// A container that was asked for and not told of.
-fn not_mentioned() -> PartialReason {
+pub(crate) fn not_mentioned() -> PartialReason {
     PartialReason::new(PartialKind::NoVerdict, "the target did not mention it")
 }

@@ -46,8 +46,8 @@ struct Work {
     /// The ledger row that the plan rests on.
     row: Option<LedgerRow>,
     approved: bool,
-    /// Whether an earlier attempt may have had its effect.
-    carried: bool,
+    /// Since when an earlier attempt may have had its effect; `None`: there was none.
+    carried: Option<DateTime<Utc>>,
     /// The hour whose quota of removals it uses.
     quota: Option<i64>,
     /// Whether that is still to be taken.
@@ -226,7 +226,7 @@ impl Applier<'_> {
             precondition,
             row,
             approved: operation.approved,
-            carried: carried.is_some(),
+            carried: carried.map(|carried| carried.since),
             quota: carried.and_then(|carried| carried.quota),
             reserves: false,
             reason: operation.reason.code(),
@@ -292,7 +292,7 @@ impl Applier<'_> {
             }
             for work in &batch {
                 if work.effect != Effect::Adopt {
-                    transaction.write(intent_write(&self.job.id, &self.intent(work, actor))?);
+                    transaction.write(intent_write(&self.job.id, &self.intent(work, actor, now))?);
                 }
             }
             if transaction.writes.is_empty() {
@@ -315,7 +315,7 @@ impl Applier<'_> {
         }
     }
 
-    fn intent(&self, work: &Work, actor: &Actor) -> Intent {
+    fn intent(&self, work: &Work, actor: &Actor, now: DateTime<Utc>) -> Intent {
         Intent {
             operation: work.id,
             container: work.container.clone(),
@@ -325,6 +325,7 @@ impl Applier<'_> {
             approved: work.approved,
             reason: work.reason.to_owned(),
             plan: self.plan.digest(),
+            since: work.carried.unwrap_or(now),
             quota: work.quota,
         }
     }
