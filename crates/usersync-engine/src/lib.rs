@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod grant;
 mod job;
+mod keep;
 mod order;
 mod outbox;
 mod planning;

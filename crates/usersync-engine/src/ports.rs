@@ -35,7 +35,7 @@ pub struct Options {
     pub concurrency: NonZeroUsize,
     /// How many findings of each kind a verification lists.
     pub findings: usize,
-    /// How long a lease lasts without being renewed; it is renewed before each batch.
+    /// How long a lease lasts without being renewed. It is renewed each time a third of it is over, and before batches.
     pub lease: Duration,
     /// How long one notification may take.
     pub notify: Duration,

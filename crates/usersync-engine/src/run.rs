@@ -53,7 +53,7 @@ impl Engine {
         }
     }
 
-    /// Runs a job whose lease this worker holds.
+    /// Runs a job whose lease this worker holds, and keeps.
     pub(crate) async fn run_under(
         &self,
         job: &Job,
@@ -61,7 +61,8 @@ impl Engine {
         request: &RunRequest,
     ) -> Result<RunReport> {
         let span = tracing::info_span!("usersync.run", tenant = %job.tenant, job = %job.id, trigger = %request.trigger);
-        self.run_leased(job, lease, request).instrument(span).await
+        let run = self.run_leased(job, lease, request);
+        self.keep_lease_while(job, lease, run).instrument(span).await
     }
 
     /// Lets others have the job, and delivers what its run has to tell.
