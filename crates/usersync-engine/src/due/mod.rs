@@ -29,8 +29,6 @@ use crate::record::quarantined;
 use crate::report::RunReport;
 use crate::state::job_key;
 
-pub use self::pause::JobAuditRecord;
-pub(crate) use self::pause::is_of_job;
 pub use self::state::{Pause, Waiting};
 
 /// How far the run of a saved container came within its deadline.
