@@ -1,5 +1,6 @@
 //! Running what is due, and what is asked for while the job is being run.
 
+mod feed;
 mod pause;
 mod state;
 mod trouble;
