@@ -5,6 +5,7 @@
 mod actor;
 mod apply;
 mod backoff;
+mod departure;
 mod dependency;
 mod due;
 mod engine;

@@ -87,8 +87,9 @@ impl Work {
 }
 
 impl Applier<'_> {
-    /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run.
-    pub(crate) async fn settle_ledger(&mut self, survey: &mut Survey) -> Result<()> {
+    /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run; answers whether there was
+    /// none.
+    pub(crate) async fn settle_ledger(&mut self, survey: &mut Survey) -> Result<bool> {
         let mut changes = Vec::new();
         for section in self.plan.sections() {
             let Some(place) = survey.place(&section.container) else {
@@ -106,6 +107,7 @@ impl Applier<'_> {
                 changes.push((key, before, after));
             }
         }
+        let mut is_settled = true;
         for chunk in changes.chunks(self.readers.options.batch.get()) {
             self.keep_lease().await?;
             let mut chunk = chunk.to_vec();
@@ -123,11 +125,14 @@ impl Applier<'_> {
                 }
                 match self.commit(transaction).await? {
                     None => break,
-                    Some(check) => drop(chunk.remove(check)),
+                    Some(check) => {
+                        chunk.remove(check);
+                        is_settled = false;
+                    }
                 }
             }
         }
-        Ok(())
+        Ok(is_settled)
     }
 
     fn row_after_step(&self, step: &LedgerStep, row: Option<LedgerRow>) -> Option<LedgerRow> {

@@ -18,7 +18,7 @@ use crate::job::{Job, Scope};
 use crate::ports::{Options, Readers};
 use crate::standing::StandingHolds;
 use crate::state::{Departure, JobState};
-use crate::survey::Survey;
+use crate::survey::{Sight, Survey};
 
 /// What planning takes beside the survey.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct Circumstances {
 pub(crate) struct DepartureChanges {
     pub(crate) begun: BTreeSet<PrincipalRef>,
     pub(crate) ended: BTreeSet<PrincipalRef>,
+    /// Who is on record as departed then.
+    pub(crate) stored: BTreeSet<PrincipalRef>,
 }
 
 /// A plan, and what goes with it.
@@ -224,8 +226,15 @@ fn missing_sentinel(graph: &DirectoryGraph, job: &Job) -> Option<PrincipalRef> {
 
 /// Who left a completely read directory and keeps what they have for now; ascending.
 fn grace(survey: &Survey, job: &Job, circumstances: &Circumstances) -> (Vec<NodeId>, DepartureChanges) {
+    let known = &circumstances.departures;
+    let mut changes = DepartureChanges::default();
     let Some(hours) = job.policy.grace_hours else {
-        return (Vec::new(), DepartureChanges::default());
+        // Should there be a grace again, it begins then.
+        changes.ended = known
+            .iter()
+            .map(|departure| departure.principal.clone())
+            .collect();
+        return (Vec::new(), changes);
     };
     let graph = survey.graph();
     let has_left = |id: NodeId| {
@@ -234,42 +243,32 @@ fn grace(survey: &Survey, job: &Job, circumstances: &Circumstances) -> (Vec<Node
             && job.sources.contains(node.system())
             && graph.system_verdict(node.system()).is_complete()
     };
-    let claimed = survey.sights.iter().flat_map(|sight| {
-        let other = sight
-            .other
-            .iter()
-            .filter(|row| row.standing.claimed)
-            .map(|row| row.id);
-        sight.ours.iter().copied().chain(other)
-    });
+    let claimed = survey.sights.iter().flat_map(Sight::claimed);
     let left: BTreeSet<NodeId> = claimed.filter(|id| has_left(*id)).collect();
-    let mut changes = DepartureChanges::default();
     let mut in_grace = Vec::new();
     for id in left {
         let principal = graph.principal_ref(id);
-        let known = circumstances
-            .departures
-            .iter()
-            .find(|departure| departure.principal == principal);
-        let since = known.map_or(circumstances.now, |departure| departure.since);
-        if known.is_none() {
+        let departure = known.iter().find(|departure| departure.principal == principal);
+        let since = departure.map_or(circumstances.now, |departure| departure.since);
+        if departure.is_none() {
             changes.begun.insert(principal);
         }
         if circumstances.now.signed_duration_since(since) < TimeDelta::hours(i64::from(hours)) {
             in_grace.push(id);
         }
     }
-    let is_back = |departure: &&Departure| {
-        graph
-            .find(&departure.principal)
-            .is_some_and(|node| graph.node(node).kind().is_some())
-    };
-    changes.ended = circumstances
-        .departures
-        .iter()
-        .filter(is_back)
-        .map(|departure| departure.principal.clone())
-        .collect();
+    for Departure { principal, .. } in known {
+        let is_back = graph
+            .find(principal)
+            .is_some_and(|node| graph.node(node).kind().is_some());
+        let principals = if is_back {
+            &mut changes.ended
+        } else {
+            &mut changes.stored
+        };
+        principals.insert(principal.clone());
+    }
+    changes.stored.extend(changes.begun.iter().cloned());
     (in_grace, changes)
 }
 
