@@ -120,7 +120,7 @@ pub(crate) fn report(report: &RunReport) {
         if let failed @ (Ended::Failed { .. } | Ended::Conflict | Ended::Indeterminate) = &operation.outcome {
             complain(format_args!(
                 "{} {} in {}: {failed}",
-                operation.action, operation.principal.object, operation.container.object
+                operation.action, operation.subject, operation.container.object
             ));
         }
     }

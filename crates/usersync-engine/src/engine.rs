@@ -12,10 +12,10 @@ use usersync_reconcile::{Approval, Plan};
 use usersync_store::{Check, Key, Log, StateRead, StateStore, Table, Transaction, Write};
 
 use crate::apply::{Target, commit};
-use crate::due::is_of_job;
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
 use crate::job::{Job, JobKind, Scope, Trigger};
+use crate::job_audit::is_of_job;
 use crate::planning::later;
 use crate::ports::{Options, Readers};
 use crate::preview::{Preview, Previewed};

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use futures::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use usersync_connector::{Error as ConnectorError, ErrorKind, Notification, Recipient};
-use usersync_model::{Digest, OperationId, TenantId};
+use usersync_model::{Digest, OperationId, PrincipalRef, TenantId};
 use usersync_store::{
     Check, Format, Key, Lease, LeaseName, Log, LogEntry, StateStore, StoreErrorKind, Table, Transaction,
     Write,
@@ -17,6 +17,7 @@ use usersync_store::{
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::job_audit::JobAuditRecord;
 use crate::state::NOTIFICATION;
 
 const REFUSAL: Format = Format {
@@ -119,7 +120,51 @@ impl Engine {
     /// # Errors
     /// When the store fails.
     pub async fn requeue(&self, tenant: &TenantId, key: &OperationId) -> Result<bool> {
-        let key = Key::of(&[&key.to_string()]);
+        self.end_dead_letter(tenant, key, |notification| {
+            Ok(Write::Append {
+                log: Log::Outbox,
+                key: letter_key(key),
+                bytes: NOTIFICATION.encode(notification)?,
+            })
+        })
+        .await
+    }
+
+    /// Throws a dead letter away, on record with its job; answers whether there was one of this key. What it was to tell is never
+    /// told.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn discard(
+        &self,
+        tenant: &TenantId,
+        key: &OperationId,
+        by: PrincipalRef,
+        why: &str,
+    ) -> Result<bool> {
+        let at = self.clock().now();
+        self.end_dead_letter(tenant, key, |notification| {
+            JobAuditRecord {
+                job: notification.job.clone(),
+                action: "discarded".to_owned(),
+                notification: Some(*key),
+                by,
+                why: why.to_owned(),
+                at,
+            }
+            .write()
+        })
+        .await
+    }
+
+    /// Removes a dead letter, together with what `write` makes of it.
+    async fn end_dead_letter(
+        &self,
+        tenant: &TenantId,
+        key: &OperationId,
+        write: impl FnOnce(&Notification) -> Result<Write>,
+    ) -> Result<bool> {
+        let key = letter_key(key);
         let store = &self.inner.store;
         let Some(stored) = store.value(tenant, Table::Delivery, &key).await? else {
             return Ok(false);
@@ -134,11 +179,7 @@ impl Engine {
             key: key.clone(),
             revision: Some(stored.revision),
         });
-        transaction.write(Write::Append {
-            log: Log::Outbox,
-            key: key.clone(),
-            bytes: NOTIFICATION.encode(&notification)?,
-        });
+        transaction.write(write(&notification)?);
         transaction.write(Write::Delete {
             table: Table::Delivery,
             key,
@@ -336,6 +377,11 @@ impl Delivery<'_> {
         }
         Ok(())
     }
+}
+
+/// Notifications have the same key in the outbox and among those refused.
+fn letter_key(key: &OperationId) -> Key {
+    Key::of(&[&key.to_string()])
 }
 
 fn deliver(entry: &LogEntry) -> Write {

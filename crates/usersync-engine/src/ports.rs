@@ -35,7 +35,9 @@ pub struct Options {
     pub batch: NonZeroUsize,
     /// How many calls to the target run at once.
     pub concurrency: NonZeroUsize,
-    /// How long a lease lasts without being renewed; it is renewed before each batch.
+    /// How many findings of each kind a verification lists.
+    pub findings: usize,
+    /// How long a lease lasts without being renewed. It is renewed each time a third of it is over, and before batches.
     pub lease: Duration,
     /// How long one notification may take.
     pub notify: Duration,
@@ -57,6 +59,7 @@ impl Default for Options {
         Self {
             batch: NonZeroUsize::new(256).expect("256 is not zero"),
             concurrency: NonZeroUsize::new(16).expect("16 is not zero"),
+            findings: 1000,
             lease: Duration::from_secs(120),
             notify: Duration::from_secs(30),
             outbox: Backoff {

@@ -70,18 +70,7 @@ impl Preview {
     /// # Errors
     /// [`EngineError`] when the job is not known, a connector is missing, the store fails, or nobody may act.
     pub async fn plan(&self, tenant: &TenantId, job: &JobId, scope: &Scope) -> Result<Previewed> {
-        let job = load_job(self.readers.state.as_ref(), tenant, job)
-            .await?
-            .ok_or_else(|| EngineError::UnknownJob(job.clone()))?;
-        let actor = match job_actor(&self.readers, &job).await? {
-            Ok(actor) => actor,
-            Err(nobody) => return Err(EngineError::NobodyActs(nobody.owner)),
-        };
-        let context = CallContext {
-            tenant: job.tenant.clone(),
-            job: job.id.clone(),
-            actor,
-        };
+        let (job, context) = self.begin(tenant, job).await?;
         let request = PlanRequest {
             scope: scope.clone(),
             adopt: false,
@@ -97,6 +86,23 @@ impl Preview {
 
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
+    }
+
+    /// The job, and in whose name its systems are read.
+    pub(crate) async fn begin(&self, tenant: &TenantId, job: &JobId) -> Result<(Job, CallContext)> {
+        let job = load_job(self.readers.state.as_ref(), tenant, job)
+            .await?
+            .ok_or_else(|| EngineError::UnknownJob(job.clone()))?;
+        let actor = match job_actor(&self.readers, &job).await? {
+            Ok(actor) => actor,
+            Err(nobody) => return Err(EngineError::NobodyActs(nobody.owner)),
+        };
+        let context = CallContext {
+            tenant: job.tenant.clone(),
+            job: job.id.clone(),
+            actor,
+        };
+        Ok((job, context))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use chrono::{DateTime, Utc};
 use usersync_model::{ContainerRef, JobId, LedgerRow, OperationId, Origin, Subject};
 use usersync_reconcile::{Plan, RecordBase};
 
@@ -24,6 +25,8 @@ pub(crate) struct Carried {
     pub(crate) operation: OperationId,
     /// What it does.
     pub(crate) code: &'static str,
+    /// When it was first attempted.
+    pub(crate) since: DateTime<Utc>,
     /// The hour whose quota of removals it uses.
     pub(crate) quota: Option<i64>,
 }
@@ -43,6 +46,7 @@ impl Recovery {
         let carried = Carried {
             operation: intent.operation,
             code: intent.effect.code(),
+            since: intent.since,
             quota: intent.quota,
         };
         self.carried.insert((intent.container, intent.subject), carried);

@@ -2,12 +2,13 @@
 
 use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
-use usersync_model::{JobId, TenantId};
+use usersync_model::{JobId, PrincipalRef, TenantId};
 use usersync_reconcile::{Plan, Warning};
 use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction, Write};
 
 use crate::actor::job_actor;
 use crate::apply::{Applier, commit};
+use crate::departure::without_memberships;
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
@@ -53,7 +54,7 @@ impl Engine {
         }
     }
 
-    /// Runs a job whose lease this worker holds.
+    /// Runs a job whose lease this worker holds, and keeps.
     pub(crate) async fn run_under(
         &self,
         job: &Job,
@@ -61,7 +62,8 @@ impl Engine {
         request: &RunRequest,
     ) -> Result<RunReport> {
         let span = tracing::info_span!("usersync.run", tenant = %job.tenant, job = %job.id, trigger = %request.trigger);
-        self.run_leased(job, lease, request).instrument(span).await
+        let run = self.run_leased(job, lease, request);
+        self.keep_lease_while(job, lease, run).instrument(span).await
     }
 
     /// Lets others have the job, and delivers what its run has to tell.
@@ -145,16 +147,22 @@ impl Engine {
         if let Some(reviewed) = &request.reviewed {
             check_current(reviewed, &made)?;
         }
+        let mut is_settled = false;
         if !request.control.is_cancelled() {
-            self.carry_out(job, lease, request, &context.actor, &mut made, &mut report)
+            is_settled = self
+                .carry_out(job, lease, request, &context.actor, &mut made, &mut report)
                 .await?;
             self.keep_collections(job, lease, &made, &report, &context)
                 .await?;
         }
         report.end = end(&made.planned.plan, &report, request);
-        let settled = matches!(report.end, RunEnd::Changed | RunEnd::Held | RunEnd::InSync);
-        if settled {
+        let mut forgotten = Vec::new();
+        if matches!(report.end, RunEnd::Changed | RunEnd::Held | RunEnd::InSync) {
             self.keep_cursors(job, lease, made.ground.sources()).await?;
+            if is_settled {
+                let state = self.inner.store.as_ref();
+                forgotten = without_memberships(state, job, &request.scope, &made, &report).await?;
+            }
         }
         let Made { ground, planned, .. } = made;
         let mut sources = ground.into_sources();
@@ -162,10 +170,11 @@ impl Engine {
         self.keep_known(job, sources);
         report.plan = Some(planned.plan);
         report.finished = readers.clock.now();
-        self.keep_report(job, lease, &report).await?;
+        self.keep_report(job, lease, &report, &forgotten).await?;
         Ok(report)
     }
 
+    /// Answers whether the ledger became what the plan says.
     async fn carry_out(
         &self,
         job: &Job,
@@ -174,7 +183,7 @@ impl Engine {
         actor: &Actor,
         made: &mut Made,
         report: &mut RunReport,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let target = self.writer(job)?;
         report.recovered = self
             .confirm_recovered(job, lease, &made.recovery, request)
@@ -189,7 +198,7 @@ impl Engine {
             control: &request.control,
             plan: &made.planned.plan,
         };
-        applier.settle_ledger(&mut made.ground).await?;
+        let is_settled = applier.settle_ledger(&mut made.ground).await?;
         report.operations = applier.apply(&made.ground, &made.recovery).await?;
         let is_done = report
             .operations
@@ -209,7 +218,7 @@ impl Engine {
             });
             commit(&self.inner.store, &job.id, transaction).await?;
         }
-        Ok(())
+        Ok(is_settled)
     }
 
     /// Records the effects of earlier runs that the target shows.
@@ -422,14 +431,26 @@ impl Engine {
         Ok(())
     }
 
-    /// Stores how the last run went.
-    async fn keep_report(&self, job: &Job, lease: &Lease, report: &RunReport) -> Result<()> {
+    /// Stores how the last run went, and forgets the departures on which nothing depends after it.
+    async fn keep_report(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        report: &RunReport,
+        forgotten: &[PrincipalRef],
+    ) -> Result<()> {
         let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
         transaction.write(Write::Put {
             table: Table::Run,
             key: job_key(&job.id),
             bytes: RUN.encode(&crate::report::LastRun::from(report))?,
         });
+        for departed in forgotten {
+            transaction.write(Write::Delete {
+                table: Table::Departure,
+                key: departure_key(&job.id, departed),
+            });
+        }
         commit(&self.inner.store, &job.id, transaction).await?;
         Ok(())
     }

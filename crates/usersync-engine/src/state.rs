@@ -114,6 +114,8 @@ pub(crate) struct Intent {
     pub(crate) approved: bool,
     pub(crate) reason: String,
     pub(crate) plan: Digest,
+    /// When it was first attempted, by the engine's clock.
+    pub(crate) since: DateTime<Utc>,
     /// The hour, counted from the epoch, whose quota of removals it uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quota: Option<i64>,

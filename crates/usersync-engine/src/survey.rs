@@ -90,6 +90,12 @@ impl Sight {
         }
     }
 
+    /// Whose rows the job claims; each once.
+    pub(crate) fn claimed(&self) -> impl Iterator<Item = NodeId> {
+        let other = self.other.iter().filter(|row| row.standing.claimed);
+        self.ours.iter().copied().chain(other.map(|row| row.id))
+    }
+
     pub(crate) fn is_present(&self, id: NodeId) -> bool {
         self.present.binary_search(&id).is_ok()
     }
@@ -506,6 +512,6 @@ impl Survey {
 }
 
 /// A container that was asked for and not told of.
-fn not_mentioned() -> PartialReason {
+pub(crate) fn not_mentioned() -> PartialReason {
     PartialReason::new(PartialKind::NoVerdict, "the target did not mention it")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use usersync_store::{Check, Key, StoreError, Transaction, Write};
+use usersync_store::{Check, Key, StoreError, StoreErrorKind, Transaction, Write};
 
 use crate::database::Database;
 use crate::error::Result;
@@ -12,6 +12,9 @@ use crate::{lease, ledger, log, values};
 pub(crate) fn commit(db: &Database, names: &mut Names, transaction: &Transaction) -> Result<()> {
     if let Some(fence) = &transaction.fence {
         lease::check(db, names, fence)?;
+        if fence.name.tenant != transaction.tenant {
+            return Err(StoreError::new(StoreErrorKind::Fenced, "it is a lease of another tenant").into());
+        }
     }
     let tenant = names.tenants.find(db, &transaction.tenant)?;
     let checks = Checks {

@@ -11,7 +11,7 @@ pub enum StoreErrorKind {
     Conflict,
     /// What is stored cannot be read; nothing was changed.
     Corrupt,
-    /// The writer's lease was lost to somebody with a higher fencing token; nothing was written.
+    /// The writer's lease was lost to somebody with a higher fencing token, or is one of another tenant; nothing was written.
     Fenced,
     /// The store has no room; nothing was written.
     Full,

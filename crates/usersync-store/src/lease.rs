@@ -40,7 +40,7 @@ impl Lease {
     }
 }
 
-/// Shows under which lease a transaction is written. It is refused once a higher token was given out, and once the
+/// Shows under which lease of its tenant a transaction is written. It is refused once a higher token was given out, and once the
 /// lease was released; a lease that merely expired still writes, as long as nobody else took it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {

@@ -68,7 +68,7 @@ pub trait StateRead: fmt::Debug + Send + Sync + 'static {
 /// 1. `commit` writes everything or nothing. A check that does not hold is a
 ///    [`Conflict`](crate::StoreErrorKind::Conflict) with its index.
 /// 2. A transaction under a fence is refused with [`Fenced`](crate::StoreErrorKind::Fenced) once a higher token was given out for
-///    that lease, or the lease was released.
+///    that lease, or the lease was released; and always, if it is a lease of another tenant.
 /// 3. Putting a value gives it a revision higher than any it had before, also when it was deleted in between.
 /// 4. Appending a key that the log has, and has not delivered, does nothing.
 /// 5. `acquire` gives a free or expired lease with a token higher than every earlier one of that name; held, it fails with

@@ -77,7 +77,8 @@ impl Applier<'_> {
         transaction: &mut Transaction,
     ) -> Result<()> {
         let end = outcome(attempt.clone());
-        let intent = self.intent(work, actor);
+        let now = self.readers.clock.now();
+        let intent = self.intent(work, actor, now);
         if !stays_open(work, attempt) && work.effect != Effect::Adopt {
             transaction.write(Write::Delete {
                 table: Table::Intent,
@@ -85,7 +86,7 @@ impl Applier<'_> {
             });
         }
         if !matches!(end, Outcome::NotStarted(_)) {
-            transaction.write(audit(self.job, &intent, &end, self.readers.clock.now())?);
+            transaction.write(audit(self.job, &intent, &end, now)?);
         }
         if end == Outcome::Applied
             && let Some(write) = notification(self.job, &intent)?
@@ -98,7 +99,7 @@ impl Applier<'_> {
 
 /// An earlier attempt may still have its effect, so its intent stays until the target shows what became of it.
 fn stays_open(work: &Work<'_>, attempt: &Attempt) -> bool {
-    matches!(attempt, Attempt::Unknown) || (work.carried && matches!(attempt, Attempt::Not(_)))
+    matches!(attempt, Attempt::Unknown) || (work.carried.is_some() && matches!(attempt, Attempt::Not(_)))
 }
 
 fn outcome(attempt: Attempt) -> Outcome {

@@ -96,7 +96,7 @@ impl Applier<'_> {
             Ok(applied) => {
                 return Attempt::Done {
                     changed: applied.changed,
-                    ours: applied.changed || work.carried,
+                    ours: applied.changed || work.carried.is_some(),
                 };
             }
             Err(error) => error,
@@ -112,7 +112,7 @@ impl Applier<'_> {
         if unknown || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) {
             match self.target.happened(work, context).await {
                 Some(true) => {
-                    let ours = unknown || work.carried;
+                    let ours = unknown || work.carried.is_some();
                     return Attempt::Done { changed: ours, ours };
                 }
                 Some(false) if !unknown => return Attempt::Not(Outcome::Conflict),

@@ -50,8 +50,8 @@ struct Work<'a> {
     /// The ledger row that the plan rests on.
     row: Option<LedgerRow>,
     approved: bool,
-    /// Whether an earlier attempt may have had its effect.
-    carried: bool,
+    /// Since when an earlier attempt may have had its effect; `None`: there was none.
+    carried: Option<DateTime<Utc>>,
     /// The hour whose quota of removals it uses.
     quota: Option<i64>,
     /// Whether that is still to be taken.
@@ -94,8 +94,9 @@ impl Work<'_> {
 }
 
 impl<'a> Applier<'a> {
-    /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run.
-    pub(crate) async fn settle_ledger(&mut self, ground: &mut Ground) -> Result<()> {
+    /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run; answers whether there was
+    /// none.
+    pub(crate) async fn settle_ledger(&mut self, ground: &mut Ground) -> Result<bool> {
         let mut changes = Vec::new();
         for section in self.plan.sections() {
             for change in &section.ledger {
@@ -115,6 +116,7 @@ impl<'a> Applier<'a> {
                 changes.push((key, before, after, base));
             }
         }
+        let mut is_settled = true;
         for chunk in changes.chunks(self.readers.options.batch.get()) {
             self.keep_lease().await?;
             let mut chunk = chunk.to_vec();
@@ -133,11 +135,14 @@ impl<'a> Applier<'a> {
                 }
                 match self.commit(transaction).await? {
                     None => break,
-                    Some(check) => drop(chunk.remove(check)),
+                    Some(check) => {
+                        chunk.remove(check);
+                        is_settled = false;
+                    }
                 }
             }
         }
-        Ok(())
+        Ok(is_settled)
     }
 
     fn row_after_step(&self, step: &LedgerStep, row: Option<LedgerRow>) -> Option<LedgerRow> {
@@ -239,7 +244,7 @@ impl<'a> Applier<'a> {
             precondition,
             row,
             approved: operation.approved,
-            carried: carried.is_some(),
+            carried: carried.map(|carried| carried.since),
             quota: carried.and_then(|carried| carried.quota),
             reserves: false,
             reason: operation.reason.code(),
@@ -309,7 +314,7 @@ impl<'a> Applier<'a> {
             }
             for work in &batch {
                 if work.effect != Effect::Adopt {
-                    transaction.write(intent_write(&self.job.id, &self.intent(work, actor))?);
+                    transaction.write(intent_write(&self.job.id, &self.intent(work, actor, now))?);
                 }
             }
             if transaction.writes.is_empty() {
@@ -332,7 +337,7 @@ impl<'a> Applier<'a> {
         }
     }
 
-    fn intent(&self, work: &Work<'_>, actor: &Actor) -> Intent {
+    fn intent(&self, work: &Work<'_>, actor: &Actor, now: DateTime<Utc>) -> Intent {
         Intent {
             operation: work.id,
             container: work.container.clone(),
@@ -342,6 +347,7 @@ impl<'a> Applier<'a> {
             approved: work.approved,
             reason: work.reason.to_owned(),
             plan: self.plan.digest(),
+            since: work.carried.unwrap_or(now),
             quota: work.quota,
         }
     }

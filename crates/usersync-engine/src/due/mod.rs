@@ -1,5 +1,6 @@
 //! Running what is due, and what is asked for while the job is being run.
 
+mod feed;
 mod pause;
 mod state;
 mod trouble;
@@ -29,8 +30,6 @@ use crate::record::quarantined;
 use crate::report::RunReport;
 use crate::state::job_key;
 
-pub use self::pause::JobAuditRecord;
-pub(crate) use self::pause::is_of_job;
 pub use self::state::{Pause, Waiting};
 
 /// How far the run of a saved container came within its deadline.

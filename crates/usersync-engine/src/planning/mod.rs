@@ -21,7 +21,7 @@ use crate::ports::{Options, Readers};
 use crate::source::Sources;
 use crate::standing::StandingHolds;
 use crate::state::{Departure, JobState};
-use crate::survey::Survey;
+use crate::survey::{Sight, Survey};
 
 /// What planning takes beside the survey.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Circumstances {
 pub(crate) struct DepartureChanges {
     pub(crate) begun: BTreeSet<PrincipalRef>,
     pub(crate) ended: BTreeSet<PrincipalRef>,
+    /// Who is on record as departed then.
+    pub(crate) stored: BTreeSet<PrincipalRef>,
 }
 
 /// A plan, and what goes with it.
@@ -204,7 +206,7 @@ pub(crate) fn plan(
 ) -> Planned {
     let (in_grace, departures) = grace(
         survey.graph(),
-        claimed(survey),
+        survey.sights.iter().flat_map(Sight::claimed),
         job,
         &circumstances.departures,
         circumstances.now,
@@ -329,29 +331,27 @@ fn missing_sentinel(graph: &DirectoryGraph, job: &Job) -> Option<PrincipalRef> {
         .cloned()
 }
 
-/// Who is claimed somewhere.
-fn claimed(survey: &Survey) -> impl Iterator<Item = NodeId> + '_ {
-    survey.sights.iter().flat_map(|sight| {
-        let other = sight
-            .other
-            .iter()
-            .filter(|row| row.standing.claimed)
-            .map(|row| row.id);
-        sight.ours.iter().copied().chain(other)
-    })
-}
-
 /// Who of `claimed` left a completely read directory and keeps what they have for now; ascending.
 pub(crate) fn grace(
     graph: &DirectoryGraph,
     claimed: impl Iterator<Item = NodeId>,
     job: &Job,
-    departures: &[Departure],
+    known: &[Departure],
     now: DateTime<Utc>,
 ) -> (Vec<NodeId>, DepartureChanges) {
+    let mut changes = DepartureChanges::default();
     let Some(hours) = job.policy.grace_hours else {
-        return (Vec::new(), DepartureChanges::default());
+        // Should there be a grace again, it begins then.
+        changes.ended = known
+            .iter()
+            .map(|departure| departure.principal.clone())
+            .collect();
+        return (Vec::new(), changes);
     };
+    let since: BTreeMap<&PrincipalRef, DateTime<Utc>> = known
+        .iter()
+        .map(|departure| (&departure.principal, departure.since))
+        .collect();
     let has_left = |id: NodeId| {
         let node = graph.node(id);
         node.kind().is_none()
@@ -359,31 +359,29 @@ pub(crate) fn grace(
             && graph.system_verdict(node.system()).is_complete()
     };
     let left: BTreeSet<NodeId> = claimed.filter(|id| has_left(*id)).collect();
-    let mut changes = DepartureChanges::default();
     let mut in_grace = Vec::new();
     for id in left {
         let principal = graph.principal_ref(id);
-        let known = departures
-            .iter()
-            .find(|departure| departure.principal == principal);
-        let since = known.map_or(now, |departure| departure.since);
-        if known.is_none() {
+        let since = since.get(&principal).copied();
+        if since.is_none() {
             changes.begun.insert(principal);
         }
-        if now.signed_duration_since(since) < TimeDelta::hours(i64::from(hours)) {
+        if now.signed_duration_since(since.unwrap_or(now)) < TimeDelta::hours(i64::from(hours)) {
             in_grace.push(id);
         }
     }
-    let is_back = |departure: &&Departure| {
-        graph
-            .find(&departure.principal)
-            .is_some_and(|node| graph.node(node).kind().is_some())
-    };
-    changes.ended = departures
-        .iter()
-        .filter(is_back)
-        .map(|departure| departure.principal.clone())
-        .collect();
+    for Departure { principal, .. } in known {
+        let is_back = graph
+            .find(principal)
+            .is_some_and(|node| graph.node(node).kind().is_some());
+        let principals = if is_back {
+            &mut changes.ended
+        } else {
+            &mut changes.stored
+        };
+        principals.insert(principal.clone());
+    }
+    changes.stored.extend(changes.begun.iter().cloned());
     (in_grace, changes)
 }
 

@@ -11,4 +11,5 @@ mod survey;
 
 pub use self::definition::{Collections, Distribution, RecordJob};
 pub(crate) use self::planner::make_plan;
+pub(crate) use self::read::read as read_collection;
 pub(crate) use self::survey::RecordSurvey;

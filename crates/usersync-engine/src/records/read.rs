@@ -10,13 +10,13 @@ use usersync_model::{Completeness, ObjectId, PartialKind, PartialReason, RecordR
 
 /// The records of one collection as its system shows them.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     /// Ascending by id; a record told twice in the same way is there once.
-    pub(super) records: Vec<PresentRecord>,
+    pub(crate) records: Vec<PresentRecord>,
     /// Why there may be others.
-    pub(super) rest: Option<PartialReason>,
+    pub(crate) rest: Option<PartialReason>,
     /// Whether there surely is no such collection.
-    pub(super) missing: bool,
+    pub(crate) missing: bool,
     /// Where a read of changes continues; only of a complete read.
     pub(super) cursor: Option<Cursor>,
     /// The error that ended the read: its code, and whether trying again may help.
@@ -31,7 +31,7 @@ pub(super) struct Changes {
 }
 
 /// Reads a collection.
-pub(super) async fn read(
+pub(crate) async fn read(
     system: &Arc<dyn RecordRead>,
     collection: &ObjectId,
     context: &CallContext,

@@ -79,10 +79,11 @@ impl Leases {
     pub(super) fn check(&self, fence: &Fence) -> Result<()> {
         match self.0.get(&fence.name) {
             Some(newest) if newest.token == fence.token && !newest.released => Ok(()),
-            _ => Err(StoreError::new(
-                StoreErrorKind::Fenced,
-                "take the lease again and begin anew",
-            )),
+            _ => Err(fenced("take the lease again and begin anew")),
         }
     }
+}
+
+pub(super) fn fenced(message: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Fenced, message)
 }

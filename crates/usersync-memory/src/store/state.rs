@@ -9,7 +9,7 @@ use usersync_store::{
     Check, Key, LedgerKey, Log, LogEntry, Result, Revision, StoreError, Stored, Table, Transaction, Write,
 };
 
-use super::lease::Leases;
+use super::lease::{Leases, fenced};
 
 pub(super) type Values = BTreeMap<Key, Arc<Stored>>;
 pub(super) type Rows = BTreeMap<Subject, LedgerRow>;
@@ -56,6 +56,9 @@ impl State {
         } = transaction;
         if let Some(fence) = &fence {
             self.leases.check(fence)?;
+            if fence.name.tenant != tenant {
+                return Err(fenced("it is a lease of another tenant"));
+            }
         }
         match self.tenants.get(&tenant) {
             Some(tenant) => tenant.check(&checks, &writes)?,

@@ -68,6 +68,27 @@ pub async fn point_02_an_expired_lease_writes_until_it_is_taken(harness: &dyn St
     subject.point.equal(done, &Some(b"late".to_vec()), &seen)
 }
 
+/// Point 2.
+///
+/// # Errors
+/// The violation found.
+pub async fn point_02_a_lease_of_another_tenant_is_fenced(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, point(2)).await;
+    let other = subject.of("acme-2");
+    let done = "acquired a lease of one name for each of two tenants";
+    let ours = subject.acquire(done, "job").await?;
+    let theirs = other.acquire(done, "job").await?;
+    let only_theirs = other.acquire("acquired a lease of another name", "job-2").await?;
+    for lease in [&theirs, &only_theirs] {
+        subject
+            .is_fenced("wrote under a lease of another tenant that is held", lease)
+            .await?;
+    }
+    let done = "wrote under the tenant's own lease";
+    subject.succeeds(done, subject.write_under(&ours, b"ours").await)?;
+    subject.succeeds(done, other.write_under(&theirs, b"theirs").await)
+}
+
 /// Point 5.
 ///
 /// # Errors

@@ -70,6 +70,7 @@ suite!($
     point_02_a_lower_token_is_fenced,
     point_02_a_released_lease_is_fenced,
     point_02_an_expired_lease_writes_until_it_is_taken,
+    point_02_a_lease_of_another_tenant_is_fenced,
     point_03_revisions_rise_also_over_a_deletion,
     point_04_a_key_that_is_not_delivered_is_not_appended_again,
     point_04_a_key_that_was_delivered_is_appended_again,

@@ -356,7 +356,11 @@ impl Fake {
         }
     }
 
-    fn is_fenced(&self, state: &State, fence: &Fence, now: DateTime<Utc>) -> bool {
+    fn is_fenced(&self, state: &State, tenant: &TenantId, fence: &Fence, now: DateTime<Utc>) -> bool {
+        let is_theirs = fence.name.tenant != *tenant;
+        if is_theirs && self.flaw != "takes the leases of other tenants" {
+            return self.flaw != "ignores fences";
+        }
         let Some(held) = state.leases.get(&self.lease_key(&fence.name)) else {
             return false;
         };
@@ -514,7 +518,7 @@ impl StateStore for Fake {
         let now = DateTime::UNIX_EPOCH + state.passed;
         let fenced = transaction
             .fence
-            .is_some_and(|fence| self.is_fenced(&state, &fence, now));
+            .is_some_and(|fence| self.is_fenced(&state, &transaction.tenant, &fence, now));
         let writes_anyway = (failed.is_some() && self.flaw == "writes before it checks")
             || (fenced && self.flaw == "writes before it looks at fences");
         if (failed.is_none() && !fenced) || writes_anyway {

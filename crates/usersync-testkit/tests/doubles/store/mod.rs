@@ -241,6 +241,11 @@ fn each_check_catches_its_double() {
                 "point_02_an_expired_lease_writes_until_it_is_taken",
             ),
             (
+                "takes the leases of other tenants",
+                (),
+                "point_02_a_lease_of_another_tenant_is_fenced",
+            ),
+            (
                 "forgets the revisions of the deleted",
                 (),
                 "point_03_revisions_rise_also_over_a_deletion",

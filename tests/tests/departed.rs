@@ -1,0 +1,171 @@
+//! Departures are on record for as long as something depends on them.
+
+use std::time::Duration;
+
+use usersync::engine::{RunEnd, RunRequest};
+use usersync::memory::{CallKind, Fault, FaultRule};
+use usersync::model::PartialKind;
+use usersync::reconcile::{Mode, Policy};
+use usersync::store::Table;
+use usersync_tests::{Snapshot, World, container, free_policy};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn policy(mode: Mode, grace_hours: Option<u32>) -> Policy {
+    Policy {
+        grace_hours,
+        ..free_policy(mode)
+    }
+}
+
+/// Bob and Cleo have left, and two days of grace go on.
+fn departed(mode: Mode) -> World {
+    let world = World::builder()
+        .group("staff", "ada bob cleo")
+        .group("few", "bob")
+        .container("album", "few")
+        .container("team", "staff")
+        .job("sync", policy(mode, Some(48)))
+        .build();
+    let _ = world.settle("sync");
+    world.depart("bob");
+    world.depart("cleo");
+    let _ = world.settle("sync");
+    assert_eq!(recorded(&world), "bob cleo");
+    world
+}
+
+/// Whose departures are on record.
+fn recorded(world: &World) -> String {
+    let departures = world.end().departures;
+    let names = departures.keys().filter_map(|key| key.parts().last());
+    names.collect::<Vec<_>>().join(" ")
+}
+
+/// Everything, but how the last run went.
+fn but_reports(world: &World) -> Snapshot {
+    let mut snapshot = world.snapshot();
+    snapshot.store.values.remove(&Table::Run);
+    snapshot
+}
+
+/// The run that takes out the last membership forgets the departure, and the next one has nothing to write.
+#[test]
+fn who_was_taken_out_everywhere_is_forgotten_by_the_same_run() {
+    let world = departed(Mode::Managed);
+    world.clock.advance(DAY);
+    let _ = world.settle("sync");
+    assert_eq!(recorded(&world), "bob cleo");
+    world.clock.advance(DAY);
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!((&*world.members("team"), &*world.members("album")), ("ada", ""));
+    assert_eq!(recorded(&world), "");
+    let before = but_reports(&world);
+    assert_eq!(world.run("sync").end, RunEnd::InSync);
+    assert!(but_reports(&world) == before);
+}
+
+/// Where people were faster, the run has nothing but claims to give up.
+#[test]
+fn who_was_taken_out_by_people_is_forgotten() {
+    let world = departed(Mode::Managed);
+    world.clock.advance(DAY * 2);
+    for (name, who) in [("team", "bob"), ("album", "bob"), ("team", "cleo")] {
+        world.remove_by_hand(name, who);
+    }
+    assert!(world.run("sync").operations.is_empty());
+    assert_eq!(recorded(&world), "");
+}
+
+#[test]
+fn who_is_back_is_forgotten_alone() {
+    let world = departed(Mode::Managed);
+    world.join("staff", "bob");
+    let _ = world.settle("sync");
+    assert_eq!(recorded(&world), "cleo");
+}
+
+/// What a run did not look at, or could not do, may depend on it.
+#[test]
+fn a_run_that_does_not_know_forgets_nobody() {
+    type Disturb = fn(&World);
+    let table: [(&str, Disturb, RunRequest, &str); 5] = [
+        (
+            "one container only",
+            |_| {},
+            RunRequest::container(container("team")),
+            "bob cleo",
+        ),
+        (
+            "a partial list of containers",
+            |w| {
+                let (shown, kind) = (1, PartialKind::Limit);
+                w.faults
+                    .inject(FaultRule::new(Fault::Partial { shown, kind }).on(CallKind::Containers));
+            },
+            RunRequest::everything(),
+            "bob cleo",
+        ),
+        (
+            "a removal that fails",
+            |w| {
+                w.faults
+                    .inject(FaultRule::new(Fault::Conflict).on(CallKind::Remove).once());
+            },
+            RunRequest::everything(),
+            "bob cleo",
+        ),
+        (
+            "a container that is not listed",
+            |w| assert!(w.catalog.remove(&container("album")).is_some()),
+            RunRequest::everything(),
+            "bob",
+        ),
+        ("all is well", |_| {}, RunRequest::everything(), ""),
+    ];
+    for (what, disturb, request, expected) in table {
+        let world = departed(Mode::Managed);
+        world.clock.advance(DAY * 2);
+        disturb(&world);
+        let _ = world.try_run("sync", request).expect("the run comes to a report");
+        assert_eq!(recorded(&world), expected, "with {what}");
+        world.faults.heal();
+        let album = usersync::model::Container::new(
+            container("album"),
+            usersync::model::ContainerKind::Team,
+            "album",
+            usersync_tests::all("few"),
+        );
+        world.catalog.put(album);
+        let _ = world.settle("sync");
+        assert_eq!(
+            (&*recorded(&world), &*world.members("album")),
+            ("", ""),
+            "after {what}"
+        );
+    }
+}
+
+/// Where nothing is taken away, the membership stays, and so does what is known of the departure.
+#[test]
+fn who_stays_a_member_stays_on_record() {
+    let world = departed(Mode::AddOnly);
+    world.clock.advance(DAY * 3);
+    let _ = world.settle("sync");
+    assert_eq!(
+        (&*recorded(&world), &*world.members("album")),
+        ("bob cleo", "bob")
+    );
+}
+
+/// Without a grace nothing depends on departures; should there be one again, it begins anew.
+#[test]
+fn a_grace_that_was_abolished_leaves_nothing() {
+    let world = departed(Mode::AddOnly);
+    world.save(&World::new_job("sync", policy(Mode::AddOnly, None)));
+    let _ = world.settle("sync");
+    assert_eq!(recorded(&world), "");
+    let before = but_reports(&world);
+    let _ = world.settle("sync");
+    assert!(but_reports(&world) == before);
+}

@@ -1,0 +1,200 @@
+//! One worker at a time has a job, for as long as its run takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::executor::block_on;
+use futures::{FutureExt, StreamExt};
+use usersync::connector::{CallContext, Clock, Cursor, Directory, DirectoryCapabilities, ReadStream};
+use usersync::engine::{Engine, EngineError, RunEnd, RunReport, RunRequest};
+use usersync::memory::{CallKind, Fault, FaultRule, ManualClock, MemoryDirectory};
+use usersync::model::{DirectoryChange, SystemId, TenantId};
+use usersync::reconcile::Mode;
+use usersync::store::StoreErrorKind;
+use usersync_tests::yielding::{Workers, YieldingDirectory, YieldingStore};
+use usersync_tests::{LEASE, World, free_policy, job};
+
+/// A directory whose reads take some time before they begin.
+#[derive(Debug)]
+struct SlowDirectory {
+    inner: MemoryDirectory,
+    clock: ManualClock,
+    time: Duration,
+}
+
+impl Directory for SlowDirectory {
+    fn system(&self) -> &SystemId {
+        self.inner.system()
+    }
+
+    fn capabilities(&self) -> DirectoryCapabilities {
+        self.inner.capabilities()
+    }
+
+    fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
+        let read = self.inner.read(since, context);
+        let sleep = self.clock.sleep(self.time);
+        sleep.map(|()| read).flatten_stream().boxed()
+    }
+}
+
+/// A run of `sync` adds one and removes one, in two containers.
+fn world() -> World {
+    let world = World::builder()
+        .batch(1)
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .container("album", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let _ = world.settle("sync");
+    world.leave("staff", "ada");
+    world.join("staff", "cleo");
+    world.calls.clear();
+    world
+}
+
+fn engine(world: &World, store: YieldingStore, directory: Arc<dyn Directory>) -> Engine {
+    Engine::builder(
+        Arc::new(store),
+        Arc::new(world.clock.clone()),
+        Arc::new(world.catalog.clone()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone().with_calls(&world.calls)),
+    )
+    .directory(directory)
+    .target(Arc::new(world.target.clone().with_calls(&world.calls)))
+    .worker("slow")
+    .build()
+}
+
+fn slow_engine(world: &World, time: Duration) -> Engine {
+    let directory = SlowDirectory {
+        inner: world.directory.clone(),
+        clock: world.clock.clone(),
+        time,
+    };
+    engine(world, YieldingStore(world.tapped_store()), Arc::new(directory))
+}
+
+async fn run(engine: Engine, tenant: TenantId) -> Result<RunReport, EngineError> {
+    engine.run(&tenant, &job("sync"), RunRequest::everything()).await
+}
+
+/// A read of five lease times is one run: whoever looks meanwhile finds the job taken. It does not matter if a renewal fails in
+/// between.
+#[test]
+fn a_run_keeps_its_lease_for_as_long_as_it_takes() {
+    for failures in [0, 1, 2] {
+        let world = world();
+        let (slow, other) = (slow_engine(&world, LEASE * 5), world.new_engine("two"));
+        let mut workers = Workers::default();
+        let running = workers.add(run(slow, world.tenant.clone()));
+        world.faults.inject(
+            FaultRule::new(Fault::StoreFailed(StoreErrorKind::Unavailable))
+                .on(CallKind::Renew)
+                .after(4)
+                .times(failures),
+        );
+        for _ in 0..60 {
+            for _ in 0..20 {
+                assert!(!workers.step(running), "the read takes longer");
+            }
+            let overtaken = block_on(run(other.clone(), world.tenant.clone()));
+            assert!(matches!(overtaken, Err(EngineError::Busy(_))), "{overtaken:?}");
+            world.clock.advance(LEASE / 12);
+        }
+        let reports = workers.finish(&[]);
+        assert!(
+            matches!(&reports[..], [Ok(report)] if report.end == RunEnd::Changed),
+            "{reports:?}"
+        );
+        assert_eq!(world.members("team"), "bob cleo");
+    }
+}
+
+/// A lease that cannot be renewed until it is over ends the run, with what the store said, and nothing is written.
+#[test]
+fn a_run_ends_when_its_lease_runs_out() {
+    let world = world();
+    let before = world.snapshot();
+    let mut workers = Workers::default();
+    let running = workers.add(run(slow_engine(&world, LEASE * 5), world.tenant.clone()));
+    world
+        .faults
+        .inject(FaultRule::new(Fault::StoreFailed(StoreErrorKind::Unavailable)).on(CallKind::Renew));
+    let mut waited = Duration::ZERO;
+    while (0..20).all(|_| !workers.step(running)) {
+        world.clock.advance(LEASE / 12);
+        waited += LEASE / 12;
+    }
+    assert_eq!(waited, LEASE);
+    let reports = workers.finish(&[]);
+    assert!(
+        matches!(&reports[..], [Err(EngineError::Store(error))] if error.kind() == StoreErrorKind::Unavailable),
+        "{reports:?}"
+    );
+    assert_eq!(world.snapshot(), before);
+    assert_eq!(world.calls.effects(), 0);
+}
+
+/// Paused anywhere until its lease is over and somebody else has done the work, a worker does nothing more, neither in the
+/// store nor at the target, and does not wait for what it was reading.
+#[test]
+fn promise_17_a_worker_that_was_paused_beyond_its_lease_does_nothing_more() {
+    let (mut lost, mut amid) = (0, 0);
+    for steps in 0.. {
+        let world = world();
+        let directory = YieldingDirectory::new(world.directory.clone(), 5);
+        let slow = engine(&world, YieldingStore(world.store.clone()), Arc::new(directory));
+        let other = world.new_engine("two");
+        let mut workers = Workers::default();
+        let paused = workers.add(run(slow, world.tenant.clone()));
+        if (0..steps).any(|_| workers.step(paused)) {
+            break;
+        }
+        let begun = world.calls.effects();
+        amid += usize::from(begun > 0);
+        let has_it = matches!(
+            block_on(run(other.clone(), world.tenant.clone())),
+            Err(EngineError::Busy(_))
+        );
+        world.clock.advance(LEASE);
+        let taken = block_on(run(other, world.tenant.clone()));
+        assert!(taken.is_ok(), "after {steps} steps: {taken:?}");
+        assert_eq!(world.members("team"), "bob cleo");
+        let before = world.snapshot();
+        world.calls.clear();
+        let mut reports = workers.finish(&[]);
+        let report = reports.pop().expect("one worker");
+        if has_it {
+            assert_eq!(world.snapshot(), before, "after {steps} steps");
+            // A report is one of a run that had ended.
+            lost += usize::from(matches!(report, Err(EngineError::LeaseLost(_))));
+            assert!(
+                matches!(report, Ok(_) | Err(EngineError::LeaseLost(_))),
+                "{report:?}"
+            );
+        }
+        assert_eq!(world.calls.effects(), 0, "after {steps} steps");
+    }
+    assert!(lost > 15 && amid > 10, "{lost} pauses, {amid} amid effects");
+}
+
+/// Who finds its lease lost does not wait for what it was reading.
+#[test]
+fn a_lost_lease_ends_a_read() {
+    let world = world();
+    let mut workers = Workers::default();
+    let paused = workers.add(run(slow_engine(&world, LEASE * 50), world.tenant.clone()));
+    assert!((0..20).all(|_| !workers.step(paused)));
+    world.clock.advance(LEASE);
+    let other = world.new_engine("two");
+    assert!(block_on(run(other, world.tenant.clone())).is_ok());
+    assert!((0..20).any(|_| workers.step(paused)), "the read goes on");
+    let reports = workers.finish(&[]);
+    assert!(
+        matches!(&reports[..], [Err(EngineError::LeaseLost(_))]),
+        "{reports:?}"
+    );
+}
