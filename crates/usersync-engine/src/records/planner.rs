@@ -109,10 +109,7 @@ pub(crate) async fn make_plan(
             read: BTreeMap::new(),
         },
     };
-    let looks: Vec<_> = items
-        .into_iter()
-        .map(|item| Arc::clone(&looker).look(item))
-        .collect();
+    let looks = items.into_iter().map(move |item| Arc::clone(&looker).look(item));
     let mut looks = stream::iter(looks).buffered(readers.options.concurrency.get());
     let mut seen = 0;
     while let Some(look) = looks.next().instrument(span.clone()).await {
