@@ -1,5 +1,7 @@
 //! The consent of account owners.
 
+#![allow(clippy::panic, reason = "a test that sees what cannot be ends")]
+
 use std::time::Duration;
 
 use futures::executor::block_on;

@@ -1,5 +1,7 @@
 //! From loading to removing.
 
+#![allow(clippy::panic, reason = "a test that sees what cannot be ends")]
+
 use std::time::Duration;
 
 use futures::executor::block_on;

@@ -139,10 +139,11 @@ pub(super) struct Book {
 
 impl Book {
     pub(super) async fn load(state: &dyn StateRead, tenant: &TenantId) -> Result<Self> {
-        Ok(Self {
-            links: load_links(state, tenant).await?,
-            seats: load_seats(state, tenant).await?,
-        })
+        // Seats first: whatever begins or ends a link writes its seat, so that a seat that is still what it was here vouches for
+        // the links that were read after it.
+        let seats = load_seats(state, tenant).await?;
+        let links = load_links(state, tenant).await?;
+        Ok(Self { links, seats })
     }
 
     /// The links between two systems.
