@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use usersync_model::{
     Activity, AddressKey, AttributeName, GroupKind, ObjectId, PrincipalKind, ResourceKind, Value,
 };
@@ -776,4 +778,34 @@ proptest! {
             }
         }
     }
+}
+
+/// The worlds that properties are checked in reach every situation, and every dispute.
+#[test]
+fn generated_worlds_reach_every_situation() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = BTreeSet::new();
+    for _ in 0..2000 {
+        let world = worlds().new_tree(&mut runner).expect("a world").current();
+        for matched in world.matching().principals {
+            seen.insert(matched.situation.code());
+            if let Situation::Disputed(dispute) = &matched.situation {
+                seen.insert(dispute.code());
+            }
+        }
+    }
+    let all = [
+        "account_linked",
+        "address_linked",
+        "ambiguous",
+        "disputed",
+        "linked",
+        "not_eligible",
+        "privileged",
+        "proposed",
+        "unknown",
+        "unmatched",
+        "vanished",
+    ];
+    assert!(seen.into_iter().eq(all));
 }

@@ -1,5 +1,6 @@
 //! The consent of account owners: asked for by mail, given by a token that is good once.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -143,7 +144,7 @@ impl Links {
     pub async fn follow_tokens(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
         let tokens = self.token_store()?;
         let book = self.book(context).await?;
-        let mut found = Vec::new();
+        let mut found = BTreeMap::new();
         for (id, entry) in self.pair(&book) {
             let needs = entry.link.is_kept() && entry.link.authorization() != Authorization::NotNeeded;
             if needs && chosen.has(&id.principal) {
@@ -155,16 +156,16 @@ impl Links {
                     // There may be one that only the target knows of.
                     Token::Missing => continue,
                 };
-                found.push((entry.link.clone(), wanted));
+                found.insert(id.principal.clone(), (entry.link.account().clone(), wanted));
             }
         }
-        let chosen = Chosen::of(found.iter().map(|(link, _)| link.principal().clone()));
+        let chosen = Chosen::of(found.keys().cloned());
         self.change(context, &chosen, |entry| {
-            // Nobody else's answer is taken for it if it was linked anew meanwhile.
-            let of_this = |link: &usersync_model::Link| {
-                link.principal() == entry.link.principal() && link.account() == entry.link.account()
-            };
-            let (_, wanted) = found.iter().find(|(link, _)| of_this(link))?;
+            let (account, wanted) = found.get(entry.link.principal())?;
+            // What is told of one account says nothing of another that it was linked with meanwhile.
+            if account != entry.link.account() {
+                return None;
+            }
             match wanted {
                 Authorization::Authorized => authorize(entry),
                 Authorization::Expired => entry.link.expire().ok()?.then_some(Action::Expire),

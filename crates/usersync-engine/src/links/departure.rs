@@ -1,6 +1,6 @@
 //! What becomes of links whose principals or accounts are gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -81,7 +81,7 @@ impl Links {
             let book = self.book(context).await?;
             let now = self.clock.now();
             let mut draft = Draft::default();
-            let mut outcomes = Vec::new();
+            let mut outcomes = BTreeMap::new();
             for (id, entry) in self.pair(&book).filter(|(_, entry)| entry.link.is_kept()) {
                 let mut entry = entry.clone();
                 let mut returned = false;
@@ -103,7 +103,7 @@ impl Links {
                         entry.missing = None;
                     }
                     draft.set(entry, Action::Resume);
-                    outcomes.push((id.principal.clone(), Departed::Returned));
+                    outcomes.insert(id.principal.clone(), Departed::Returned);
                 }
             }
             let going = self.going(&book, &principals, &accounts, now);
@@ -116,19 +116,17 @@ impl Links {
                 (who.collect(), digest)
             });
             for (id, after, departed) in going.into_iter().filter(|_| !is_held) {
-                outcomes.retain(|(principal, _)| *principal != id.principal);
-                outcomes.push((id.principal.clone(), departed));
+                outcomes.insert(id.principal.clone(), departed);
                 match after {
                     Some(entry) => draft.set(entry, Action::Suspend),
                     None => draft.drop(id, Action::Remove),
                 }
             }
-            outcomes.sort_unstable();
             let mut let_in = Vec::new();
             let (limits, _) = self.let_in(context, &book, &mut draft, &mut let_in).await?;
             if self.commit(context, &book, draft, limits.as_ref()).await? {
                 return Ok(DepartureReport {
-                    outcomes,
+                    outcomes: outcomes.into_iter().collect(),
                     let_in,
                     held,
                     principals: principals.verdict,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use usersync_connector::{CallContext, News, Notification, Recipient};
 use usersync_license::{SeatHolder, SeatKind, SeatLimits, SeatRule};
-use usersync_model::{Digest, DigestBuilder, LinkState, OperationId, PrincipalRef};
+use usersync_model::{Digest, DigestBuilder, LinkState, OperationId, PrincipalRef, SystemId};
 use usersync_store::{Check, Key, Log, Revision, Table, Transaction, Write};
 
 use super::record::{
@@ -99,15 +99,12 @@ impl Draft {
     }
 
     fn is_kept_after(&self, book: &Book, principal: &PrincipalRef) -> bool {
-        let changed = self
-            .changes
-            .iter()
-            .filter(|(id, _)| id.principal == *principal)
+        let changed = of_principal(&self.changes, principal)
             .any(|(_, change)| change.after.as_ref().is_some_and(|entry| entry.link.is_kept()));
         let is_kept = |(id, (entry, _)): (&LinkId, &(LinkEntry, Revision))| {
             entry.link.is_kept() && !self.changes.contains_key(id)
         };
-        changed || links_of(book, principal).any(is_kept)
+        changed || of_principal(&book.links, principal).any(is_kept)
     }
 
     /// The transaction that makes the change if nothing it rests on has changed; `None` if there is nothing to do. `limits` must
@@ -194,18 +191,18 @@ impl Draft {
     }
 }
 
-pub(super) fn links_of<'a>(
-    book: &'a Book,
+/// What a map has of the links of `principal`. O(log n).
+fn of_principal<'a, T>(
+    map: &'a BTreeMap<LinkId, T>,
     principal: &'a PrincipalRef,
-) -> impl Iterator<Item = (&'a LinkId, &'a (LinkEntry, Revision))> {
-    let of_principal = move |(id, _): &(&LinkId, _)| id.principal == *principal;
-    let from = LinkId {
+) -> impl Iterator<Item = (&'a LinkId, &'a T)> {
+    let first = LinkId {
         principal: principal.clone(),
-        // No system is named by less than this.
-        accounts: usersync_model::SystemId::new(" ").expect("a blank is no control character"),
+        // No system has a name that comes before this.
+        accounts: SystemId::new(" ").expect("a blank is no control character"),
     };
-    let from_first = book.links.range(from..);
-    from_first.take_while(of_principal)
+    map.range(first..)
+        .take_while(move |(id, _)| id.principal == *principal)
 }
 
 fn count(kind: SeatKind, delta: i64) -> Write {

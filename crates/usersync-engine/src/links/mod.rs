@@ -12,7 +12,7 @@ mod save;
 mod stage;
 mod work;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,14 +205,11 @@ impl Links {
         context: &CallContext,
         options: &[(PrincipalRef, LinkOptions)],
     ) -> Result<LinkReport> {
-        let wanted = |principal: &PrincipalRef| {
-            let of = options.iter().rev().find(|(other, _)| other == principal);
-            of.map(|(_, options)| *options)
-        };
-        let chosen = Chosen::of(options.iter().map(|(principal, _)| principal.clone()));
+        let wanted: BTreeMap<_, _> = options.iter().cloned().collect();
+        let chosen = Chosen::of(wanted.keys().cloned());
         self.change(context, &chosen, |entry| {
-            let options = wanted(entry.link.principal())?;
-            entry.link.set_options(options).ok()?.then_some(Action::Options)
+            let options = wanted.get(entry.link.principal())?;
+            entry.link.set_options(*options).ok()?.then_some(Action::Options)
         })
         .await
     }

@@ -162,10 +162,15 @@ impl Book {
         self.links.get(id).map(|(entry, _)| entry)
     }
 
-    /// Whether `account` is claimed by a principal of the same system as `id`, other than that of `id`.
-    pub(super) fn claimed_by_other(&self, id: &LinkId, account: &ObjectId) -> bool {
-        self.pair(&id.principal.system, &id.accounts)
-            .any(|(other, entry)| other != id && entry.link.account().object == *account)
+    /// Which of these accounts has which principal of `principals`, linked or proposed.
+    pub(super) fn claims<'a>(
+        &'a self,
+        principals: &'a SystemId,
+        accounts: &'a SystemId,
+    ) -> BTreeMap<&'a ObjectId, &'a PrincipalRef> {
+        self.pair(principals, accounts)
+            .map(|(id, entry)| (&entry.link.account().object, &id.principal))
+            .collect()
     }
 }
 

@@ -42,7 +42,13 @@ impl Links {
                 }
             }
             let mut draft = Draft::default();
-            let plan = seat(&book, &mut draft, &wanted, &limits, now, &mut outcomes)?;
+            let mut seated = Vec::new();
+            let plan = seat(&book, &mut draft, &wanted, &limits, now, &mut seated)?;
+            // Of those who waited before, only who waits no longer is of interest.
+            seated.retain(|(principal, outcome)| {
+                wanted.contains(&self.id(principal)) || matches!(outcome, LinkOutcome::Saved(_))
+            });
+            outcomes.append(&mut seated);
             if self.commit(context, &book, draft, Some(&limits)).await? {
                 return Ok(report(outcomes, &plan));
             }

@@ -53,6 +53,7 @@ impl Links {
         let (people, mailboxes) = (by_id(&principals.parties), by_id(&accounts.parties));
         loop {
             let book = self.book(context).await?;
+            let claims = self.claims(&book);
             let now = self.clock.now();
             let mut draft = Draft::default();
             let mut outcomes = Vec::new();
@@ -78,7 +79,7 @@ impl Links {
                         };
                         let addresses = addresses(person, mailbox);
                         let evidence = Evidence::Rule { rule, addresses };
-                        self.propose(&book, &mut draft, person, mailbox, evidence, now)
+                        self.propose(&book, &claims, &mut draft, person, mailbox, evidence, now)
                     }
                     None => match book.entry(&self.id(&principal)) {
                         Some(entry) if entry.link.is_kept() => LinkOutcome::Linked(entry.link.state()),
@@ -134,7 +135,15 @@ impl Links {
             let mut draft = Draft::default();
             let addresses = addresses(&person, &mailbox);
             let evidence = Evidence::ByHand { addresses };
-            let outcome = self.propose(&book, &mut draft, &person, &mailbox, evidence, self.clock.now());
+            let outcome = self.propose(
+                &book,
+                &self.claims(&book),
+                &mut draft,
+                &person,
+                &mailbox,
+                evidence,
+                self.clock.now(),
+            );
             if self.commit(context, &book, draft, None).await? {
                 return Ok(outcome);
             }
@@ -170,9 +179,18 @@ impl Links {
         entry.waiting.is_none() && after(entry.staged, self.settings.proposal_lifetime) <= now
     }
 
+    fn claims<'a>(&'a self, book: &'a Book) -> Claims<'a> {
+        book.claims(self.principals.system(), self.accounts.system())
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two sides, what is stored of them, and what becomes of it"
+    )]
     fn propose(
         &self,
         book: &Book,
+        claims: &Claims<'_>,
         draft: &mut Draft,
         person: &Account,
         mailbox: &Account,
@@ -192,7 +210,10 @@ impl Links {
                 return LinkOutcome::AlreadyStaged;
             }
         }
-        if book.claimed_by_other(&id, &account.object) {
+        if claims
+            .get(&account.object)
+            .is_some_and(|other| **other != principal)
+        {
             return LinkOutcome::AccountTaken;
         }
         let link = Link::propose(
@@ -213,6 +234,9 @@ impl Links {
         LinkOutcome::Staged
     }
 }
+
+/// Which account has which principal.
+type Claims<'a> = BTreeMap<&'a ObjectId, &'a PrincipalRef>;
 
 fn by_id(parties: &[Account]) -> BTreeMap<&ObjectId, &Account> {
     parties.iter().map(|party| (&party.id, party)).collect()

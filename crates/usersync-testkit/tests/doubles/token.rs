@@ -73,7 +73,7 @@ struct Double {
 struct State {
     now: Duration,
     broken: bool,
-    kept: BTreeMap<(TenantId, String), Option<(String, Option<DateTime<Utc>>)>>,
+    kept: BTreeMap<(TenantId, String), Option<Kept>>,
 }
 
 #[async_trait]
@@ -99,6 +99,8 @@ impl TokenHarness for Double {
         Ok(())
     }
 }
+
+type Kept = (String, Option<DateTime<Utc>>);
 
 struct Fake {
     flaw: Flaw,
