@@ -59,9 +59,15 @@ impl Person {
         if self.exists {
             self.missed = None;
             self.member = self.in_group;
-        } else if self.member {
-            let missed = *self.missed.get_or_insert(day);
-            self.member = day - missed < grace;
+        } else {
+            if self.member {
+                let missed = *self.missed.get_or_insert(day);
+                self.member = day - missed < grace;
+            }
+            // Nothing waits for the end of the clock any more.
+            if !self.member {
+                self.missed = None;
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod reader;
 mod record;
 #[cfg(test)]
 mod test_clock;
+mod token;
 pub mod wrap;
 
 pub use account::{Account, AccountCapabilities, AccountDirectory, AccountEntry};
@@ -35,3 +36,4 @@ pub use record::{
     PresentRecord, RecordCapabilities, RecordChange, RecordEntry, RecordOperation, RecordRead, RecordRequest,
     RecordTarget,
 };
+pub use token::{Secret, Token, TokenKey, TokenStore};

@@ -16,6 +16,7 @@ mod ground;
 mod job;
 mod job_audit;
 mod keep;
+mod links;
 mod order;
 mod outbox;
 mod planning;
@@ -41,6 +42,11 @@ pub use error::{EngineError, Result};
 pub use event::{RunControl, RunEvent};
 pub use job::{Job, JobKind, Scope, Trigger};
 pub use job_audit::JobAuditRecord;
+pub use links::{
+    AfterGrace, Asked, ByHand, Chosen, Consented, Departed, DepartureReport, LinkAuditRecord, LinkEntry,
+    LinkOutcome, LinkProblem, LinkReport, LinkSettings, LinkWork, Links, Loaded, NotConsented, OsRandom,
+    RandomSource, check_links, link_lease,
+};
 pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};

@@ -33,6 +33,8 @@ pub enum CallKind {
     Directory,
     /// `EntitlementSource::entitlement`.
     Entitlement,
+    /// `TokenStore::keep`.
+    Keep,
     /// `StateRead::ledger`.
     Ledger,
     /// `StateRead::ledger_row`.
@@ -57,8 +59,12 @@ pub enum CallKind {
     Remove,
     /// `StateStore::renew`.
     Renew,
+    /// `TokenStore::revoke`.
+    Revoke,
     /// `ActorDirectory::state`.
     State,
+    /// `TokenStore::token`.
+    Token,
     /// One update of a `MembershipTarget::apply` or a `RecordTarget::apply`.
     Update,
     /// `StateRead::value`.
@@ -82,6 +88,7 @@ impl CallKind {
             Self::Delete => "delete",
             Self::Directory => "directory",
             Self::Entitlement => "entitlement",
+            Self::Keep => "keep",
             Self::Ledger => "ledger",
             Self::LedgerRow => "ledger_row",
             Self::Log => "log",
@@ -94,7 +101,9 @@ impl CallKind {
             Self::Release => "release",
             Self::Remove => "remove",
             Self::Renew => "renew",
+            Self::Revoke => "revoke",
             Self::State => "state",
+            Self::Token => "token",
             Self::Update => "update",
             Self::Value => "value",
             Self::Values => "values",

@@ -54,6 +54,7 @@ mod shared;
 mod store;
 mod tap;
 mod target;
+mod tokens;
 mod version;
 
 pub use accounts::MemoryAccounts;
@@ -65,3 +66,4 @@ pub use host::{MemoryActors, MemoryCatalog, MemoryEntitlement, MemoryNotifier};
 pub use records::MemoryRecords;
 pub use store::{MemoryStore, StoreSnapshot};
 pub use target::MemoryTarget;
+pub use tokens::MemoryTokens;

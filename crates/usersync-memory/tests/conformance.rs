@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use usersync_connector::*;
 use usersync_license::Entitlement;
 use usersync_memory::*;
@@ -22,6 +23,7 @@ use usersync_testkit::conformance::membership::TargetHarness;
 use usersync_testkit::conformance::notifier::NotifierHarness;
 use usersync_testkit::conformance::record::RecordHarness;
 use usersync_testkit::conformance::store::StoreHarness;
+use usersync_testkit::conformance::token::TokenHarness;
 use usersync_testkit::conformance::{Cannot, LeaveOut};
 
 /// The backend given last.
@@ -466,6 +468,39 @@ usersync_testkit::clock_conformance!(
     auto_clock,
     Clocks {
         auto: true,
+        last: Last::new()
+    }
+);
+
+struct Tokens {
+    clock: ManualClock,
+    last: Last<MemoryTokens>,
+}
+
+#[async_trait]
+impl TokenHarness for Tokens {
+    async fn fresh(&self) -> Arc<dyn TokenStore> {
+        Arc::new(self.last.set(MemoryTokens::new(Arc::new(self.clock.clone()))))
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    async fn advance(&self, duration: Duration) {
+        self.clock.advance(duration);
+    }
+
+    async fn disconnect(&self) -> Result<(), Cannot> {
+        self.last.get().faults().inject(fault(LeaveOut::Everything));
+        Ok(())
+    }
+}
+
+usersync_testkit::token_store_conformance!(
+    tokens,
+    Tokens {
+        clock: ManualClock::default(),
         last: Last::new()
     }
 );

@@ -83,6 +83,9 @@ impl SqliteStore {
     /// Looks for damage in the database, and for content that contradicts itself. Empty if all is well. Reads everything that is
     /// stored; other calls wait meanwhile.
     ///
+    /// Values mean nothing to the store: it counts seats, and cannot say whose they are. `check_links` of `usersync-engine` compares
+    /// links, the claims on their accounts, seats and counters, on any store.
+    ///
     /// # Errors
     /// When the database cannot be read at all.
     pub async fn check_integrity(&self) -> Result<Vec<IntegrityProblem>> {

@@ -13,6 +13,7 @@ mod hosts;
 mod membership;
 mod record;
 mod store;
+mod token;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -161,6 +162,10 @@ fn every_check_is_in_its_suite() {
                 include_str!("../../src/conformance/record/write.rs")
             ),
             usersync_testkit::conformance::record::checks().len(),
+        ),
+        (
+            include_str!("../../src/conformance/token.rs"),
+            usersync_testkit::conformance::token::checks().len(),
         ),
         (
             concat!(
