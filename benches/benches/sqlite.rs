@@ -148,7 +148,10 @@ fn select(bare: &Connection, number: u64) -> Vec<(String, i64)> {
     let mut statement = bare
         .prepare_cached(
             "SELECT object.name, ledger.content FROM ledger JOIN object ON object.id = ledger.subject >> 1
-            WHERE ledger.container = (SELECT id FROM container WHERE name = ?1) ORDER BY object.name",
+            WHERE ledger.container = (SELECT id FROM container
+                WHERE tenant = (SELECT id FROM tenant WHERE name = 'tenant')
+                    AND system = (SELECT id FROM system WHERE name = 'calendar') AND name = ?1)
+            ORDER BY object.name",
         )
         .expect("the store's tables");
     let rows = statement.query_map([container(number).object.as_str()], |row| {
