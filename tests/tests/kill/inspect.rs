@@ -165,7 +165,7 @@ fn look_at_audit(store: &SqliteStore, lines: &mut Lines) {
         let record: serde_json::Value = serde_json::from_slice(&entry.bytes).unwrap();
         let record = &record["value"];
         if record["outcome"] == "applied" {
-            let key = format!("{} {}", record["container"], record["principal"]);
+            let key = format!("{} {}", record["container"], record["subject"]);
             done.entry(key).or_default().push(record["action"].to_string());
         }
     }
