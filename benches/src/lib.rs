@@ -2,6 +2,7 @@
 //! with.
 
 pub mod directory;
+pub mod disk;
 pub mod naive;
 pub mod random;
 pub mod world;

@@ -13,6 +13,7 @@ use usersync_model::{
     PrincipalRef, Selection, SystemId, TenantId,
 };
 use usersync_reconcile::{Guards, Policy};
+use usersync_store::StateStore;
 
 /// Members of each group, and so of each container.
 const MEMBERS: u64 = 100;
@@ -47,9 +48,18 @@ impl World {
     /// Never: every id is well-formed.
     #[must_use]
     pub fn new(memberships: u64) -> Self {
+        Self::among(memberships, 1)
+    }
+
+    /// The same world in a directory of `size` times as many users and groups, the others of which nobody selected.
+    ///
+    /// # Panics
+    /// Never: every id is well-formed.
+    #[must_use]
+    pub fn among(memberships: u64, size: u64) -> Self {
         let groups = memberships / MEMBERS;
         let clock = ManualClock::auto("2026-01-01T00:00:00Z".parse().expect("a well-formed time"));
-        let store = MemoryStore::new(Arc::new(clock.clone()));
+        let store = in_memory(&clock);
         let directory = MemoryDirectory::new(source()).with_changes();
         let target = MemoryTarget::new(
             calendar(),
@@ -60,7 +70,7 @@ impl World {
             },
         );
         let users = MEMBERS.max(memberships / 10);
-        for user in 0..users {
+        for user in 0..users * size {
             directory.put(Principal::new(
                 object("user", user),
                 PrincipalKind::User,
@@ -68,17 +78,20 @@ impl World {
             ));
         }
         let catalog = MemoryCatalog::new([]);
-        for group in 0..groups {
+        for group in 0..groups * size {
             let kind = PrincipalKind::Group(GroupKind::UserGroup);
             directory.put(Principal::new(
                 object("group", group),
                 kind,
                 format!("Group {group}"),
             ));
+            let first = group / groups * users;
             for member in 0..MEMBERS {
-                let user = (group * 37 + member) % users;
+                let user = first + (group * 37 + member) % users;
                 directory.add_member(&object("group", group), &principal(object("user", user)));
             }
+        }
+        for group in 0..groups {
             let id = ContainerRef::new(calendar(), object("event", group));
             target.create_container(id.object.clone());
             let selection = Selection::of([principal(object("group", group))]);
@@ -109,11 +122,21 @@ impl World {
     #[must_use]
     pub fn fork(&self) -> Self {
         let clock = self.clock.fork();
+        self.fork_onto(in_memory(&clock), clock)
+    }
+
+    /// The same world with another store, which has nothing of it yet.
+    #[must_use]
+    pub fn with_store(&self, store: Arc<dyn StateStore>) -> Self {
+        self.fork_onto(store, self.clock.fork())
+    }
+
+    fn fork_onto(&self, store: Arc<dyn StateStore>, clock: ManualClock) -> Self {
         Self::assemble(
             self.target.fork(),
             self.directory.fork(),
             self.catalog.fork(),
-            MemoryStore::new(Arc::new(clock.clone())),
+            store,
             clock,
             self.actors.fork(),
             self.job.clone(),
@@ -129,7 +152,7 @@ impl World {
         target: MemoryTarget,
         directory: MemoryDirectory,
         catalog: MemoryCatalog,
-        store: MemoryStore,
+        store: Arc<dyn StateStore>,
         clock: ManualClock,
         actors: MemoryActors,
         job: Job,
@@ -139,13 +162,12 @@ impl World {
         for calls in [
             target.call_record(),
             directory.call_record(),
-            store.call_record(),
             notifier.call_record(),
         ] {
             calls.set_recording(Recording::Off);
         }
         let engine = Engine::builder(
-            Arc::new(store),
+            store,
             Arc::new(clock.clone()),
             Arc::new(catalog.clone()),
             Arc::new(actors.clone()),
@@ -154,7 +176,7 @@ impl World {
         .directory(Arc::new(directory.clone()))
         .target(Arc::new(target.clone()))
         .build();
-        futures::executor::block_on(engine.save_job(&job)).expect("the store in memory does not fail");
+        futures::executor::block_on(engine.save_job(&job)).expect("the store takes a job");
         Self {
             target,
             directory,
@@ -225,6 +247,13 @@ impl World {
             actor,
         }
     }
+}
+
+/// A store that records no calls.
+fn in_memory(clock: &ManualClock) -> Arc<dyn StateStore> {
+    let store = MemoryStore::new(Arc::new(clock.clone()));
+    store.call_record().set_recording(Recording::Off);
+    Arc::new(store)
 }
 
 fn source() -> SystemId {

@@ -1,14 +1,26 @@
-//! Keeps the attendees of an event calendar in step with a directory, in nine acts.
+//! Keeps the attendees of an event calendar in step with a directory, in ten acts.
 //!
-//! The directory is known from its LDIF exports (`examples/data`), the calendar is the host's own (`calendar.rs`), and what
-//! runs remember is kept in memory. Time is a clock that the acts move, so that the output is the same every time. Each act
-//! checks what it shows, and the program fails if anything is not as it says.
+//! The directory is known from its LDIF exports (`examples/data`). The calendar is the host's own (`calendar.rs`), in tables of its
+//! database; what runs remember is in tables of `usersync` in the same database (`host.rs`). Time is a clock that the acts move, so
+//! that the output is the same every time. Each act checks what it shows, and the program fails if anything is not as it says.
+//! `tests.rs` holds what the host implements to the conformance suites of `usersync-testkit`:
+//!
+//! ```sh
+//! cargo run --example quickstart
+//! cargo test --example quickstart
+//! ```
 
 mod acts;
 mod calendar;
+mod database;
 mod exports;
+mod folder;
 mod host;
+mod people;
 mod show;
+#[cfg(test)]
+mod tests;
+mod worker;
 
 use std::env;
 use std::error::Error;
@@ -36,7 +48,15 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 enum Command {
     Help,
-    Play { folder: PathBuf, quiet: bool },
+    Play {
+        folder: PathBuf,
+        quiet: bool,
+    },
+    /// What the last act starts.
+    Work {
+        database: PathBuf,
+        now: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -49,6 +69,10 @@ fn main() -> ExitCode {
         Ok(Command::Play { folder, quiet }) => match acts::play(&folder, &Screen::new(quiet)) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (1, error.to_string()),
+        },
+        Ok(Command::Work { database, now }) => match worker::run(&database, &now) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => (1, format!("the worker: {error}")),
         },
     };
     // Nobody is left to tell if this fails, too.
@@ -64,6 +88,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
             "-h" | "--help" => return Ok(Command::Help),
             "-q" | "--quiet" => quiet = true,
             "--out" => folder = arguments.next().ok_or("--out needs a folder")?.into(),
+            worker::WORKER => {
+                let mut next = || arguments.next().ok_or("a worker needs a database and a time");
+                return Ok(Command::Work {
+                    database: next()?.into(),
+                    now: next()?,
+                });
+            }
             other => return Err(format!("{other} is not an option; see --help")),
         }
     }

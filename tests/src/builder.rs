@@ -12,6 +12,7 @@ use usersync::model::{Container, ContainerKind, PrincipalRef, SystemId};
 use usersync::reconcile::Policy;
 
 use crate::names::{all, container, every_capability, group, tenant, user};
+use crate::store::WorldStore;
 use crate::world::World;
 
 /// Makes a world.
@@ -114,9 +115,15 @@ impl WorldBuilder {
         self
     }
 
-    /// The world. `boss` and every container's owner may act.
+    /// The world, with a store in memory. `boss` and every container's owner may act.
     #[must_use]
     pub fn build(self) -> World {
+        self.build_over(|clock| MemoryStore::new(Arc::new(clock.clone())))
+    }
+
+    /// The same world over the store that `make` makes, which goes by the world's clock.
+    #[must_use]
+    pub fn build_over<S: WorldStore>(self, make: impl FnOnce(&ManualClock) -> S) -> World<S> {
         let clock = ManualClock::default();
         let hr = SystemId::new("hr").expect("an id");
         let directory = MemoryDirectory::new(hr).with_instance(1);
@@ -127,7 +134,7 @@ impl WorldBuilder {
         };
         let world = World {
             tenant: tenant(),
-            store: MemoryStore::new(Arc::new(clock.clone())),
+            store: make(&clock),
             clock,
             directory,
             target: MemoryTarget::new(SystemId::new("share").expect("an id"), self.capabilities),

@@ -10,6 +10,7 @@ use usersync::reconcile::{Drift, Mode};
 
 use crate::builder::WorldBuilder;
 use crate::names::{container, user};
+use crate::store::WorldStore;
 use crate::world::World;
 
 /// How many users, `u0` and so on, such a world has.
@@ -129,7 +130,7 @@ fn selection() -> BoxedStrategy<(u8, Vec<Pick>, Vec<Pick>)> {
     (0..CONTAINERS, some(3), some(1)).boxed()
 }
 
-impl World {
+impl<S: WorldStore> World<S> {
     /// Makes changes in their order, those of selections in `catalog`.
     pub fn edit_over(&self, catalog: &MemoryCatalog, edits: &[Edit]) {
         for edit in edits {

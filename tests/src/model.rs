@@ -7,6 +7,7 @@ use usersync::model::{Activity, ContainerRef, JobId, LedgerRow, Origin, Principa
 use usersync::reconcile::{Drift, Mode};
 
 use crate::names::job;
+use crate::store::WorldStore;
 use crate::world::World;
 
 /// Who is where.
@@ -37,13 +38,19 @@ pub struct Model {
 impl Model {
     /// What the job `name` should make of `world` with its own catalog.
     #[must_use]
-    pub fn of(world: &World, name: &str, mode: Mode, drift: Drift) -> Self {
+    pub fn of<S: WorldStore>(world: &World<S>, name: &str, mode: Mode, drift: Drift) -> Self {
         Self::over(world, &world.catalog, name, mode, drift)
     }
 
     /// What the job `name` should make of the containers c0 and so on of `catalog`.
     #[must_use]
-    pub fn over(world: &World, catalog: &MemoryCatalog, name: &str, mode: Mode, drift: Drift) -> Self {
+    pub fn over<S: WorldStore>(
+        world: &World<S>,
+        catalog: &MemoryCatalog,
+        name: &str,
+        mode: Mode,
+        drift: Drift,
+    ) -> Self {
         let me = job(name);
         let ledger = ledger(world);
         let mut model = Self {
@@ -156,8 +163,8 @@ impl Model {
 }
 
 /// The ledger by names.
-fn ledger(world: &World) -> BTreeMap<Pair, LedgerRow> {
-    let rows = world.store.snapshot(&world.tenant).ledger.into_iter();
+fn ledger<S: WorldStore>(world: &World<S>) -> BTreeMap<Pair, LedgerRow> {
+    let rows = world.store.content(&world.tenant).ledger.into_iter();
     let by_name = rows.filter_map(|(key, row)| match key.subject {
         Subject::Principal(who) => Some(((key.container, who), row)),
         Subject::Record(_) => None,
@@ -166,7 +173,11 @@ fn ledger(world: &World) -> BTreeMap<Pair, LedgerRow> {
 }
 
 /// Whom a container selects: what is below its inclusions and not below its exclusions, as far as it is an active user.
-fn selected(world: &World, catalog: &MemoryCatalog, id: &ContainerRef) -> Option<BTreeSet<PrincipalRef>> {
+fn selected<S>(
+    world: &World<S>,
+    catalog: &MemoryCatalog,
+    id: &ContainerRef,
+) -> Option<BTreeSet<PrincipalRef>> {
     let selection = catalog.container(id)?.selection;
     let excluded = below(world, &selection.exclude);
     let is_active_user = |who: &PrincipalRef| {
@@ -179,7 +190,7 @@ fn selected(world: &World, catalog: &MemoryCatalog, id: &ContainerRef) -> Option
 }
 
 /// The least set that has `from` and, with a group, its members.
-fn below(world: &World, from: &BTreeSet<PrincipalRef>) -> BTreeSet<PrincipalRef> {
+fn below<S>(world: &World<S>, from: &BTreeSet<PrincipalRef>) -> BTreeSet<PrincipalRef> {
     let mut set = from.clone();
     loop {
         let members: BTreeSet<_> = set
@@ -194,7 +205,7 @@ fn below(world: &World, from: &BTreeSet<PrincipalRef>) -> BTreeSet<PrincipalRef>
     }
 }
 
-impl World {
+impl<S: WorldStore> World<S> {
     /// Who is where.
     #[must_use]
     pub fn present(&self) -> Presence {

@@ -25,17 +25,18 @@ use usersync::reconcile::{Plan, Policy};
 use usersync::store::{Key, LedgerKey, Log, StateRead, StateStore, Table};
 
 use crate::names::{AUTO_APPLY, LEASE, all, container, group, job, tenant, user};
+use crate::store::WorldStore;
 
 /// A whole small world. Its fields are handles without faults, to edit and look at; the engine's calls go through handles that
 /// share [`faults`](Self::faults) and [`calls`](Self::calls), numbered in one sequence.
 #[derive(Debug)]
-pub struct World {
+pub struct World<S = MemoryStore> {
     /// The tenant.
     pub tenant: TenantId,
     /// Everybody's time.
     pub clock: ManualClock,
     /// The store.
-    pub store: MemoryStore,
+    pub store: S,
     /// The directory `hr`.
     pub directory: MemoryDirectory,
     /// The target `share`.
@@ -115,14 +116,16 @@ impl World {
         )
         .with_policy(policy)
     }
+}
 
+impl<S: WorldStore> World<S> {
     /// A world of its own that looks the same, with a process started anew, and without faults.
     #[must_use]
     pub fn fork(&self) -> Self {
         let clock = self.clock.fork();
         let mut fork = Self {
             tenant: self.tenant.clone(),
-            store: self.store.fork_with_clock(Arc::new(clock.clone())),
+            store: self.store.forked(&clock),
             clock,
             directory: self.directory.fork(),
             target: self.target.fork(),
@@ -139,8 +142,10 @@ impl World {
         fork
     }
 
-    /// Ends the process and starts another: what an engine keeps in memory is gone.
+    /// Ends the process and starts another: what an engine keeps in memory is gone, and a store in a file is opened anew.
     pub fn restart(&mut self) {
+        self.engine = None;
+        self.store.reopen();
         self.engine = Some(self.new_engine("one"));
     }
 
@@ -194,11 +199,8 @@ impl World {
 
     /// The store as engines see it.
     #[must_use]
-    pub fn tapped_store(&self) -> MemoryStore {
-        self.store
-            .clone()
-            .with_faults(&self.faults)
-            .with_calls(&self.calls)
+    pub fn tapped_store(&self) -> S {
+        self.store.tapped(&self.faults, &self.calls)
     }
 
     fn tapped_target(&self) -> MemoryTarget {
@@ -312,7 +314,7 @@ impl World {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             target: self.target.snapshot(),
-            store: self.store.snapshot(&self.tenant),
+            store: self.store.content(&self.tenant),
             delivered: self.notifier.delivered(),
         }
     }
@@ -320,7 +322,7 @@ impl World {
     /// Where the world stands: what has to be equal however a run went.
     #[must_use]
     pub fn end(&self) -> End {
-        let mut store = self.store.snapshot(&self.tenant);
+        let mut store = self.store.content(&self.tenant);
         End {
             target: self.target.snapshot(),
             ledger: store.ledger,
@@ -333,7 +335,7 @@ impl World {
     #[must_use]
     pub fn log_len(&self, log: Log) -> usize {
         self.store
-            .snapshot(&self.tenant)
+            .content(&self.tenant)
             .logs
             .get(&log)
             .map_or(0, Vec::len)
@@ -369,7 +371,7 @@ impl World {
     #[must_use]
     pub fn row(&self, name: &str, who: &str) -> Option<LedgerRow> {
         let key = LedgerKey::member(container(name), user(who));
-        self.store.snapshot(&self.tenant).ledger.remove(&key)
+        self.store.content(&self.tenant).ledger.remove(&key)
     }
 
     /// The system of the target.

@@ -37,7 +37,7 @@ impl Future for Once {
 
 /// A store that waits before and after every call.
 #[derive(Clone, Debug)]
-pub struct YieldingStore(pub MemoryStore);
+pub struct YieldingStore<S = MemoryStore>(pub S);
 
 /// Waits for one poll, makes the call, and waits for another.
 async fn around<T>(call: impl Future<Output = T>) -> T {
@@ -48,7 +48,7 @@ async fn around<T>(call: impl Future<Output = T>) -> T {
 }
 
 #[async_trait::async_trait]
-impl StateRead for YieldingStore {
+impl<S: StateStore + Clone> StateRead for YieldingStore<S> {
     async fn now(&self) -> Result<DateTime<Utc>> {
         around(self.0.now()).await
     }
@@ -84,7 +84,7 @@ impl StateRead for YieldingStore {
 }
 
 #[async_trait::async_trait]
-impl StateStore for YieldingStore {
+impl<S: StateStore + Clone> StateStore for YieldingStore<S> {
     async fn commit(&self, transaction: Transaction) -> Result<()> {
         around(self.0.commit(transaction)).await
     }

@@ -1,7 +1,7 @@
 //! What people want to know.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, process};
 
 use futures::executor::block_on;
 use usersync::engine::{Engine, Scope};
@@ -41,8 +41,11 @@ impl Stage<'_> {
         self.screen.act(9, "The plan of act 6 as a page");
         let path = folder.join("plan.html");
         let page = render_html(plan, &RenderOptions::default());
+        // Renamed when it is whole, so that two programs at once do not write into one file.
+        let new = folder.join(format!("plan-{}.new", process::id()));
         fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&path, page))
+            .and_then(|()| fs::write(&new, page))
+            .and_then(|()| fs::rename(&new, &path))
             .map_err(|error| format!("could not write {}: {error}", path.display()))?;
         self.screen.say(format_args!("  {}", path.display()));
         Ok(())

@@ -1,7 +1,7 @@
 //! Days on which all goes well.
 
 use usersync::engine::{Engine, RunEnd, RunRequest};
-use usersync::model::PrincipalKind;
+use usersync::model::{MembershipState, PrincipalKind};
 use usersync::reconcile::Reason;
 
 use super::{DAY, Stage, check, concerns, planned};
@@ -19,30 +19,27 @@ impl Stage<'_> {
             book.count(PrincipalKind::is_group),
         ));
         let plan = self.preview(engine)?;
-        check(self.host.calendar.writes() == 0, "a preview writes nothing")?;
+        check(self.host.calendar.changes()? == 0, "a preview writes nothing")?;
         screen.plan(&plan);
         screen.say("\n  That plan, and nothing else, is applied:");
         let report = self.run(engine, RunRequest::everything().exactly(plan.clone()))?;
         check(report.end == RunEnd::Changed, "the first run changes something")?;
         let added = usize::try_from(plan.summary().additions)?;
-        check(
-            self.host.calendar.attendances() == added,
-            "everyone planned attends",
-        )?;
-        let told = self.host.notifier.delivered().len();
+        check(self.attendances()? == added, "everyone planned attends")?;
+        let told = self.host.messages.all()?.len();
         screen.say(format_args!("  {told} notifications were delivered."));
         check(told == added, "everyone added is told")?;
 
-        let (calendar, entries) = (&self.host.calendar, &self.host.entries);
+        let entries = &self.host.entries;
         let crew = book.person("Juniper Coppercombe")?;
         check(
-            calendar.attends(&entries.open_day, &crew),
+            self.attends(&entries.open_day, &crew)?,
             "the crew attends the open day",
         )?;
         screen.say("  Juniper Coppercombe attends the Open day through the crew, a share group filled in the same run.");
         let asleep = book.person("Quince Quillbrook")?;
         check(
-            !calendar.attends(&entries.town_hall, &asleep),
+            !self.attends(&entries.town_hall, &asleep)?,
             "whoever is excluded does not attend",
         )?;
         screen
@@ -52,10 +49,14 @@ impl Stage<'_> {
 
     pub(super) fn second_run(&self, engine: &Engine) -> Outcome {
         self.screen.act(2, "The second run");
-        let writes = self.host.calendar.writes();
+        let (own, others) = self.host.database.tables()?;
+        self.screen.say(format_args!(
+            "  The application was restarted: its database was closed, and opened again. It has {own} tables of its own and {others} of\n  usersync, which knows what it did.\n"
+        ));
+        let changes = self.host.calendar.changes()?;
         let report = self.run(engine, RunRequest::everything())?;
         check(report.end == RunEnd::InSync, "nothing is left to do")?;
-        check(self.host.calendar.writes() == writes, "nothing is written")
+        check(self.host.calendar.changes()? == changes, "nothing is written")
     }
 
     pub(super) fn by_hand(&self, engine: &Engine, book: &AddressBook) -> Outcome {
@@ -64,25 +65,30 @@ impl Stage<'_> {
         let guest = book.person("Acorn Candleham")?;
         let lead = book.person("Figgy Quillworth")?;
         let (ideas, open_day) = (&host.entries.ideas, &host.entries.open_day);
-        check(host.calendar.add_by_hand(ideas, &guest), "the guest is new")?;
+        check(host.calendar.add_by_hand(ideas, &guest)?, "the guest is new")?;
         check(
-            host.calendar.remove_by_hand(open_day, &lead),
+            host.calendar.remove_by_hand(open_day, &lead)?,
             "the project lead was there",
         )?;
+        let busy = book.person("Barley Marblecombe")?;
+        check(host.calendar.decline(ideas, &busy)?, "who declines was there")?;
         let report = self.run(engine, RunRequest::everything())?;
         screen.operations(planned(&report)?, book, |_| true);
         screen.say(
             "  The guest of the Ideas breakfast stays: a person added them, and so no run removes them.",
         );
+        screen.say("  Barley Marblecombe declined the Ideas breakfast, and nobody accepts for them.");
         screen
             .say("  The project lead is back: still selected. (With `Drift::Respect` they would stay away.)");
+        check(self.attends(ideas, &guest)?, "what a person added is kept")?;
         check(
-            host.calendar.attends(ideas, &guest),
-            "what a person added is kept",
-        )?;
-        check(
-            host.calendar.attends(open_day, &lead),
+            self.attends(open_day, &lead)?,
             "what a person removed is restored",
+        )?;
+        let declined = host.calendar.attendance(ideas, &busy)?;
+        check(
+            declined.is_some_and(|facets| facets.state == MembershipState::Pending),
+            "what an attendee declined stays declined",
         )?;
         let restored =
             section(planned(&report)?, open_day).map(|section| section.operations[0].reason.clone());
@@ -95,7 +101,7 @@ impl Stage<'_> {
         host.clock.advance(DAY);
         let export = directory(&host.directory, FEBRUARY)?;
         let after = AddressBook::of(&host.directory, &export.contents()?);
-        let report = self.run(&host.engine(export), RunRequest::everything())?;
+        let report = self.run(&host.engine(export)?, RunRequest::everything())?;
         let plan = planned(&report)?;
         screen.operations(plan, before, |operation| operation.action.is_removal());
         let added = plan.summary().additions;
@@ -108,19 +114,16 @@ impl Stage<'_> {
             "one person has another name",
         )?;
         let garden = &host.entries.garden;
-        check(host.calendar.attends(garden, &renamed), "and attends as before")?;
+        check(self.attends(garden, &renamed)?, "and attends as before")?;
         check(!concerns(plan, &renamed), "without any operation")?;
         screen.say("  Nutmeg Buttoncombe is called Nutmeg Teacupfield now; same id, so nothing to do.");
 
         let moved = after.person("Chervil Marblewick")?;
         check(
-            !host.calendar.attends(&host.entries.kiln, &moved),
+            !self.attends(&host.entries.kiln, &moved)?,
             "who moved leaves one entry",
         )?;
-        check(
-            host.calendar.attends(&host.entries.partners, &moved),
-            "and joins another",
-        )?;
+        check(self.attends(&host.entries.partners, &moved)?, "and joins another")?;
         screen.say("  Chervil Marblewick moved from Materials to Partners, and from one entry to the other.");
         Ok(())
     }

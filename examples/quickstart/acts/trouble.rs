@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
+use usersync::connector::Authority;
 use usersync::connector::adapt::DirectoryFn;
-use usersync::connector::{ActorState, Authority};
 use usersync::engine::{Engine, RunEnd, RunRequest, Saved};
 use usersync::reconcile::{HoldCause, Plan};
 
@@ -19,7 +19,7 @@ impl Stage<'_> {
         host.clock.advance(31 * DAY);
         let cut = &FEBRUARY[..FEBRUARY.len() * 85 / 100];
         let export = directory(&host.directory, cut)?;
-        let engine = host.engine(export.clone());
+        let engine = host.engine(export.clone())?;
         let report = self.run(&engine, RunRequest::everything())?;
         let plan = planned(&report)?;
         for warning in &plan.header().warnings {
@@ -47,14 +47,14 @@ impl Stage<'_> {
         let book = AddressBook::of(&host.directory, &february);
         let divisions = [book.unit("Research")?, book.unit("Production")?];
         let latest = locked(&host.directory, february, divisions);
-        let engine = host.engine(latest.clone());
-        let before = host.calendar.attendances();
+        let engine = host.engine(latest.clone())?;
+        let before = self.attendances()?;
 
         let report = self.run(&engine, RunRequest::everything())?;
         let held = planned(&report)?.clone();
         screen.plan(&held);
         check(report.end == RunEnd::Held, "the guards hold the removals")?;
-        check(host.calendar.attendances() == before, "nobody was removed")?;
+        check(self.attendances()? == before, "nobody was removed")?;
         check(
             holds(&held, |cause| matches!(cause, HoldCause::RunLimit { .. })),
             "it is too much for one run",
@@ -62,7 +62,7 @@ impl Stage<'_> {
 
         let digest = held.held_digest().ok_or("the held set has a digest")?;
         screen.say("\n  The divisions were sold, so that is right: the administrator approves this digest, and no other.");
-        let by = host.administrator.clone();
+        let by = host.accounts.administrator()?;
         block_on(engine.approve(&host.tenant, &host.job, digest, by, DAY))?;
         let report = self.run(&engine, RunRequest::everything())?;
         let removed = usize::try_from(planned(&report)?.summary().removals)?;
@@ -70,10 +70,7 @@ impl Stage<'_> {
             removed as u64 == held.summary().held,
             "exactly what was approved is removed",
         )?;
-        check(
-            host.calendar.attendances() == before - removed,
-            "at the calendar, too",
-        )?;
+        check(self.attendances()? == before - removed, "at the calendar, too")?;
         Ok((held, latest))
     }
 
@@ -82,12 +79,9 @@ impl Stage<'_> {
         screen.act(8, "The owner of an event is deactivated");
         let book = self.february()?;
         let owner = book.person("Mallow Needlestead")?;
-        host.actors.set(&host.tenant, owner, ActorState::Inactive);
+        host.accounts.set(&owner, false)?;
         let (choir, ideas) = (book.list("choir")?, &host.entries.ideas);
-        host.calendar.select(ideas, |mut selection| {
-            selection.include.insert(choir);
-            selection
-        });
+        host.calendar.select(ideas, &choir)?;
         screen.say("  A colleague selects the choir for the Ideas breakfast, too, and saves:");
         let saving = engine.save_container(&host.tenant, &host.job, ideas.clone(), Duration::from_secs(5));
         let Saved::Done(report) = block_on(saving)? else {
@@ -112,8 +106,9 @@ impl Stage<'_> {
             new.iter().all(|r| is_by_administrator(r.actor.authority)),
             "by the administrator",
         )?;
+        let administrator = host.accounts.administrator()?;
         check(
-            new.iter().all(|r| r.actor.principal == host.administrator),
+            new.iter().all(|r| r.actor.principal == administrator),
             "whom the host named",
         )
     }
