@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use usersync_model::{
-    ContainerRef, Digest, DigestBuilder, JobId, PrincipalRef, ResolvePolicy, SystemId, TenantId,
+    ContainerKind, ContainerRef, Digest, DigestBuilder, JobId, PrincipalRef, ResolvePolicy, SystemId,
+    TenantId,
 };
 use usersync_reconcile::Policy;
 
@@ -36,6 +37,10 @@ pub struct Job {
     /// When it runs by itself; by default every four hours.
     #[serde(default)]
     pub schedule: Schedule,
+    /// The kinds of containers that it covers; `None` is all of them. A module of an application has a job of its own this way.
+    /// Containers of other kinds count as they are at the target where they are selected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers: Option<BTreeSet<ContainerKind>>,
 }
 
 impl Job {
@@ -59,7 +64,21 @@ impl Job {
             resolve: ResolvePolicy::default(),
             policy: Policy::default(),
             schedule: Schedule::default(),
+            covers: None,
         }
+    }
+
+    /// The same job for containers of these kinds only.
+    #[must_use]
+    pub fn covering(mut self, kinds: impl IntoIterator<Item = ContainerKind>) -> Self {
+        self.covers = Some(kinds.into_iter().collect());
+        self
+    }
+
+    /// Whether it covers containers of `kind`.
+    #[must_use]
+    pub fn covers(&self, kind: &ContainerKind) -> bool {
+        self.covers.as_ref().is_none_or(|kinds| kinds.contains(kind))
     }
 
     /// The same job with another policy.
@@ -76,16 +95,22 @@ impl Job {
         self
     }
 
-    /// Identifies policy, sources and the way selections are resolved. When it changes, approvals are void and the
-    /// removals of the next plan wait.
+    /// Identifies policy, sources, the kinds of containers and the way selections are resolved. When it changes, approvals are
+    /// void and the removals of the next plan wait.
     #[must_use]
     pub fn policy_digest(&self) -> Digest {
         let resolve = serde_json::to_vec(&(&self.resolve, &self.sources, &self.target))
             .expect("ids and options have a JSON form");
-        DigestBuilder::new("usersync.job-policy/1")
+        let digest = DigestBuilder::new("usersync.job-policy/1")
             .part(self.policy.digest().as_bytes())
-            .part(&resolve)
-            .finish()
+            .part(&resolve);
+        match &self.covers {
+            None => digest.finish(),
+            Some(kinds) => {
+                let kinds = serde_json::to_vec(kinds).expect("kinds have a JSON form");
+                digest.part(b"covers").part(&kinds).finish()
+            }
+        }
     }
 }
 
@@ -95,7 +120,7 @@ impl Job {
 pub enum Scope {
     /// These containers.
     Containers(BTreeSet<ContainerRef>),
-    /// Every container of the catalog that belongs to the job's target.
+    /// Every container of the catalog that belongs to the job's target and that the job covers.
     #[default]
     Everything,
 }

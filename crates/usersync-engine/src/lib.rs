@@ -12,9 +12,11 @@ mod engine;
 mod error;
 mod event;
 mod grant;
+mod history;
 mod job;
 mod job_audit;
 mod keep;
+mod list;
 mod order;
 mod outbox;
 mod planning;
@@ -37,12 +39,16 @@ pub use due::{Agenda, Pause, Saved, Triggered, Waiting};
 pub use engine::{Engine, EngineBuilder, RunRequest};
 pub use error::{EngineError, Result};
 pub use event::{RunControl, RunEvent};
+pub use history::{
+    KeptPlan, OperationFailure, OutcomeCount, ReadFailure, RunNumber, RunRecord, RunResult, RunState,
+};
 pub use job::{Job, Scope, Trigger};
 pub use job_audit::JobAuditRecord;
+pub use list::{JobEntry, NextRun, Pending};
 pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};
-pub use report::{FailedRead, LastRun, NotStarted, OperationReport, Outcome, ReadOf, RunEnd, RunReport};
+pub use report::{FailedRead, NotStarted, OperationReport, Outcome, ReadOf, RunEnd, RunReport};
 pub use schedule::{Cadence, Interval, InvalidSchedule, Schedule};
 #[cfg(feature = "cron")]
 pub use schedule::{CronExpression, Zone};

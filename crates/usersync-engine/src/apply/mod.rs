@@ -90,7 +90,8 @@ impl Applier<'_> {
     /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run; answers whether there was
     /// none.
     pub(crate) async fn settle_ledger(&mut self, survey: &mut Survey) -> Result<bool> {
-        let mut changes = Vec::new();
+        let cede = |(key, row): (LedgerKey, LedgerRow)| (key, Some(row.clone()), row.released(&self.job.id));
+        let mut changes: Vec<_> = std::mem::take(&mut survey.ceded).into_iter().map(cede).collect();
         for section in self.plan.sections() {
             let Some(place) = survey.place(&section.container) else {
                 continue;

@@ -18,19 +18,20 @@ use usersync_connector::Clock;
 use usersync_model::{ContainerRef, JobId, SystemId, TenantId};
 use usersync_store::{Check, Key, Lease, Revision, Table, Transaction, Write};
 
-use self::state::{SCHEDULE, ScheduleState, Wish};
+use self::state::Wish;
 use self::trouble::{Judgement, judge, judge_error};
 use crate::apply::commit;
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
 use crate::job::{Job, Scope, Trigger};
-use crate::order::in_order;
+use crate::order::{in_order, selects_from_own_target};
 use crate::record::quarantined;
 use crate::report::RunReport;
 use crate::state::job_key;
 
 pub use self::state::{Pause, Waiting};
+pub(crate) use self::state::{SCHEDULE, ScheduleState};
 
 /// How far the run of a saved container came within its deadline.
 pub enum Saved {
@@ -70,7 +71,7 @@ pub struct Agenda {
     pub due: Option<DateTime<Utc>>,
     /// Why it does not run now, although it may be asked to.
     pub waiting: Option<Waiting>,
-    /// What it reads.
+    /// What it reads; with its target, where another job keeps the groups that it selects there.
     pub sources: BTreeSet<SystemId>,
     /// What it fills.
     pub target: SystemId,
@@ -212,23 +213,25 @@ impl Engine {
                 states.insert(key, SCHEDULE.decode::<ScheduleState>(&stored.bytes)?);
             }
         }
-        let entry = |job: Job| {
+        let jobs = in_order(self.jobs(tenant).await?);
+        let entry = |job: &Job| {
+            let mut sources = job.sources.clone();
+            if selects_from_own_target(job, &jobs) {
+                sources.insert(job.target.clone());
+            }
             let mut state = states
                 .remove(&job_key(&job.id))
-                .unwrap_or_else(|| ScheduleState::create(&job, now));
-            state.follow(&job, now);
+                .unwrap_or_else(|| ScheduleState::create(job, now));
+            state.follow(job, now);
             Agenda {
-                due: state.due(&job),
+                due: state.due(job),
                 waiting: state.waiting(now),
-                job: job.id,
-                sources: job.sources,
-                target: job.target,
+                job: job.id.clone(),
+                sources,
+                target: job.target.clone(),
             }
         };
-        Ok(in_order(self.jobs(tenant).await?)
-            .into_iter()
-            .map(entry)
-            .collect())
+        Ok(jobs.iter().map(entry).collect())
     }
 
     /// When the next job of a tenant is due; in the past, if one is.
@@ -358,7 +361,12 @@ impl Engine {
     ) -> Result<Option<RunReport>> {
         let now = self.now();
         let begun = self
-            .change(job, Some(&lease), |state| Ok((begin(state, now), None)))
+            .change(job, Some(&lease), |state| {
+                let wish = begin(state, now);
+                let begun = |wish: &Wish| self.begun(job, &lease, wish.trigger, &wish.scope, now);
+                let write = wish.as_ref().map(begun).transpose()?;
+                Ok((wish, write))
+            })
             .await;
         let wish = match begun {
             Ok(Some(wish)) => wish,
