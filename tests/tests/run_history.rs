@@ -13,7 +13,9 @@ use usersync::engine::{
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::reconcile::{Mode, Plan, Policy, RenderOptions, render_table};
 use usersync::store::{StoreErrorKind, Table};
-use usersync_tests::{Crash, World, WorldStore, container, crash, free_policy, job, tenant, user};
+use usersync_tests::{
+    Crash, DurableStore, World, WorldStore, container, crash, free_policy, job, tenant, user,
+};
 
 fn world() -> World {
     World::builder()
@@ -410,4 +412,45 @@ fn the_list_tells_of_a_run_under_way() {
         .collect();
     assert_eq!(shown, [("sync", Some("two")), ("sync2", None)]);
     assert_eq!(list[0].pending, [], "what is under way does not wait");
+}
+
+/// What a process that is gone did stays known, over a file too.
+#[test]
+fn what_is_remembered_outlives_the_process() {
+    let mut world = World::builder()
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build_over(DurableStore::in_file);
+    let first = world.run("sync");
+    let second = world.run("sync");
+    world.restart();
+    let remembered = |world: &World<DurableStore>| {
+        block_on(world.engine().history(&tenant(), &job("sync"), None, 10)).expect("it can be read")
+    };
+    let records = remembered(&world);
+    let runs: Vec<_> = records.iter().map(|record| (record.run, record.code())).collect();
+    assert_eq!(runs, [(second.run, "in_sync"), (first.run, "changed")]);
+    let kept = block_on(world.engine().plan_of(&tenant(), &job("sync"), first.run)).expect("it can be read");
+    assert_eq!(kept.map(|kept| kept.plan), first.plan);
+
+    // Killed at its first effect.
+    world.join("staff", "cleo");
+    let hang = FaultRule::new(Fault::Hang(Moment::Before)).on(CallKind::Add);
+    world.faults.inject(hang);
+    let engine = world.engine().clone();
+    let name = job("sync");
+    let stopped = crash(engine.run(&tenant(), &name, RunRequest::everything()));
+    assert!(matches!(stopped, Crash::Stopped));
+    drop(engine);
+    world.faults.heal();
+    world.clock.advance(Duration::from_secs(3600));
+    world.restart();
+    let list = block_on(world.engine().job_list(&tenant())).expect("it can be read");
+    assert!(list[0].under_way.is_some(), "no more is known");
+    let _ = world.run("sync");
+    let records = remembered(&world);
+    let codes: Vec<_> = records.iter().map(|record| record.code()).collect();
+    assert_eq!(codes, ["changed", "killed", "in_sync", "changed"]);
+    assert_eq!(world.members("team"), "ada bob cleo");
 }

@@ -68,7 +68,8 @@ impl Job {
         }
     }
 
-    /// The same job for containers of these kinds only.
+    /// The same job for containers of these kinds only. What it claims in others from before, it hands over to whichever job
+    /// claims it, too; what nobody else claims stays its own, and as it is, until somebody does.
     #[must_use]
     pub fn covering(mut self, kinds: impl IntoIterator<Item = ContainerKind>) -> Self {
         self.covers = Some(kinds.into_iter().collect());

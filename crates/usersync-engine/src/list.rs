@@ -1,13 +1,9 @@
 //! The list of jobs, as an administrator sees it.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use usersync_model::{Digest, TenantId};
-use usersync_store::{Key, Table};
 
-use crate::due::{SCHEDULE, ScheduleState, Waiting};
+use crate::due::{ScheduleState, Waiting};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::history::{RunNumber, RunRecord, RunState};
@@ -69,13 +65,7 @@ impl Engine {
     /// When the store fails.
     pub async fn job_list(&self, tenant: &TenantId) -> Result<Vec<JobEntry>> {
         let now = self.clock().now();
-        let mut states = BTreeMap::new();
-        let mut chunks = self.inner.store.values(tenant, Table::Schedule, &Key::of(&[]));
-        while let Some(chunk) = chunks.try_next().await? {
-            for (key, stored) in chunk {
-                states.insert(key, SCHEDULE.decode::<ScheduleState>(&stored.bytes)?);
-            }
-        }
+        let mut states = self.schedules(tenant).await?;
         let mut entries = Vec::new();
         for job in in_order(self.jobs(tenant).await?) {
             let state = states.remove(&job_key(&job.id));

@@ -18,7 +18,7 @@ use usersync_connector::Clock;
 use usersync_model::{ContainerRef, JobId, SystemId, TenantId};
 use usersync_store::{Check, Key, Lease, Revision, Table, Transaction, Write};
 
-use self::state::Wish;
+use self::state::{SCHEDULE, Wish};
 use self::trouble::{Judgement, judge, judge_error};
 use crate::apply::commit;
 use crate::engine::{Engine, RunRequest};
@@ -30,8 +30,8 @@ use crate::record::quarantined;
 use crate::report::RunReport;
 use crate::state::job_key;
 
+pub(crate) use self::state::ScheduleState;
 pub use self::state::{Pause, Waiting};
-pub(crate) use self::state::{SCHEDULE, ScheduleState};
 
 /// How far the run of a saved container came within its deadline.
 pub enum Saved {
@@ -205,14 +205,7 @@ impl Engine {
     /// When the store fails.
     pub async fn agenda(&self, tenant: &TenantId) -> Result<Vec<Agenda>> {
         let now = self.now();
-        let store = &self.inner.store;
-        let mut states = BTreeMap::new();
-        let mut chunks = store.values(tenant, Table::Schedule, &Key::of(&[]));
-        while let Some(chunk) = chunks.try_next().await? {
-            for (key, stored) in chunk {
-                states.insert(key, SCHEDULE.decode::<ScheduleState>(&stored.bytes)?);
-            }
-        }
+        let mut states = self.schedules(tenant).await?;
         let jobs = in_order(self.jobs(tenant).await?);
         let entry = |job: &Job| {
             let mut sources = job.sources.clone();
@@ -449,6 +442,18 @@ impl Engine {
             transaction.write(schedule_write(job, &state)?);
         }
         Ok(())
+    }
+
+    /// What is stored of the schedules of a tenant's jobs.
+    pub(crate) async fn schedules(&self, tenant: &TenantId) -> Result<BTreeMap<Key, ScheduleState>> {
+        let mut states = BTreeMap::new();
+        let mut chunks = self.inner.store.values(tenant, Table::Schedule, &Key::of(&[]));
+        while let Some(chunk) = chunks.try_next().await? {
+            for (key, stored) in chunk {
+                states.insert(key, SCHEDULE.decode(&stored.bytes)?);
+            }
+        }
+        Ok(states)
     }
 
     async fn load_schedule(&self, job: &Job) -> Result<Option<(ScheduleState, Revision)>> {
