@@ -11,8 +11,8 @@ use futures::future::{Either, select};
 use usersync::connector::adapt::{EveryoneActive, NoNotifier};
 use usersync::connector::{ContainerCatalog, MembershipRead};
 use usersync::engine::{
-    Backoff, Engine, Interval, Job, Options, Preview, Previewed, Readers, RunControl, RunReport, RunRequest,
-    Schedule, Scope, Trigger, Triggered,
+    Backoff, Engine, EngineError, Interval, Job, Options, Preview, Previewed, Readers, RunControl, RunReport,
+    RunRequest, Schedule, Scope, Trigger, Triggered,
 };
 use usersync::memory::MemoryStore;
 use usersync::model::{ContainerRef, Digest, JobId, Origin, PrincipalRef, SystemId, TenantId};
@@ -248,7 +248,13 @@ impl App {
         let control = RunControl::new();
         let request = RunRequest::everything().controlled_by(control.clone());
         let run = engine.run(&self.job.tenant, &self.job.id, request);
-        Ok(until_told(&control, run).await?)
+        until_told(&control, run).await.map_err(|error| match error {
+            EngineError::Busy(_) => Stop::failed(format!(
+                "another sync_ldif runs with this state, or one was killed less than {} s ago; try again later",
+                LEASE.as_secs()
+            )),
+            error => error.into(),
+        })
     }
 
     /// Runs at once and then by the job's schedule, until ctrl-c.

@@ -13,8 +13,6 @@ mod selection;
 mod show;
 mod state;
 mod target;
-#[cfg(test)]
-mod tests;
 
 use std::env;
 use std::process::ExitCode;

@@ -32,7 +32,6 @@ pub(crate) fn print(text: &str) {
 /// A plan as tables, and the names of those whom only the roster knows: a plan has no names of people who left.
 pub(crate) fn plan(plan: &Plan, roster: &Roster) {
     let options = RenderOptions {
-        entries: 20,
         width: env::var("COLUMNS")
             .ok()
             .and_then(|columns| columns.parse().ok())

@@ -18,7 +18,8 @@ pub(crate) fn open(path: &Path) -> Outcome<SqliteStore> {
     open_with(path, SqliteOptions::default())
 }
 
-/// Opens the state to look at it; `None` if it is not there.
+/// Opens the state to look at it; `None` if it is not there. The file is not changed, but SQLite may leave two files beside it,
+/// which the next run removes.
 pub(crate) fn look_at(path: &Path) -> Outcome<Option<SqliteStore>> {
     if path.exists() {
         open_with(path, SqliteOptions::default().read_only()).map(Some)

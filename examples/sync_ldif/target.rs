@@ -10,7 +10,7 @@ use usersync::connector::{
     MembershipRead, MembershipTarget, Precondition, PresentMember, ReadEnd, ReadStream, Result,
     TargetCapabilities, failed_read, read_stream,
 };
-use usersync::model::{Member, MemberFacets, ObjectId, PartialKind, PartialReason, PrincipalRef, SystemId};
+use usersync::model::{Member, MemberFacets, ObjectId, PrincipalRef, SystemId};
 
 use crate::export::Export;
 use crate::roster::{Listed, Person, Roster, RosterFile};
@@ -58,14 +58,14 @@ impl RosterTarget {
         }
     }
 
-    /// Why a container is not shown although the file can be read.
+    /// The refusal to show anything without a container that has to be there.
     pub(crate) fn lost(&self, container: &ObjectId) -> Error {
         let message = format!(
             "{container} is not in {}, although members were put into it; restore the file, or, to begin anew, remove \
              the state file, too",
             self.file.path().display(),
         );
-        Error::new(ErrorKind::NotFound, message)
+        Error::new(ErrorKind::Unavailable, message).at(&self.systems.target, "read")
     }
 
     /// The members of a container; `None` if there is no such container, and an error if it was lost.
@@ -132,7 +132,7 @@ impl RosterTarget {
                 let name = lock(&self.known).fresh.get(container).cloned();
                 let listed = Listed {
                     id: container.clone(),
-                    name: name.ok_or_else(|| self.lost(container))?,
+                    name: name.ok_or_else(|| missing(container))?,
                     members: Vec::new(),
                 };
                 roster.containers.push(listed);
@@ -237,18 +237,14 @@ impl MembershipRead for RosterTarget {
             Err(error) => return failed_read(error),
         };
         let mut entries = Vec::new();
-        let mut end = ReadEnd::complete();
         for container in containers {
-            match self.members_of(&roster, &container) {
-                Ok(Some(members)) => entries.push(MembersEntry::Members { container, members }),
-                Ok(None) => entries.push(MembersEntry::Missing { container }),
-                Err(error) => {
-                    let reason = PartialReason::new(PartialKind::Unreadable, error.message());
-                    end.partial.push((container, reason));
-                }
-            }
+            entries.push(match self.members_of(&roster, &container) {
+                Ok(Some(members)) => MembersEntry::Members { container, members },
+                Ok(None) => MembersEntry::Missing { container },
+                Err(error) => return failed_read(error),
+            });
         }
-        read_stream(Extent::Full, entries, end)
+        read_stream(Extent::Full, entries, ReadEnd::complete())
     }
 
     async fn member(
@@ -284,6 +280,11 @@ impl MembershipTarget for RosterTarget {
             Err(error) => all(error.kind(), error.message()),
         }
     }
+}
+
+fn missing(container: &ObjectId) -> Error {
+    let message = format!("there is no container {container}; list it in the roster");
+    Error::new(ErrorKind::NotFound, message)
 }
 
 fn facets_of(person: &Person) -> MemberFacets {

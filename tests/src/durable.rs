@@ -62,6 +62,8 @@ pub struct DurableStore {
     /// The beginning of the tables' names, in a database of a host.
     prefix: Option<TablePrefix>,
     clock: ManualClock,
+    /// How long a call waits for another connection's lock.
+    patience: Duration,
     gate: Gate,
     open: Option<SqliteStore>,
 }
@@ -88,11 +90,31 @@ impl DurableStore {
             folder: Arc::new(folder),
             prefix,
             clock: clock.clone(),
+            patience: Duration::from_secs(60),
             gate: Gate::new(),
             open: None,
         };
         store.reopen();
         store
+    }
+
+    /// Another handle to the same file, as a process has it that goes by another clock.
+    #[must_use]
+    pub fn with_clock(&self, clock: &ManualClock) -> Self {
+        let mut store = Self {
+            clock: clock.clone(),
+            ..self.clone()
+        };
+        store.reopen();
+        store
+    }
+
+    /// The same store, which waits no longer than this for another connection's lock, and by default for longer than any test holds it.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self.reopen();
+        self
     }
 
     /// The database's file.
@@ -108,7 +130,7 @@ impl DurableStore {
         let clock = self.clock.clone();
         let options = SqliteOptions::default()
             .with_durability(Durability::Process)
-            .with_busy_timeout(Duration::from_secs(60))
+            .with_busy_timeout(self.patience)
             .with_clock(move || clock.now());
         match &self.prefix {
             None => SqliteStore::open(self.file(), options),
@@ -117,9 +139,6 @@ impl DurableStore {
                 connection
                     .pragma_update(None, "synchronous", "off")
                     .expect("a connection can be told not to wait for the disk");
-                connection
-                    .busy_timeout(Duration::from_millis(20))
-                    .expect("a connection can be told how long to wait");
                 SqliteStore::with_connection(connection, prefix, options)
             }
         }

@@ -6,6 +6,7 @@ use usersync_store::{Check, Key, StoreError, StoreErrorKind, Transaction, Write}
 
 use crate::database::Database;
 use crate::error::Result;
+use crate::log::Appends;
 use crate::names::Names;
 use crate::{lease, ledger, log, values};
 
@@ -122,10 +123,11 @@ fn write(db: &Database, names: &mut Names, tenant: i64, writes: &[Write]) -> Res
     } else {
         0
     };
+    let mut appends = Appends::new(db, tenant);
     for write in writes {
         match write {
             Write::Add { counter, delta } => values::add(db, tenant, counter, *delta)?,
-            Write::Append { log, key, bytes } => log::append(db, tenant, *log, key, bytes)?,
+            Write::Append { log, key, bytes } => appends.append(*log, key, bytes)?,
             Write::Delete { table, key } => values::delete(db, tenant, *table, key)?,
             Write::Deliver { log, sequence } => log::deliver(db, tenant, *log, *sequence)?,
             Write::Ledger { key, row: Some(row) } => ledger::set(db, names, tenant, key, row)?,
@@ -136,6 +138,7 @@ fn write(db: &Database, names: &mut Names, tenant: i64, writes: &[Write]) -> Res
             }
         }
     }
+    appends.finish()?;
     if puts {
         values::set_last_revision(db, tenant, revision)?;
     }

@@ -39,13 +39,7 @@ pub(crate) fn set(
     let container = intern_container(db, names, tenant, &key.container)?;
     let (system, object, kind) = parts(&key.subject);
     let system = names.systems.intern(db, system)?;
-    let object = match find_object(db, system, object)? {
-        Some(id) => id,
-        None => {
-            let mut add = db.conn.prepare_cached(&db.sql.object_add)?;
-            add.insert((system, object.as_str()))?
-        }
-    };
+    let object = intern_object(db, names, system, object)?;
     let content = intern_content(db, names, row)?;
     db.execute(&db.sql.row_set, (container, object << 1 | kind, content))?;
     Ok(())
@@ -67,7 +61,7 @@ fn find(db: &Database, names: &mut Names, tenant: i64, key: &LedgerKey) -> Resul
     let Some(system) = names.systems.find(db, system)? else {
         return Ok(None);
     };
-    let object = find_object(db, system, object)?;
+    let object = find_object(db, names, system, object)?;
     Ok(object.map(|object| (container, object << 1 | kind)))
 }
 
@@ -78,8 +72,26 @@ fn parts(subject: &Subject) -> (&SystemId, &ObjectId, i64) {
     }
 }
 
-fn find_object(db: &Database, system: i64, object: &ObjectId) -> Result<Option<i64>> {
-    Ok(db.find(&db.sql.object_find, (system, object.as_str()), |row| row.get(0))?)
+fn find_object(db: &Database, names: &mut Names, system: i64, object: &ObjectId) -> Result<Option<i64>> {
+    let key = (system, object.clone());
+    if let Some(id) = names.objects.get(&key) {
+        return Ok(Some(*id));
+    }
+    let id = db.find(&db.sql.object_find, (system, object.as_str()), |row| row.get(0))?;
+    if let Some(id) = id {
+        remember(&mut names.objects, key, id);
+    }
+    Ok(id)
+}
+
+fn intern_object(db: &Database, names: &mut Names, system: i64, object: &ObjectId) -> Result<i64> {
+    if let Some(id) = find_object(db, names, system, object)? {
+        return Ok(id);
+    }
+    let mut add = db.conn.prepare_cached(&db.sql.object_add)?;
+    let id = add.insert((system, object.as_str()))?;
+    remember(&mut names.objects, (system, object.clone()), id);
+    Ok(id)
 }
 
 fn find_container(

@@ -1,5 +1,8 @@
 //! Logs.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use usersync_store::{Key, Log, LogEntry, StoreErrorKind};
 
 use crate::database::Database;
@@ -21,17 +24,46 @@ pub(crate) fn code(log: Log) -> Result<&'static str> {
     }
 }
 
-pub(crate) fn append(db: &Database, tenant: i64, log: Log, key: &Key, bytes: &[u8]) -> Result<()> {
-    let log = code(log)?;
-    let found = db.find(&db.sql.entry_find, (tenant, log, key.as_str()), |_| Ok(()))?;
-    if found.is_some() {
-        return Ok(());
+/// Appends to the logs of a tenant within one transaction. The last sequence of each log is read once, and written at the end.
+pub(crate) struct Appends<'a> {
+    db: &'a Database,
+    tenant: i64,
+    last: BTreeMap<&'static str, i64>,
+}
+
+impl<'a> Appends<'a> {
+    pub(crate) fn new(db: &'a Database, tenant: i64) -> Self {
+        Self {
+            db,
+            tenant,
+            last: BTreeMap::new(),
+        }
     }
-    let last = db.find(&db.sql.sequence, (tenant, log), |row| row.get::<_, i64>(0))?;
-    let sequence = last.unwrap_or(0).saturating_add(1);
-    db.execute(&db.sql.sequence_set, (tenant, log, sequence))?;
-    db.execute(&db.sql.entry_add, (tenant, log, sequence, key.as_str(), bytes))?;
-    Ok(())
+
+    pub(crate) fn append(&mut self, log: Log, key: &Key, bytes: &[u8]) -> Result<()> {
+        let (db, log) = (self.db, code(log)?);
+        let last = match self.last.entry(log) {
+            Entry::Occupied(last) => last.into_mut(),
+            Entry::Vacant(place) => {
+                let last = db.find(&db.sql.sequence, (self.tenant, log), |row| row.get(0))?;
+                place.insert(last.unwrap_or(0))
+            }
+        };
+        let next = last.saturating_add(1);
+        let added = db.execute(&db.sql.entry_add, (self.tenant, log, next, key.as_str(), bytes))?;
+        if added > 0 {
+            *last = next;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<()> {
+        for (log, last) in self.last {
+            self.db
+                .execute(&self.db.sql.sequence_set, (self.tenant, log, last))?;
+        }
+        Ok(())
+    }
 }
 
 pub(crate) fn deliver(db: &Database, tenant: i64, log: Log, sequence: u64) -> Result<()> {

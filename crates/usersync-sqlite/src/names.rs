@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::str::FromStr;
 
-use usersync_model::{ContainerRef, IdError, JobId, LedgerRow, SystemId, TenantId};
+use usersync_model::{ContainerRef, IdError, JobId, LedgerRow, ObjectId, SystemId, TenantId};
 
 use crate::database::Database;
 use crate::error::{Result, corrupt};
@@ -19,6 +19,8 @@ pub(crate) struct Names {
     pub(crate) content_ids: HashMap<String, i64>,
     pub(crate) contents: HashMap<i64, LedgerRow>,
     pub(crate) jobs: Dictionary<JobId>,
+    /// By system.
+    pub(crate) objects: HashMap<(i64, ObjectId), i64>,
     pub(crate) systems: Dictionary<SystemId>,
     pub(crate) tenants: Dictionary<TenantId>,
 }
@@ -30,6 +32,7 @@ impl Names {
             content_ids: HashMap::new(),
             contents: HashMap::new(),
             jobs: Dictionary::new(|sql| [&sql.job_find, &sql.job_name, &sql.job_add]),
+            objects: HashMap::new(),
             systems: Dictionary::new(|sql| [&sql.system_find, &sql.system_name, &sql.system_add]),
             tenants: Dictionary::new(|sql| [&sql.tenant_find, &sql.tenant_name, &sql.tenant_add]),
         }

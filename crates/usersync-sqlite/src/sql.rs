@@ -76,8 +76,8 @@ statements! {
     sequence: "SELECT last FROM {p}sequence WHERE tenant = ?1 AND log = ?2",
     sequence_set: "INSERT INTO {p}sequence (tenant, log, last) VALUES (?1, ?2, ?3)
         ON CONFLICT (tenant, log) DO UPDATE SET last = excluded.last",
-    entry_find: "SELECT 1 FROM {p}entry WHERE tenant = ?1 AND log = ?2 AND name = ?3",
-    entry_add: "INSERT INTO {p}entry (tenant, log, sequence, name, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+    entry_add: "INSERT INTO {p}entry (tenant, log, sequence, name, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (tenant, log, name) DO NOTHING",
     entry_delete: "DELETE FROM {p}entry WHERE tenant = ?1 AND log = ?2 AND sequence = ?3",
     entries: "SELECT sequence, name, bytes FROM {p}entry
         WHERE tenant = ?1 AND log = ?2 AND sequence > ?3 ORDER BY sequence",

@@ -9,22 +9,42 @@ use usersync_testkit::conformance::Cannot;
 use usersync_testkit::conformance::membership::TargetHarness;
 use usersync_testkit::membership_target_conformance;
 
-use crate::host::Host;
+use crate::host::{Host, offers};
 use crate::process::Folder;
 use crate::scene;
 use crate::tap::Tap;
 
-membership_target_conformance!(target_in_tables, Harness::default());
+membership_target_conformance!(forgetful_target, Harness::new(false));
+membership_target_conformance!(target_that_remembers, Harness::new(true));
 
-#[derive(Default)]
-struct Harness(Mutex<Option<(Folder, Arc<Host>)>>);
+struct Harness {
+    remembers: bool,
+    given: Mutex<Option<(Folder, Arc<Host>)>>,
+}
+
+impl Harness {
+    fn new(remembers: bool) -> Self {
+        Self {
+            remembers,
+            given: Mutex::default(),
+        }
+    }
+}
 
 #[async_trait]
 impl TargetHarness for Harness {
     async fn fresh(&self, containers: Vec<(ObjectId, Vec<Member>)>) -> Arc<dyn MembershipTarget> {
         let folder = Folder::new();
         let path = folder.path().join("host.db");
-        let host = Arc::new(Host::open(&path, scene::target(), 3, Arc::new(Tap::default())).unwrap());
+        let host = Arc::new(
+            Host::open(
+                &path,
+                scene::target(),
+                offers(3, self.remembers),
+                Arc::new(Tap::default()),
+            )
+            .unwrap(),
+        );
         for (container, members) in containers {
             host.create_container(&container).unwrap();
             for Member { principal, facets } in members {
@@ -32,7 +52,7 @@ impl TargetHarness for Harness {
                     .unwrap();
             }
         }
-        *self.0.lock().unwrap() = Some((folder, Arc::clone(&host)));
+        *self.given.lock().unwrap() = Some((folder, Arc::clone(&host)));
         host
     }
 
@@ -42,7 +62,7 @@ impl TargetHarness for Harness {
         principal: &PrincipalRef,
         facets: Option<MemberFacets>,
     ) -> Result<(), Cannot> {
-        let given = self.0.lock().unwrap();
+        let given = self.given.lock().unwrap();
         let (_, host) = given.as_ref().unwrap();
         host.change_by_hand(container, principal, facets.as_ref())
             .unwrap();

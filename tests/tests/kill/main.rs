@@ -6,7 +6,11 @@
 //! USERSYNC_KILL_ROUNDS=300 USERSYNC_KILL_SEED=1000 cargo test -p usersync-tests --test kill -- --nocapture
 //! ```
 
-#![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a failing helper fails its test, which says what it was at"
+)]
 
 mod base;
 mod conformance;

@@ -57,8 +57,20 @@ const SCHEMA: &str = "
 pub(crate) struct Host {
     database: Mutex<Connection>,
     system: SystemId,
-    max_batch: usize,
+    offers: TargetCapabilities,
     tap: Arc<Tap>,
+}
+
+/// Conditional writes, roles, reads of one member and calls of up to `max_batch` operations; and whether it remembers the names of
+/// operations.
+pub(crate) fn offers(max_batch: usize, idempotency_key: bool) -> TargetCapabilities {
+    TargetCapabilities {
+        conditional_write: true,
+        idempotency_key,
+        max_batch: max_batch.try_into().expect("batches are not empty"),
+        point_read: true,
+        updates: true,
+    }
 }
 
 /// How a person or a worker is named in the log of effects.
@@ -73,7 +85,7 @@ impl Host {
     pub(crate) fn open(
         path: &Path,
         system: SystemId,
-        max_batch: usize,
+        offers: TargetCapabilities,
         tap: Arc<Tap>,
     ) -> rusqlite::Result<Self> {
         let mut database = Connection::open(path)?;
@@ -88,7 +100,7 @@ impl Host {
         Ok(Self {
             database: Mutex::new(database),
             system,
-            max_batch,
+            offers,
             tap,
         })
     }
@@ -196,6 +208,13 @@ impl Host {
     ) -> rusqlite::Result<Result<Applied>> {
         let mut database = self.database();
         let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if self.offers.idempotency_key
+            && let Some(version) = version_of(&transaction, operation)?
+        {
+            log_attempt(&transaction, author, container, operation, "done", false)?;
+            transaction.commit()?;
+            return Ok(Ok(applied(version)));
+        }
         let outcome = outcome(&transaction, container, operation)?;
         let changed = matches!(outcome, Ok(true));
         let version = log_attempt(&transaction, author, container, operation, "done", changed)?;
@@ -212,13 +231,26 @@ impl Host {
         }
         transaction.commit()?;
         Ok(outcome.map(|changed| match changed {
-            true => Applied {
-                changed,
-                version: Some(Version(version.to_string())),
-            },
+            true => applied(version),
             false => Applied::unchanged(),
         }))
     }
+}
+
+fn applied(version: i64) -> Applied {
+    Applied {
+        changed: true,
+        version: Some(Version(version.to_string())),
+    }
+}
+
+/// What the operation answered, if it had its effect before.
+fn version_of(transaction: &Transaction<'_>, operation: &MemberOperation) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT id FROM effects WHERE operation = ?1 AND changed";
+    let mut statement = transaction.prepare_cached(sql)?;
+    statement
+        .query_row([operation.id.to_string()], |row| row.get(0))
+        .optional()
 }
 
 /// Whether the operation changes anything, if it may be done at all.
@@ -399,13 +431,7 @@ impl MembershipRead for Host {
     }
 
     fn capabilities(&self) -> TargetCapabilities {
-        TargetCapabilities {
-            conditional_write: true,
-            max_batch: self.max_batch.try_into().expect("batches are not empty"),
-            point_read: true,
-            updates: true,
-            ..TargetCapabilities::default()
-        }
+        self.offers
     }
 
     fn members(&self, containers: Vec<ObjectId>, _: &CallContext) -> ReadStream<MembersEntry> {
@@ -435,7 +461,7 @@ impl MembershipTarget for Host {
         operations: &[MemberOperation],
         _: &CallContext,
     ) -> Vec<Result<Applied>> {
-        let is_too_large = operations.len() > self.max_batch;
+        let is_too_large = operations.len() > self.offers.max_batch.get();
         let apply = |operation| match is_too_large {
             true => Err(Error::new(ErrorKind::LimitExceeded, "too many operations")),
             false => self.attempt(container, operation),

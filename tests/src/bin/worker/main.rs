@@ -32,8 +32,9 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 /// How long a lease lasts, by the clock that the test moves.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// How long it takes from one point to the next, in microseconds.
-const POINT: i64 = 250_000;
+/// How long it takes a worker that is alone from one point to the next, in microseconds: a week takes longer than a lease. Time
+/// stands still while others are at work, or a worker that waits for the processor would lose its lease to one that does not.
+const PACE: i64 = 250_000;
 
 /// More runs than any week takes.
 const RUNS: usize = 8;
@@ -64,6 +65,8 @@ enum End {
 #[derive(Clone, Debug)]
 struct FileClock {
     file: PathBuf,
+    /// How long it takes from one point to the next, in microseconds.
+    pace: i64,
     tap: Arc<Tap>,
 }
 
@@ -72,7 +75,7 @@ impl Clock for FileClock {
         let text = std::fs::read_to_string(&self.file).expect("the test made a clock");
         let micros: i64 = text.trim().parse().expect("the test wrote a number");
         let passed = i64::try_from(self.tap.passed()).expect("a worker comes to an end");
-        DateTime::from_timestamp_micros(micros + passed * POINT).expect("the test wrote a time")
+        DateTime::from_timestamp_micros(micros + passed * self.pace).expect("the test wrote a time")
     }
 
     /// Nobody waits for the test to move the clock.
@@ -100,7 +103,7 @@ fn main() -> Result<()> {
         }),
     };
     let seed: u64 = seed.parse()?;
-    let worker = Worker::start(Path::new(folder), seed, Tap::telling(stop))?;
+    let worker = Worker::start(Path::new(folder), seed, manner, Tap::telling(stop))?;
     let end = worker.work(weeks.parse()?, manner)?;
     drop(worker);
     say(match end {
@@ -120,15 +123,17 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(folder: &Path, seed: u64, tap: Tap) -> Result<Self> {
+    fn start(folder: &Path, seed: u64, manner: Manner, tap: Tap) -> Result<Self> {
         let tap = Arc::new(tap);
         let scene = Arc::new(Scene::new(seed));
         let file = folder.join("host.db");
-        // Targets take one operation a call, or a few.
-        let host = Host::open(&file, scene::target(), seed as usize % 3 + 1, Arc::clone(&tap))?;
+        // Targets take one operation a call, or a few, and half of them remember what they did.
+        let offers = host::offers(seed as usize % 3 + 1, seed % 4 >= 2);
+        let host = Host::open(&file, scene::target(), offers, Arc::clone(&tap))?;
         let host = Arc::new(host);
         let clock = FileClock {
             file: folder.join("clock"),
+            pace: if manner == Manner::Retry { 0 } else { PACE },
             tap: Arc::clone(&tap),
         };
         let store = open_store(folder, seed, clock.clone())?;

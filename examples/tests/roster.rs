@@ -1,4 +1,19 @@
-//! The roster against the conformance suite of targets.
+//! The roster of `sync_ldif` against the conformance suite of targets.
+//!
+//! `tests/sync_ldif.rs` needs the example as a program, which cargo builds only if the example has no tests of its own.
+#![allow(clippy::unwrap_used, reason = "a failing harness fails its test")]
+#![expect(dead_code, reason = "the example uses the rest of its modules")]
+
+#[path = "../sync_ldif/export.rs"]
+mod export;
+#[path = "../sync_ldif/outcome.rs"]
+mod outcome;
+#[path = "../sync_ldif/roster.rs"]
+mod roster;
+#[path = "../sync_ldif/selection.rs"]
+mod selection;
+#[path = "../sync_ldif/target.rs"]
+mod target;
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +33,7 @@ use crate::roster::{Listed, Person, Roster, RosterFile};
 use crate::selection::Systems;
 use crate::target::{Known, RosterTarget};
 
-membership_target_conformance!(roster, Folder::new());
+membership_target_conformance!(roster_file, Folder::new());
 
 /// A folder of one test, with a roster in it, which is gone after it.
 struct Folder(PathBuf);
