@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use usersync::engine::{Outcome as Ended, RunReport};
 use usersync::model::{ObjectId, Subject};
 use usersync::reconcile::{Plan, RenderOptions, render_table};
+use usersync_examples::visible;
 
 use crate::outcome::Status;
 use crate::roster::Roster;
@@ -26,26 +27,6 @@ pub(crate) fn complain(text: impl Display) {
 /// Text of ours, of several lines.
 pub(crate) fn print(text: &str) {
     let _ = writeln!(io::stdout(), "{}", text.trim_end());
-}
-
-/// The text with whatever nobody sees, ends a line or turns the direction of its surroundings written as `\u{…}`.
-fn visible(text: &str) -> String {
-    let is_deceptive = |c: char| {
-        c.is_control()
-            || matches!(c,
-                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
-                | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_deceptive(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }
 
 /// A plan as tables, and the names of those whom only the roster knows: a plan has no names of people who left.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
 use rusqlite::Connection;
 use usersync::connector::Clock;
 use usersync::memory::{Calls, Faults, ManualClock, StoreSnapshot};
@@ -215,6 +215,11 @@ fn all<T>(mut chunks: BoxStream<'static, Result<Vec<T>>>) -> Vec<T> {
     entries
 }
 
+/// A read that begins when it is polled, and so after whatever happens meanwhile at its call.
+fn lazily<T: Send + 'static>(begin: impl FnOnce() -> Chunks<T> + Send + 'static) -> Chunks<T> {
+    stream::once(async move { begin() }).flatten().boxed()
+}
+
 #[async_trait::async_trait]
 impl StateRead for DurableStore {
     async fn now(&self) -> Result<DateTime<Utc>> {
@@ -227,7 +232,8 @@ impl StateRead for DurableStore {
     }
 
     fn values(&self, tenant: &TenantId, table: Table, prefix: &Key) -> Chunks<(Key, Stored)> {
-        let chunks = self.open().values(tenant, table, prefix);
+        let (store, of, keys) = (self.open().clone(), tenant.clone(), prefix.clone());
+        let chunks = lazily(move || store.values(&of, table, &keys));
         self.gate.values(tenant, table, prefix, chunks)
     }
 
@@ -237,7 +243,8 @@ impl StateRead for DurableStore {
     }
 
     fn ledger(&self, tenant: &TenantId, containers: Option<Vec<ContainerRef>>) -> Chunks<LedgerEntry> {
-        let chunks = self.open().ledger(tenant, containers.clone());
+        let (store, of, asked) = (self.open().clone(), tenant.clone(), containers.clone());
+        let chunks = lazily(move || store.ledger(&of, asked));
         self.gate.ledger(tenant, containers, chunks)
     }
 
@@ -247,7 +254,8 @@ impl StateRead for DurableStore {
     }
 
     fn log(&self, tenant: &TenantId, log: Log, after: u64) -> Chunks<LogEntry> {
-        let chunks = self.open().log(tenant, log, after);
+        let (store, of) = (self.open().clone(), tenant.clone());
+        let chunks = lazily(move || store.log(&of, log, after));
         self.gate.log(tenant, log, chunks)
     }
 }

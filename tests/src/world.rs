@@ -57,7 +57,8 @@ pub struct World<S = MemoryStore> {
     pub(crate) engine: Option<Engine>,
 }
 
-/// Everything but the directory and the catalog, to compare.
+/// Everything but the directory, the catalog and what is remembered of runs, to compare: that tells of every run, also of those
+/// that had no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The target.
@@ -309,12 +310,14 @@ impl<S: WorldStore> World<S> {
         block_on(approval).expect("an approval can be given");
     }
 
-    /// Everything but the directory and the catalog.
+    /// Everything but the directory, the catalog and what is remembered of runs.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
+        let mut store = self.store.content(&self.tenant);
+        store.values.remove(&Table::Run);
         Snapshot {
             target: self.target.snapshot(),
-            store: self.store.content(&self.tenant),
+            store,
             delivered: self.notifier.delivered(),
         }
     }

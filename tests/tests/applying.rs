@@ -22,7 +22,7 @@ fn staff() -> World {
         .build()
 }
 
-/// Nothing changes but the lease, and the error is the one expected.
+/// Nothing changes but the lease and what is remembered of runs, and the error is the one expected.
 fn refused(world: &World, plan: &Plan, is_expected: impl Fn(&EngineError) -> bool, why: &str) {
     let before = world.snapshot();
     world.calls.clear();
@@ -31,11 +31,8 @@ fn refused(world: &World, plan: &Plan, is_expected: impl Fn(&EngineError) -> boo
         .expect_err(why);
     assert!(is_expected(&error), "{why}: {error}");
     assert_eq!(world.snapshot(), before, "{why}");
-    assert_eq!(
-        world.calls.effects() + world.calls.count(CallKind::Commit),
-        0,
-        "{why}"
-    );
+    assert_eq!(world.calls.effects(), 0, "{why}");
+    assert!(world.calls.count(CallKind::Commit) <= 1, "{why}");
 }
 
 #[test]

@@ -59,13 +59,11 @@ impl Person {
         if self.exists {
             self.missed = None;
             self.member = self.in_group;
-        } else {
-            if self.member {
-                let missed = *self.missed.get_or_insert(day);
-                self.member = day - missed < grace;
-            }
-            // Nothing waits for the end of the clock any more.
+        } else if self.member {
+            let missed = *self.missed.get_or_insert(day);
+            self.member = day - missed < grace;
             if !self.member {
+                // Nothing depends on it any more.
                 self.missed = None;
             }
         }
@@ -146,7 +144,7 @@ proptest! {
             }
             let expected: Vec<&str> = people.iter().filter(|(_, person)| person.member).map(|(who, _)| *who).collect();
             prop_assert_eq!(world.members("team"), expected.join(" "), "on day {}", day);
-            // Only of those who are still missed something is stored, or of who was taken out.
+            // Only of those who are still missed something is stored.
             let missed = people.values().filter(|person| person.missed.is_some()).count();
             prop_assert_eq!(world.end().departures.len(), missed, "on day {}", day);
         }

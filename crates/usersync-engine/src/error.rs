@@ -59,6 +59,25 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Busy(_) => "busy",
+            Self::Connector(_) => "connector",
+            Self::Drifted { .. } => "drifted",
+            Self::Foreign => "foreign",
+            Self::LeaseLost(_) => "lease_lost",
+            Self::NoConnector(_) => "no_connector",
+            Self::NoTokenStore => "no_token_store",
+            Self::NobodyActs(_) => "nobody_acts",
+            Self::SourceGone(_) => "source_gone",
+            Self::Stale(_) => "stale",
+            Self::Store(_) => "store",
+            Self::UnknownJob(_) => "unknown_job",
+        }
+    }
+
     pub(crate) fn store(job: &JobId) -> impl Fn(StoreError) -> Self {
         move |error| match error.kind() {
             StoreErrorKind::Fenced => Self::LeaseLost(job.clone()),

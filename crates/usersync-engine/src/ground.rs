@@ -2,7 +2,7 @@
 
 use usersync_model::{ContainerRef, JobId, LedgerRow, Subject};
 use usersync_reconcile::Plan;
-use usersync_store::Write;
+use usersync_store::{LedgerKey, Write};
 
 use crate::error::Result;
 use crate::job::Job;
@@ -29,6 +29,19 @@ impl Ground {
         match self {
             Self::Members(survey) => survey.sources,
             Self::Records(survey) => survey.sources,
+        }
+    }
+
+    /// Whether claims of the job are to be handed over.
+    pub(crate) fn cedes(&self) -> bool {
+        matches!(self, Self::Members(survey) if !survey.ceded.is_empty())
+    }
+
+    /// Takes the rows on which the job's claims are to be handed over.
+    pub(crate) fn take_ceded(&mut self) -> Vec<(LedgerKey, LedgerRow)> {
+        match self {
+            Self::Members(survey) => std::mem::take(&mut survey.ceded),
+            Self::Records(_) => Vec::new(),
         }
     }
 

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use usersync_model::{
-    ContainerRef, Digest, DigestBuilder, JobId, ObjectId, PrincipalRef, ResolvePolicy, SystemId, TenantId,
+    ContainerKind, ContainerRef, Digest, DigestBuilder, JobId, ObjectId, PrincipalRef, ResolvePolicy,
+    SystemId, TenantId,
 };
 use usersync_reconcile::{Mode, Policy, RecordRules};
 
@@ -38,6 +39,10 @@ pub struct Job {
     /// When it runs by itself; by default every four hours.
     #[serde(default)]
     pub schedule: Schedule,
+    /// The kinds of containers that it covers; `None` is all of them. A module of an application has a job of its own this way.
+    /// Containers of other kinds count as they are at the target where they are selected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers: Option<BTreeSet<ContainerKind>>,
     /// What it synchronizes; by default members.
     #[serde(default)]
     pub kind: JobKind,
@@ -76,6 +81,7 @@ impl Job {
             policy: Policy::default(),
             schedule: Schedule::default(),
             kind: JobKind::Members,
+            covers: None,
         }
     }
 
@@ -145,6 +151,20 @@ impl Job {
         self.sources.iter().chain(from.filter(is_new))
     }
 
+    /// The same job for containers of these kinds only. What it claims in others from before, it hands over to whichever job
+    /// claims it, too; what nobody else claims stays its own, and as it is, until somebody does.
+    #[must_use]
+    pub fn covering(mut self, kinds: impl IntoIterator<Item = ContainerKind>) -> Self {
+        self.covers = Some(kinds.into_iter().collect());
+        self
+    }
+
+    /// Whether it covers containers of `kind`.
+    #[must_use]
+    pub fn covers(&self, kind: &ContainerKind) -> bool {
+        self.covers.as_ref().is_none_or(|kinds| kinds.contains(kind))
+    }
+
     /// The same job with another policy.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
@@ -159,8 +179,8 @@ impl Job {
         self
     }
 
-    /// Identifies policy, sources, the way selections are resolved and, for records, where they come from and the rules for
-    /// their facets; not a selection. When it changes, approvals are void and the
+    /// Identifies policy, sources, the kinds of containers, the way selections are resolved and, for records, where they come
+    /// from and the rules for their facets; not a selection. When it changes, approvals are void and the
     /// removals of the next plan wait.
     #[must_use]
     pub fn policy_digest(&self) -> Digest {
@@ -169,6 +189,13 @@ impl Job {
         let digest = DigestBuilder::new("usersync.job-policy/1")
             .part(self.policy.digest().as_bytes())
             .part(&resolve);
+        let digest = match &self.covers {
+            None => digest,
+            Some(kinds) => {
+                let kinds = serde_json::to_vec(kinds).expect("kinds have a JSON form");
+                digest.part(b"covers").part(&kinds)
+            }
+        };
         match &self.kind {
             JobKind::Members => digest.finish(),
             JobKind::Records(records) => digest.part(records.digest().as_bytes()).finish(),
@@ -182,7 +209,7 @@ impl Job {
 pub enum Scope {
     /// These containers.
     Containers(BTreeSet<ContainerRef>),
-    /// Every container of the catalog that belongs to the job's target.
+    /// Every container of the catalog that belongs to the job's target and that the job covers.
     #[default]
     Everything,
 }

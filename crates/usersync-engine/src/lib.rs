@@ -13,10 +13,12 @@ mod error;
 mod event;
 mod grant;
 mod ground;
+mod history;
 mod job;
 mod job_audit;
 mod keep;
 mod links;
+mod list;
 mod order;
 mod outbox;
 mod planning;
@@ -40,6 +42,9 @@ pub use due::{Agenda, Pause, Saved, Triggered, Waiting};
 pub use engine::{Engine, EngineBuilder, RunRequest};
 pub use error::{EngineError, Result};
 pub use event::{RunControl, RunEvent};
+pub use history::{
+    KeptPlan, OperationFailure, OutcomeCount, ReadFailure, RunNumber, RunRecord, RunResult, RunState,
+};
 pub use job::{Job, JobKind, Scope, Trigger};
 pub use job_audit::JobAuditRecord;
 pub use links::{
@@ -47,13 +52,12 @@ pub use links::{
     LinkOutcome, LinkProblem, LinkReport, LinkSettings, LinkWork, Links, Loaded, NotConsented, OsRandom,
     RandomSource, check_links, link_lease,
 };
+pub use list::{JobEntry, NextRun, Pending};
 pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};
 pub use records::{Collections, Distribution, RecordJob};
-pub use report::{
-    FailedRead, LastRun, NotStarted, OperationReport, Outcome, PausedBy, ReadOf, RunEnd, RunReport,
-};
+pub use report::{FailedRead, NotStarted, OperationReport, Outcome, PausedBy, ReadOf, RunEnd, RunReport};
 pub use schedule::{Cadence, Interval, InvalidSchedule, Schedule};
 #[cfg(feature = "cron")]
 pub use schedule::{CronExpression, Zone};

@@ -37,6 +37,10 @@ pub struct Options {
     pub concurrency: NonZeroUsize,
     /// How many findings of each kind a verification lists.
     pub findings: usize,
+    /// How many runs of each job are remembered.
+    pub history: NonZeroUsize,
+    /// How large a plan, in bytes of its JSON, is remembered whole; of a larger one, what it holds is.
+    pub history_plan: usize,
     /// How long a lease lasts without being renewed. It is renewed each time a third of it is over, and before batches.
     pub lease: Duration,
     /// How long one notification may take.
@@ -60,6 +64,8 @@ impl Default for Options {
             batch: NonZeroUsize::new(256).expect("256 is not zero"),
             concurrency: NonZeroUsize::new(16).expect("16 is not zero"),
             findings: 1000,
+            history: NonZeroUsize::new(100).expect("100 is not zero"),
+            history_plan: 256 * 1024,
             lease: Duration::from_secs(120),
             notify: Duration::from_secs(30),
             outbox: Backoff {

@@ -6,11 +6,10 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use usersync_connector::{Error as ConnectorError, Retry};
-use usersync_model::{
-    ContainerRef, Digest, JobId, OperationId, PartialKind, PartialReason, Subject, SystemId,
-};
+use usersync_model::{ContainerRef, JobId, OperationId, PartialKind, PartialReason, Subject, SystemId};
 use usersync_reconcile::Plan;
 
+use crate::history::RunNumber;
 use crate::job::Trigger;
 
 /// How a run went: its plan, and exactly one outcome for each of the plan's operations.
@@ -19,6 +18,8 @@ use crate::job::Trigger;
 pub struct RunReport {
     /// The job.
     pub job: JobId,
+    /// Which of its runs, in its [history](crate::Engine::history).
+    pub run: RunNumber,
     /// What started it.
     pub trigger: Trigger,
     /// How it ended.
@@ -128,43 +129,6 @@ impl fmt::Display for RunReport {
             write!(f, "\n  {held} held")?;
         }
         Ok(())
-    }
-}
-
-/// How the last run of a job went, as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LastRun {
-    /// What started it.
-    pub trigger: Trigger,
-    /// How it ended.
-    pub end: RunEnd,
-    /// The digest of its plan.
-    pub plan: Option<Digest>,
-    /// The digest of what waits for an approval.
-    pub held: Option<Digest>,
-    /// How many operations it had.
-    pub operations: u64,
-    /// How many of them did not reach what they were to reach.
-    pub failed: u64,
-    /// When it began.
-    pub started: DateTime<Utc>,
-    /// When it ended.
-    pub finished: DateTime<Utc>,
-}
-
-impl From<&RunReport> for LastRun {
-    fn from(report: &RunReport) -> Self {
-        Self {
-            trigger: report.trigger,
-            end: report.end,
-            plan: report.plan.as_ref().map(Plan::digest),
-            held: report.plan.as_ref().and_then(Plan::held_digest),
-            operations: report.operations.len() as u64,
-            failed: report.count(|outcome| !outcome.is_ok()) as u64,
-            started: report.started,
-            finished: report.finished,
-        }
     }
 }
 

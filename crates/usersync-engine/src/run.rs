@@ -12,6 +12,7 @@ use crate::departure::without_memberships;
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
+use crate::history::RunNumber;
 use crate::job::{Job, Scope, Trigger};
 use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
@@ -20,8 +21,8 @@ use crate::recover::{Recovery, base_after};
 use crate::report::{OperationReport, Outcome, PausedBy, RunEnd, RunReport};
 use crate::source::Sources;
 use crate::state::{
-    CURSOR, DEPARTURE, Departure, JOB_STATE, JobState, RUN, approval_key, cursor_key, departure_key,
-    intent_key, job_key, lease_name, load_cursor, window_key,
+    CURSOR, DEPARTURE, Departure, JOB_STATE, JobState, approval_key, cursor_key, departure_key, intent_key,
+    job_key, lease_name, load_cursor, window_key,
 };
 
 impl Engine {
@@ -62,8 +63,16 @@ impl Engine {
         request: &RunRequest,
     ) -> Result<RunReport> {
         let span = tracing::info_span!("usersync.run", tenant = %job.tenant, job = %job.id, trigger = %request.trigger);
+        let started = self.clock().now();
         let run = self.run_leased(job, lease, request);
-        self.keep_lease_while(job, lease, run).instrument(span).await
+        let report = self.keep_lease_while(job, lease, run).instrument(span).await;
+        if let Err(error) = &report {
+            let kept = self.keep_failure(job, lease, request.trigger, &request.scope, started, error);
+            if let Err(error) = kept.await {
+                tracing::warn!(name: "usersync.history.failed", job = %job.id, %error, "a failed run could not be recorded");
+            }
+        }
+        report
     }
 
     /// Lets others have the job, and delivers what its run has to tell.
@@ -111,6 +120,7 @@ impl Engine {
         let started = readers.clock.now();
         let mut report = RunReport {
             job: job.id.clone(),
+            run: RunNumber::of(lease),
             trigger: request.trigger,
             end: RunEnd::Paused,
             paused: None,
@@ -124,7 +134,9 @@ impl Engine {
         let actor = match job_actor(readers, job).await? {
             Ok(actor) => actor,
             Err(_) => {
-                return self.pause(job, lease, PausedBy::NobodyActs, report).await;
+                let report = self.pause(job, lease, PausedBy::NobodyActs, report).await?;
+                self.keep_report(job, lease, &request.scope, &report, &[]).await?;
+                return Ok(report);
             }
         };
         let context = CallContext {
@@ -140,7 +152,9 @@ impl Engine {
         let made = make_plan(readers, job, &plan_request, known, &context, &request.control).await;
         let mut made = match made {
             Err(EngineError::SourceGone(_)) => {
-                return self.pause(job, lease, PausedBy::SourceGone, report).await;
+                let report = self.pause(job, lease, PausedBy::SourceGone, report).await?;
+                self.keep_report(job, lease, &request.scope, &report, &[]).await?;
+                return Ok(report);
             }
             made => made?,
         };
@@ -170,7 +184,8 @@ impl Engine {
         self.keep_known(job, sources);
         report.plan = Some(planned.plan);
         report.finished = readers.clock.now();
-        self.keep_report(job, lease, &report, &forgotten).await?;
+        self.keep_report(job, lease, &request.scope, &report, &forgotten)
+            .await?;
         Ok(report)
     }
 
@@ -336,7 +351,7 @@ impl Engine {
             true => Some(plan.header().policy),
             false => made.state.policy,
         };
-        let changes = summary.operations() > 0 || summary.ledger > 0;
+        let changes = summary.operations() > 0 || summary.ledger > 0 || made.ground.cedes();
         let same = made.state.policy == policy
             && made.state.paused.is_none()
             && made.state.holds == made.planned.holds
@@ -344,6 +359,7 @@ impl Engine {
         if transaction.writes.is_empty() && !changes && same {
             return Ok(());
         }
+        transaction.write(self.begun(job, lease, request.trigger, &request.scope, made.now)?);
         let state = JobState {
             lineage: made.state.lineage,
             serial: made.state.serial + 1,
@@ -431,20 +447,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Stores how the last run went, and forgets the departures on which nothing depends after it.
+    /// Stores how the run went, and forgets the departures on which nothing depends after it.
     async fn keep_report(
         &self,
         job: &Job,
         lease: &Lease,
+        scope: &Scope,
         report: &RunReport,
         forgotten: &[PrincipalRef],
     ) -> Result<()> {
         let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
-        transaction.write(Write::Put {
-            table: Table::Run,
-            key: job_key(&job.id),
-            bytes: RUN.encode(&crate::report::LastRun::from(report))?,
-        });
+        self.ended(job, lease, scope, report, &mut transaction).await?;
         for departed in forgotten {
             transaction.write(Write::Delete {
                 table: Table::Departure,

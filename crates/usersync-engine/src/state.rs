@@ -57,10 +57,6 @@ pub(crate) const AUDIT: Format = Format {
     name: "usersync.audit",
     version: 1,
 };
-pub(crate) const RUN: Format = Format {
-    name: "usersync.run",
-    version: 1,
-};
 
 /// What a job remembers between runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

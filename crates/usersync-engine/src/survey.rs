@@ -10,6 +10,7 @@ use usersync_model::{
     PrincipalRef, Subject,
 };
 use usersync_reconcile::{BaseRow, Standing, Warning, standing};
+use usersync_store::LedgerKey;
 
 use crate::error::Result;
 use crate::event::{RunControl, RunEvent};
@@ -27,6 +28,10 @@ pub(crate) struct Survey {
     /// What is known of each, in the same order.
     pub(crate) sights: Vec<Sight>,
     pub(crate) warnings: BTreeSet<Warning>,
+    /// Rows that the job claims in containers of kinds that it does not cover any more, and that another job claims, too.
+    pub(crate) ceded: Vec<(LedgerKey, LedgerRow)>,
+    /// Listed containers of the target that the job does not cover.
+    uncovered: BTreeSet<ContainerRef>,
     /// Where a container is in the lists.
     places: HashMap<ContainerRef, usize>,
 }
@@ -189,6 +194,8 @@ pub(crate) async fn survey(
         containers: Vec::new(),
         sights: Vec::new(),
         warnings: BTreeSet::new(),
+        ceded: Vec::new(),
+        uncovered: BTreeSet::new(),
         places: HashMap::new(),
     };
     let complete = survey.read_catalog(readers, job, scope, context).await;
@@ -230,8 +237,13 @@ impl Survey {
                 Scope::Containers(wanted) => wanted.contains(&container.id),
                 Scope::Everything => true,
             };
-            if wanted && container.id.system == job.target {
+            if !wanted || container.id.system != job.target {
+                continue;
+            }
+            if job.covers(&container.kind) {
                 listed.insert(container.id.clone(), container);
+            } else {
+                self.uncovered.insert(container.id);
             }
         }
         self.containers = listed.into_values().collect();
@@ -408,8 +420,13 @@ impl Survey {
                 };
                 let Some(place) = place else {
                     if complete && entry.row.is_claimed_by(&job.id) {
-                        self.warnings
-                            .insert(Warning::UnlistedContainer(entry.key.container));
+                        let (container, row) = (entry.key.container, entry.row);
+                        // Whoever covers it now may remove what only they claim.
+                        if self.uncovered.contains(&container) && row.is_claimed_beside(&job.id) {
+                            self.ceded.push((LedgerKey::member(container, principal), row));
+                        } else {
+                            self.warnings.insert(Warning::UnlistedContainer(container));
+                        }
                     }
                     continue;
                 };

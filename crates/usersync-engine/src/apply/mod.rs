@@ -97,7 +97,11 @@ impl<'a> Applier<'a> {
     /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run; answers whether there was
     /// none.
     pub(crate) async fn settle_ledger(&mut self, ground: &mut Ground) -> Result<bool> {
-        let mut changes = Vec::new();
+        let cede = |(key, row): (LedgerKey, LedgerRow)| {
+            let after = row.clone().released(&self.job.id);
+            (key, Some(row), after, None)
+        };
+        let mut changes: Vec<_> = ground.take_ceded().into_iter().map(cede).collect();
         for section in self.plan.sections() {
             for change in &section.ledger {
                 let key = LedgerKey {

@@ -18,18 +18,19 @@ use usersync_connector::Clock;
 use usersync_model::{ContainerRef, JobId, SystemId, TenantId};
 use usersync_store::{Check, Key, Lease, Revision, Table, Transaction, Write};
 
-use self::state::{SCHEDULE, ScheduleState, Wish};
+use self::state::{SCHEDULE, Wish};
 use self::trouble::{Judgement, judge, judge_error};
 use crate::apply::commit;
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
 use crate::job::{Job, Scope, Trigger};
-use crate::order::in_order;
+use crate::order::{in_order, selects_from_own_target};
 use crate::record::quarantined;
 use crate::report::RunReport;
 use crate::state::job_key;
 
+pub(crate) use self::state::ScheduleState;
 pub use self::state::{Pause, Waiting};
 
 /// How far the run of a saved container came within its deadline.
@@ -70,7 +71,7 @@ pub struct Agenda {
     pub due: Option<DateTime<Utc>>,
     /// Why it does not run now, although it may be asked to.
     pub waiting: Option<Waiting>,
-    /// What it reads.
+    /// What it reads; with its target, where another job keeps the groups that it selects there.
     pub sources: BTreeSet<SystemId>,
     /// What it fills.
     pub target: SystemId,
@@ -204,31 +205,26 @@ impl Engine {
     /// When the store fails.
     pub async fn agenda(&self, tenant: &TenantId) -> Result<Vec<Agenda>> {
         let now = self.now();
-        let store = &self.inner.store;
-        let mut states = BTreeMap::new();
-        let mut chunks = store.values(tenant, Table::Schedule, &Key::of(&[]));
-        while let Some(chunk) = chunks.try_next().await? {
-            for (key, stored) in chunk {
-                states.insert(key, SCHEDULE.decode::<ScheduleState>(&stored.bytes)?);
+        let mut states = self.schedules(tenant).await?;
+        let jobs = in_order(self.jobs(tenant).await?);
+        let entry = |job: &Job| {
+            let mut sources = job.sources.clone();
+            if selects_from_own_target(job, &jobs) {
+                sources.insert(job.target.clone());
             }
-        }
-        let entry = |job: Job| {
             let mut state = states
                 .remove(&job_key(&job.id))
-                .unwrap_or_else(|| ScheduleState::create(&job, now));
-            state.follow(&job, now);
+                .unwrap_or_else(|| ScheduleState::create(job, now));
+            state.follow(job, now);
             Agenda {
-                due: state.due(&job),
+                due: state.due(job),
                 waiting: state.waiting(now),
-                job: job.id,
-                sources: job.sources,
-                target: job.target,
+                job: job.id.clone(),
+                sources,
+                target: job.target.clone(),
             }
         };
-        Ok(in_order(self.jobs(tenant).await?)
-            .into_iter()
-            .map(entry)
-            .collect())
+        Ok(jobs.iter().map(entry).collect())
     }
 
     /// When the next job of a tenant is due; in the past, if one is.
@@ -358,7 +354,12 @@ impl Engine {
     ) -> Result<Option<RunReport>> {
         let now = self.now();
         let begun = self
-            .change(job, Some(&lease), |state| Ok((begin(state, now), None)))
+            .change(job, Some(&lease), |state| {
+                let wish = begin(state, now);
+                let begun = |wish: &Wish| self.begun(job, &lease, wish.trigger, &wish.scope, now);
+                let write = wish.as_ref().map(begun).transpose()?;
+                Ok((wish, write))
+            })
             .await;
         let wish = match begun {
             Ok(Some(wish)) => wish,
@@ -441,6 +442,18 @@ impl Engine {
             transaction.write(schedule_write(job, &state)?);
         }
         Ok(())
+    }
+
+    /// What is stored of the schedules of a tenant's jobs.
+    pub(crate) async fn schedules(&self, tenant: &TenantId) -> Result<BTreeMap<Key, ScheduleState>> {
+        let mut states = BTreeMap::new();
+        let mut chunks = self.inner.store.values(tenant, Table::Schedule, &Key::of(&[]));
+        while let Some(chunk) = chunks.try_next().await? {
+            for (key, stored) in chunk {
+                states.insert(key, SCHEDULE.decode(&stored.bytes)?);
+            }
+        }
+        Ok(states)
     }
 
     async fn load_schedule(&self, job: &Job) -> Result<Option<(ScheduleState, Revision)>> {

@@ -167,6 +167,16 @@ impl ScheduleState {
         self.wanted.is_some()
     }
 
+    /// What was asked for and not begun.
+    pub(crate) fn wanted(&self) -> Option<&Wish> {
+        self.wanted.as_ref()
+    }
+
+    /// What was begun, and is not known to have ended.
+    pub(crate) fn owed(&self) -> impl Iterator<Item = &Wish> {
+        self.begun.iter()
+    }
+
     fn scheduled(&self, job: &Job) -> Option<DateTime<Utc>> {
         Some(job.schedule.due(&job.tenant, &job.id, self.occurrence?))
     }
