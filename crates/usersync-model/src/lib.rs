@@ -8,6 +8,7 @@ mod container;
 mod digest;
 mod graph;
 mod id;
+mod item;
 mod ledger;
 mod membership;
 mod principal;
@@ -25,6 +26,7 @@ pub use graph::{
 pub use id::{
     ContainerRef, IdError, JobId, MAX_ID_BYTES, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
 };
+pub use item::ItemKind;
 pub use ledger::{LedgerRow, Origin, Subject};
 pub use membership::{Member, MemberFacets, MembershipState, Role, RoleName};
 pub use principal::{Activity, DirectoryChange, GroupKind, ListKind, Principal, PrincipalKind, ResourceKind};

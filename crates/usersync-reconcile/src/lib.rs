@@ -9,6 +9,7 @@ mod draft;
 mod facet;
 mod fingerprint;
 mod hold;
+mod items;
 mod members;
 mod merge;
 mod operation;
@@ -22,6 +23,7 @@ pub use approval::Approval;
 pub use decide::{Decision, Drift, Kept, Mode, Needed, Standing, Truth, decide};
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use hold::{HoldCause, Protection};
+pub use items::{ItemBase, ItemConflict, ItemMark, ItemPlan, ItemSide, ItemSight, plan_items};
 pub use members::{
     ActualMembers, Base, BaseRow, DesiredMembers, People, RunEvidence, plan_members, standing,
 };

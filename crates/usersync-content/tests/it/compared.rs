@@ -14,7 +14,8 @@ fn event_text(lines: &str) -> String {
 }
 
 fn changes(before: &str, after: &str) -> Changes {
-    let outline = |text: &str| Document::parse(text.as_bytes()).unwrap().outline();
+    let parse = |text: &str| Document::parse(text.as_bytes()).map(|document| document.outline());
+    let outline = |text| parse(text).expect("samples are well-formed");
     outline(after).changes_since(&outline(before))
 }
 

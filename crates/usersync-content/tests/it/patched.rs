@@ -6,8 +6,8 @@ use usersync_content::Document;
 use crate::generate::{calendar_of, card, card_of, event, manner};
 
 fn check(before: &[u8], after: &[u8], elsewhere: &[u8], foreign: &str) -> Result<(), TestCaseError> {
-    let (before, after) = (Document::parse(before).unwrap(), Document::parse(after).unwrap());
-    let there = Document::parse(elsewhere).unwrap();
+    let parse = |text| Document::parse(text).expect("generated texts are well-formed");
+    let (before, after, there) = (parse(before), parse(after), parse(elsewhere));
     let changes = after.outline().changes_since(&before.outline());
     let patched = there.patched(&after, &changes);
     let result = Document::parse(&patched)
