@@ -14,6 +14,7 @@ mod membership;
 mod principal;
 mod record;
 mod selection;
+mod subscription;
 
 pub use completeness::{Completeness, PartialKind, PartialReason};
 pub use container::{Container, ContainerKind, KindName};
@@ -32,3 +33,4 @@ pub use membership::{Member, MemberFacets, MembershipState, Role, RoleName};
 pub use principal::{Activity, DirectoryChange, GroupKind, ListKind, Principal, PrincipalKind, ResourceKind};
 pub use record::{AttributeName, Facet, FacetName, Record, RecordKind, Value};
 pub use selection::Selection;
+pub use subscription::SubscriptionResource;
