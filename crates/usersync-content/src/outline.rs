@@ -43,6 +43,39 @@ impl Outline {
         Changes { slots }
     }
 
+    /// What both say.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        self.retained(|name, value| other.slots.get(name) == Some(&value))
+    }
+
+    /// What this one says of the properties that `other` says something of.
+    #[must_use]
+    pub fn known_to(&self, other: &Self) -> Self {
+        self.retained(|name, _| other.slots.contains_key(name))
+    }
+
+    /// What this one says, but for the properties of `changes`, of which it says what `from` says.
+    #[must_use]
+    pub fn taking(&self, changes: &Changes, from: &Self) -> Self {
+        let mut slots = self.slots.clone();
+        for slot in &changes.slots {
+            let name = Slot::stored(&slot.component, &slot.name);
+            match from.slots.get(&name) {
+                Some(value) => slots.insert(name, *value),
+                None => slots.remove(&name),
+            };
+        }
+        Self { slots }
+    }
+
+    fn retained(&self, keep: impl Fn(&str, u64) -> bool) -> Self {
+        let slots = self.slots.iter().filter(|(name, value)| keep(name, **value));
+        Self {
+            slots: slots.map(|(name, value)| (name.clone(), *value)).collect(),
+        }
+    }
+
     /// Identifies the outline: equal for equal outlines only.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -63,10 +96,28 @@ impl Changes {
         self.slots.is_empty()
     }
 
-    /// Whether both name a property in common, so that carrying one over would undo the other.
+    /// What both name.
+    #[must_use]
+    pub fn among(&self, other: &Self) -> Self {
+        Self {
+            slots: self.slots.intersection(&other.slots).cloned().collect(),
+        }
+    }
+
+    /// What either names.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        Self {
+            slots: self.slots.union(&other.slots).cloned().collect(),
+        }
+    }
+
+    /// Whether both name something that makes sense only together, so that carrying one over may undo the other: the same
+    /// property, times and rules of recurrence, the parts of a name, or an occurrence that came or went and something in it.
     #[must_use]
     pub fn meets(&self, other: &Self) -> bool {
-        self.slots.intersection(&other.slots).next().is_some()
+        let mut slots = self.slots.iter();
+        slots.any(|slot| other.slots.iter().any(|theirs| slot.meets(theirs)))
     }
 }
 
@@ -84,7 +135,27 @@ impl fmt::Display for Changes {
     }
 }
 
+/// Properties of which one means little without the others.
+const TOGETHER: [&[&str]; 2] = [
+    &[
+        "DTEND", "DTSTART", "DUE", "DURATION", "EXDATE", "EXRULE", "RDATE", "RRULE",
+    ],
+    &["FN", "N"],
+];
+
 impl Slot {
+    fn meets(&self, other: &Self) -> bool {
+        let is_together =
+            |names: &&[&str]| names.contains(&self.name.as_str()) && names.contains(&other.name.as_str());
+        let comes_or_goes = |slot: &Self| slot.name == Self::PRESENCE;
+        self == other
+            || TOGETHER.iter().any(is_together)
+            || (self.component == other.component && (comes_or_goes(self) || comes_or_goes(other)))
+    }
+
+    /// The name of the slot that says that a component is there.
+    const PRESENCE: &str = "BEGIN";
+
     /// Names hold no control characters of this kind, and the last separator is the one between.
     const BETWEEN: char = '\u{1f}';
 
@@ -136,7 +207,7 @@ impl Document<'_> {
                     slots.entry(slot).or_default().push(inner[*child].to_string());
                 }
                 // An occurrence or a zone is there, even if it says nothing else.
-                slots.entry(Slot::stored(&key, "BEGIN")).or_default();
+                slots.entry(Slot::stored(&key, Slot::PRESENCE)).or_default();
             }
         }
         let slots = slots

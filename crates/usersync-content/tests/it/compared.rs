@@ -205,3 +205,47 @@ fn an_outline_survives_storing() {
         outline
     );
 }
+
+#[test]
+fn changes_meet_where_one_makes_sense_only_with_the_other() {
+    for (here, there, meet) in [
+        ("SUMMARY:A", "SUMMARY:B", true),
+        ("SUMMARY:A", "LOCATION:B", false),
+        ("DTSTART:20260102T090000Z", "DTEND:20260102T100000Z", true),
+        ("DTSTART:20260102T090000Z", "RRULE:FREQ=DAILY", true),
+        ("DUE:20260102T090000Z", "PRIORITY:1", false),
+        ("BEGIN:VALARM\nTRIGGER:-PT5M\nEND:VALARM", "SUMMARY:B", false),
+    ] {
+        let (here_changes, there_changes) = (
+            changes(&event_text(""), &event_text(here)),
+            changes(&event_text(""), &event_text(there)),
+        );
+        assert_eq!(here_changes.meets(&there_changes), meet, "{here} {there}");
+        assert_eq!(there_changes.meets(&here_changes), meet, "{there} {here}");
+    }
+    let occurrence = |lines: &str| {
+        let occurrence =
+            format!("\nBEGIN:VEVENT\nUID:1\nRECURRENCE-ID:20260109T090000Z\n{lines}\nEND:VEVENT");
+        event_text("SUMMARY:A").replace("END:VEVENT", &format!("END:VEVENT{occurrence}"))
+    };
+    let gone = changes(&occurrence("SUMMARY:B"), &event_text("SUMMARY:A"));
+    assert!(gone.meets(&changes(&occurrence("SUMMARY:B"), &occurrence("SUMMARY:C"))));
+    assert!(!gone.meets(&changes(&event_text("SUMMARY:A"), &event_text("SUMMARY:Z"))));
+}
+
+proptest! {
+    /// Outlines taken apart and put together by what changed.
+    #[test]
+    fn outlines_add_up(base in event(), here in event(), there in event()) {
+        let of = |lines: &[String]| Document::parse(&calendar_of(lines)).unwrap().outline();
+        let (base, here, there) = (of(&base), of(&here), of(&there));
+        let (mine, theirs) = (here.changes_since(&base), there.changes_since(&base));
+        prop_assert_eq!(&base.taking(&mine, &here), &here);
+        prop_assert_eq!(base.taking(&mine, &there).changes_since(&there).among(&mine), Changes::default());
+        let apart = here.changes_since(&there);
+        prop_assert_eq!(&mine.among(&apart).or(&theirs.among(&apart)), &apart);
+        prop_assert_eq!(here.changes_since(&here.common(&there)).or(&there.changes_since(&here.common(&there))), apart);
+        prop_assert_eq!(here.known_to(&there), there.known_to(&here).taking(&here.changes_since(&there).among(&here.known_to(&there).changes_since(&Default::default())), &here));
+        prop_assert_eq!(mine.meets(&theirs), theirs.meets(&mine));
+    }
+}

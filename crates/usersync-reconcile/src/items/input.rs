@@ -30,63 +30,28 @@ pub struct ItemSide<'a> {
     pub now: Option<DateTime<Utc>>,
 }
 
-/// What one side said when both last agreed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ItemMark {
-    /// What it said; `None` where it was written and not seen since: what it says at that version counts.
-    pub fingerprint: Option<Digest>,
-    /// The version then.
-    pub version: Option<String>,
-}
-
-impl ItemMark {
-    /// What is seen now.
-    #[must_use]
-    pub fn of(sight: &ItemSight) -> Self {
-        Self {
-            fingerprint: Some(sight.fingerprint),
-            version: sight.version.clone(),
-        }
-    }
-
-    /// What was written, and left this version.
-    #[must_use]
-    pub fn written(version: Option<String>) -> Self {
-        Self {
-            fingerprint: None,
-            version,
-        }
-    }
-
-    /// Whether a side still says what it said then. A side without versions that was written is taken as it is first seen.
-    pub(super) fn holds_for(&self, sight: &ItemSight) -> bool {
-        match &self.fingerprint {
-            Some(fingerprint) => *fingerprint == sight.fingerprint,
-            None => self.version.is_none() || self.version == sight.version,
-        }
-    }
-}
-
-/// What both sides said of one item when they last agreed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What both sides said of one item when they last agreed. What a side says of its own need not be on the other: systems drop
+/// what they do not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemBase {
     /// The UID.
     pub uid: ObjectId,
-    /// The first side.
-    pub first: ItemMark,
-    /// The second side.
-    pub second: ItemMark,
+    /// Identifies what the first side said.
+    pub first: Digest,
+    /// Identifies what the second side said.
+    pub second: Digest,
+    /// If both sides changed it since then: whether they changed the same properties, to different values, so that carrying one
+    /// change over undoes the other. Otherwise both are carried over, one after the other.
+    pub overlap: bool,
 }
 
-/// Who wins when both sides changed an item since they last agreed. A change always wins against a deletion.
+/// Who wins when both sides changed the same of an item since they last agreed. A change always wins against a deletion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemConflict {
-    /// The first side's content is written to the second.
+    /// The first side's changes are written to the second.
     FirstWins,
-    /// The first side's content stays, and the second's becomes an item of its own on both.
+    /// The first side's changes are written to the second, whose content becomes an item of its own on both before.
     KeepBoth,
     /// The content that changed last, by how long ago it changed on the clock of its own side. Reported where that is not known
     /// of both, or equal.
@@ -94,6 +59,20 @@ pub enum ItemConflict {
     /// Nothing is written, the conflict is reported.
     #[default]
     Report,
-    /// The second side's content is written to the first.
+    /// The second side's changes are written to the first.
     SecondWins,
+}
+
+impl ItemConflict {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::FirstWins => "first_wins",
+            Self::KeepBoth => "keep_both",
+            Self::Newest => "newest",
+            Self::Report => "report",
+            Self::SecondWins => "second_wins",
+        }
+    }
 }

@@ -2,14 +2,14 @@
 
 mod input;
 
-pub use input::{ItemBase, ItemConflict, ItemMark, ItemSide, ItemSight};
+pub use input::{ItemBase, ItemConflict, ItemSide, ItemSight};
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use usersync_model::{
-    AttributeName, Container, DigestBuilder, Facet, FacetName, ObjectId, PartialReason, Record, RecordKind,
-    RecordRef, Subject, Value,
+    AttributeName, Container, Digest, DigestBuilder, Facet, FacetName, ObjectId, PartialReason, Record,
+    RecordKind, RecordRef, Subject, Value,
 };
 
 use crate::draft::{self, Draft};
@@ -25,10 +25,44 @@ pub struct ItemPlan {
     pub first: Section,
     /// What is done on the second side.
     pub second: Section,
-    /// What changes in the bases alone, ascending; `None`: the base goes, since the item is gone on both sides.
-    pub bases: Vec<(ObjectId, Option<ItemBase>)>,
-    /// Whether something can be planned only after this is done: what loses a conflict is replaced once its copy is there.
+    /// The items that say the same on both sides and have no base that says so, ascending.
+    pub agreed: Vec<ObjectId>,
+    /// The items with a base that are gone on both sides, ascending.
+    pub gone: Vec<ObjectId>,
+    /// Whether something can be planned only after this is done: the changes of the other side, or what lost a conflict, once
+    /// its copy is there.
     pub again: bool,
+}
+
+impl ItemPlan {
+    /// What an approval of what waits has to name; `None` if nothing waits that an approval lifts.
+    #[must_use]
+    pub fn held_digest(&self) -> Option<Digest> {
+        let mut digest = DigestBuilder::new("usersync.held-items/1");
+        let mut any = false;
+        for section in [&self.first, &self.second] {
+            for hold in section.holds.iter().filter(|hold| hold.cause.is_approvable()) {
+                any = true;
+                digest = digest
+                    .part(section.container.to_string().as_bytes())
+                    .part(section.kind.code().as_bytes())
+                    .part(hold.operation.subject.to_string().as_bytes())
+                    .part(hold.operation.action.code().as_bytes())
+                    .part(hold.cause.code().as_bytes());
+            }
+        }
+        any.then(|| digest.finish())
+    }
+
+    /// Lets go of what waits, if `held` is what it is; tells whether it was.
+    pub fn approve(&mut self, held: Digest) -> bool {
+        let is_this = self.held_digest() == Some(held);
+        if is_this {
+            self.first.lift();
+            self.second.lift();
+        }
+        is_this
+    }
 }
 
 /// One of the two sides.
@@ -60,7 +94,7 @@ enum Seen<'a> {
 /// Plans a pair of collections, item by item: each against what it said when both sides last agreed.
 ///
 /// What is new or changed on one side is written to the other, what is gone from one side goes from the other; what changed on both
-/// is settled by `conflict`, and a change wins against a deletion. Deletions wait where a side was not read completely, where
+/// is carried over both ways, or settled by `conflict` if the changes overlap, and a change wins against a deletion. Deletions wait where a side was not read completely, where
 /// a collection that had items shows none, and beyond the guard of a container. Nothing is written for a UID that one side
 /// shows twice. The operations of a section name items by the system of the first side and the UID; what they write is
 /// the facet `content` with the fingerprint and the UID of the item on the other side.
@@ -91,7 +125,8 @@ pub fn plan_items(
         known: bases,
         conflict,
         drafts: [draft(0), draft(1)],
-        bases: Vec::new(),
+        agreed: Vec::new(),
+        gone: Vec::new(),
         again: false,
     };
     let (mut first, mut second, mut stored) = (sides[0].items, sides[1].items, bases);
@@ -131,7 +166,8 @@ struct Pairing<'a> {
     known: &'a [ItemBase],
     conflict: ItemConflict,
     drafts: [Draft<'a>; 2],
-    bases: Vec<(ObjectId, Option<ItemBase>)>,
+    agreed: Vec<ObjectId>,
+    gone: Vec<ObjectId>,
     again: bool,
 }
 
@@ -146,7 +182,7 @@ impl<'a> Pairing<'a> {
         let Some(base) = base else {
             match (first, second) {
                 (Some(first), Some(second)) if first.fingerprint == second.fingerprint => {
-                    self.agree(uid, first, second);
+                    self.agreed.push(uid.clone());
                 }
                 (Some(first), Some(second)) => self.contend(uid, first, second),
                 (Some(sight), None) => self.write(Side::Second, sight, None, Reason::Selected),
@@ -155,23 +191,23 @@ impl<'a> Pairing<'a> {
             }
             return;
         };
-        let seen =
-            |sight: Option<&'a ItemSight>, mark: &ItemMark, side: usize| match (sight, self.sides[side].rest)
-            {
-                (Some(sight), _) if mark.holds_for(sight) => Seen::Same(sight),
-                (Some(sight), _) => Seen::Changed(sight),
-                (None, Some(reason)) => Seen::Unknown(reason),
-                (None, None) => Seen::Gone,
-            };
-        let (here, there) = (seen(first, &base.first, 0), seen(second, &base.second, 1));
+        let seen = |sight: Option<&'a ItemSight>, said: Digest, side: usize| match sight {
+            Some(sight) if sight.fingerprint == said => Seen::Same(sight),
+            Some(sight) => Seen::Changed(sight),
+            None => self.sides[side].rest.map_or(Seen::Gone, Seen::Unknown),
+        };
+        let (here, there) = (seen(first, base.first, 0), seen(second, base.second, 1));
         for (side, sight) in [first, second].into_iter().enumerate() {
             self.drafts[side].section.tally.removable += u64::from(sight.is_some());
         }
         match (here, there) {
             (Seen::Changed(first), Seen::Changed(second)) if first.fingerprint == second.fingerprint => {
-                self.agree(uid, first, second);
+                self.agreed.push(uid.clone());
             }
-            (Seen::Changed(first), Seen::Changed(second)) => self.contend(uid, first, second),
+            (Seen::Changed(first), Seen::Changed(second)) if base.overlap => {
+                self.contend(uid, first, second);
+            }
+            (Seen::Changed(first), Seen::Changed(second)) => self.carry(Side::Second, first, second),
             (Seen::Changed(sight), Seen::Same(old)) => {
                 self.write(Side::Second, sight, Some(old), Reason::Changed)
             }
@@ -184,27 +220,14 @@ impl<'a> Pairing<'a> {
             (Seen::Gone | Seen::Unknown(_), Seen::Changed(sight)) => {
                 self.write(Side::First, sight, None, Reason::Restored);
             }
-            (Seen::Same(first), Seen::Same(second)) => {
-                if base.first != ItemMark::of(first) || base.second != ItemMark::of(second) {
-                    self.agree(uid, first, second);
-                }
-            }
+            (Seen::Same(_), Seen::Same(_)) => {}
             (Seen::Same(old), Seen::Gone) => self.delete(Side::First, old, None),
             (Seen::Gone, Seen::Same(old)) => self.delete(Side::Second, old, None),
             (Seen::Same(old), Seen::Unknown(reason)) => self.delete(Side::First, old, Some(reason)),
             (Seen::Unknown(reason), Seen::Same(old)) => self.delete(Side::Second, old, Some(reason)),
-            (Seen::Gone, Seen::Gone) => self.bases.push((uid.clone(), None)),
+            (Seen::Gone, Seen::Gone) => self.gone.push(uid.clone()),
             (Seen::Gone | Seen::Unknown(_), Seen::Gone | Seen::Unknown(_)) => {}
         }
-    }
-
-    fn agree(&mut self, uid: &ObjectId, first: &ItemSight, second: &ItemSight) {
-        let base = ItemBase {
-            uid: uid.clone(),
-            first: ItemMark::of(first),
-            second: ItemMark::of(second),
-        };
-        self.bases.push((uid.clone(), Some(base)));
     }
 
     /// Both sides say something else than when they last agreed, or never agreed.
@@ -213,18 +236,18 @@ impl<'a> Pairing<'a> {
             (Some(here), Some(there)) => here.cmp(&there).reverse(),
             _ => Ordering::Equal,
         };
-        let first_wins = |plan: &mut Self| plan.write(Side::Second, first, Some(second), Reason::Changed);
         match (self.conflict, later) {
-            (ItemConflict::FirstWins, _) | (ItemConflict::Newest, Ordering::Greater) => first_wins(self),
+            (ItemConflict::FirstWins, _) | (ItemConflict::Newest, Ordering::Greater) => {
+                self.carry(Side::Second, first, second);
+            }
             (ItemConflict::SecondWins, _) | (ItemConflict::Newest, Ordering::Less) => {
-                self.write(Side::First, second, Some(first), Reason::Changed);
+                self.carry(Side::First, second, first);
             }
             (ItemConflict::KeepBoth, _) => {
                 let copy = copy_uid(uid, second);
                 if self.is_known(&copy) {
-                    first_wins(self);
+                    self.carry(Side::Second, first, second);
                 } else {
-                    self.again = true;
                     self.copy(&copy, second);
                 }
             }
@@ -232,6 +255,12 @@ impl<'a> Pairing<'a> {
                 self.report(uid, Some(first), What::FacetConflict);
             }
         }
+    }
+
+    /// Writes the changes of one side to the other, which has changes of its own; what is left of these is planned again.
+    fn carry(&mut self, side: Side, sight: &ItemSight, old: &ItemSight) {
+        self.again = true;
+        self.write(side, sight, Some(old), Reason::Changed);
     }
 
     /// Whether either side has, or had, an item with this UID.
@@ -245,6 +274,7 @@ impl<'a> Pairing<'a> {
     fn copy(&mut self, uid: &ObjectId, second: &ItemSight) {
         let record = self.record(uid, second);
         let operation = self.operation(uid, second, Action::Create(Box::new(record)), Reason::Selected);
+        self.again |= self.sides[0].rest.is_none();
         self.put(Side::First, operation, self.sides[0].rest);
     }
 
@@ -327,7 +357,8 @@ impl<'a> Pairing<'a> {
         ItemPlan {
             first: first.finish(nobody[0]),
             second: second.finish(nobody[1]),
-            bases: self.bases,
+            agreed: self.agreed,
+            gone: self.gone,
             again: self.again,
         }
     }
