@@ -11,6 +11,7 @@ mod context;
 mod directory;
 mod error;
 mod host;
+mod item;
 mod membership;
 mod read;
 mod reader;
@@ -25,6 +26,9 @@ pub use context::{Actor, Authority, CallContext};
 pub use directory::{Directory, DirectoryCapabilities};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use host::{ActorDirectory, ActorState, EntitlementSource, News, Notification, Notifier, Recipient};
+pub use item::{
+    Item, ItemCapabilities, ItemChange, ItemCollection, ItemEntry, ItemOperation, ItemRead, ItemStore,
+};
 pub use membership::{
     Applied, ContainerCatalog, MemberChange, MemberOperation, MembersEntry, MembershipRead, MembershipTarget,
     Precondition, PresentMember, TargetCapabilities, Version,

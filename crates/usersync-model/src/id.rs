@@ -187,6 +187,10 @@ macro_rules! object_ref {
 }
 
 object_ref!(
+    /// An account: the object of an external system that a principal is linked with.
+    AccountRef
+);
+object_ref!(
     /// A principal: the object of a system that stands for a user, a group or a resource.
     PrincipalRef
 );

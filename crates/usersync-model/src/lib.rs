@@ -3,17 +3,22 @@
 //!
 //! This crate does no I/O, reads no clock, draws no randomness and puts nothing in hash order into an output.
 
+mod address;
 mod completeness;
 mod container;
 mod digest;
 mod graph;
 mod id;
+mod item;
 mod ledger;
+mod link;
 mod membership;
 mod principal;
 mod record;
 mod selection;
+mod subscription;
 
+pub use address::{Address, AddressError, AddressKey};
 pub use completeness::{Completeness, PartialKind, PartialReason};
 pub use container::{Container, ContainerKind, KindName};
 pub use digest::{Digest, DigestBuilder, OperationId};
@@ -23,10 +28,16 @@ pub use graph::{
     Rest, Scratch, SelectionId, Standing, Step, UnknownMembers,
 };
 pub use id::{
-    ContainerRef, IdError, JobId, MAX_ID_BYTES, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
+    AccountRef, ContainerRef, IdError, JobId, MAX_ID_BYTES, ObjectId, PrincipalRef, RecordRef, SystemId,
+    TenantId,
 };
+pub use item::ItemKind;
 pub use ledger::{LedgerRow, Origin, Subject};
+pub use link::{
+    Authorization, Evidence, InvalidTransition, Link, LinkOptions, LinkState, Rank, RankSet, SuspendCause,
+};
 pub use membership::{Member, MemberFacets, MembershipState, Role, RoleName};
 pub use principal::{Activity, DirectoryChange, GroupKind, ListKind, Principal, PrincipalKind, ResourceKind};
 pub use record::{AttributeName, Facet, FacetName, Record, RecordKind, Value};
 pub use selection::Selection;
+pub use subscription::SubscriptionResource;

@@ -1,0 +1,208 @@
+//! Mail addresses, and the key by which two of them are the same.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The longest local part, in bytes (RFC 5321, section 4.5.3.1.1).
+const MAX_LOCAL_BYTES: usize = 64;
+
+/// The longest text looked at; anything longer has a local part or a domain that is too long.
+const MAX_ADDRESS_BYTES: usize = 1024;
+
+/// Everything that a domain may be written with to mean a dot (UTS #46, section 4, step 2 of older editions; RFC 3490, section
+/// 3.1). Other characters that look like one, or decompose into one, make no label.
+const DOTS: [char; 4] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
+
+/// A mail address as a system writes it, with its key.
+///
+/// It is an attribute and never identifies anybody: it may change, and may be given to somebody else.
+///
+/// ```
+/// use usersync_model::Address;
+///
+/// let one: Address = "Anna.Berg@Bücher.example".parse()?;
+/// let other: Address = "anna.berg@xn--bcher-kva.example".parse()?;
+/// assert_eq!(one.key(), other.key());
+/// assert_eq!(one.as_str(), "Anna.Berg@Bücher.example");
+/// # Ok::<(), usersync_model::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    key: AddressKey,
+    text: Arc<str>,
+}
+
+/// What two spellings of one address have in common.
+///
+/// Equal keys mean: the local parts are equal but for the case of ASCII letters, and the domains are equal by IDNA (UTS #46,
+/// non-transitional, STD3 rules). Nothing else is folded: no case of other letters, no dots, no plus-tags, no compatibility
+/// forms. The key of a key is the key itself.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AddressKey(Arc<str>);
+
+/// Why a text is no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// The domain is not one that mail can be sent to.
+    #[error("the domain of the address is no valid internet domain; correct it where it is kept")]
+    Domain,
+    /// The part before the `@` is empty, too long, or holds what an address cannot hold.
+    #[error("the part of the address before its @ is malformed; correct it where it is kept")]
+    Local,
+    /// There is no `@`.
+    #[error("the address has no @; give it as name@domain")]
+    NoAt,
+}
+
+impl Address {
+    /// Reads an address. Nothing is trimmed. The text is split at its last `@` before anything is normalized, so that no
+    /// character that merely becomes an `@` moves the split.
+    ///
+    /// # Errors
+    /// [`AddressError`] when it has no `@`, or a part that no address can have. Address literals, comments and display names are
+    /// not read.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        if text.len() > MAX_ADDRESS_BYTES {
+            return Err(AddressError::Local);
+        }
+        let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoAt)?;
+        check_local(local)?;
+        let mut key = local.to_ascii_lowercase();
+        key.push('@');
+        key.push_str(&ascii_domain(domain)?);
+        Ok(Self {
+            key: AddressKey(Arc::from(key)),
+            text: Arc::from(text),
+        })
+    }
+
+    /// What to compare it by.
+    #[must_use]
+    pub fn key(&self) -> &AddressKey {
+        &self.key
+    }
+
+    /// The address as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl AddressKey {
+    /// The key of the address `text`.
+    ///
+    /// # Errors
+    /// As [`Address::parse`].
+    pub fn of(text: &str) -> Result<Self, AddressError> {
+        Ok(Address::parse(text)?.key)
+    }
+
+    /// The key as text; an address itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the `@`, in lower case as far as it is ASCII.
+    #[must_use]
+    pub fn local(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The domain, in its ASCII form and in lower case.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.parts().1
+    }
+
+    /// The address as people read it: with the Unicode form of the domain.
+    #[must_use]
+    pub fn to_unicode(&self) -> String {
+        let (domain, _) =
+            Uts46::new().to_unicode(self.domain().as_bytes(), AsciiDenyList::STD3, Hyphens::Allow);
+        format!("{}@{domain}", self.local())
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.0.rsplit_once('@').expect("every key was made with an @")
+    }
+}
+
+fn check_local(local: &str) -> Result<(), AddressError> {
+    let is_quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
+    let fits = !local.is_empty() && local.len() <= MAX_LOCAL_BYTES;
+    // Quoted, anything printable may be in it, an @ too (RFC 5321, section 4.1.2).
+    let may_hold =
+        |c: char| !c.is_control() && (is_quoted || !(c.is_whitespace() || r#"@"(),:;<>[\]"#.contains(c)));
+    if fits && local.chars().all(may_hold) {
+        Ok(())
+    } else {
+        Err(AddressError::Local)
+    }
+}
+
+fn ascii_domain(domain: &str) -> Result<String, AddressError> {
+    let ascii = Uts46::new()
+        .to_ascii(
+            domain.as_bytes(),
+            AsciiDenyList::STD3,
+            Hyphens::Allow,
+            DnsLength::Verify,
+        )
+        .map_err(|_| AddressError::Domain)?;
+    let labels = |text: &str, dots: &[char]| text.split(dots).count();
+    if labels(domain, &DOTS) != labels(&ascii, &['.']) {
+        return Err(AddressError::Domain);
+    }
+    Ok(ascii.into_owned())
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for AddressKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AddressKey({:?})", &*self.0)
+    }
+}
+
+impl fmt::Display for AddressKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for AddressKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for AddressKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match Self::of(&text) {
+            Ok(key) if *key.0 == *text => Ok(key),
+            Ok(_) => Err(serde::de::Error::custom("the address is not the key of itself")),
+            Err(error) => Err(serde::de::Error::custom(error)),
+        }
+    }
+}

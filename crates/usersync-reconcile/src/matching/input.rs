@@ -1,0 +1,134 @@
+//! What is matched: the two sides, the links there are, and the rules.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use usersync_model::{Activity, AddressKey, AttributeName, ObjectId, PrincipalKind, Value};
+
+/// By what a principal and an account are taken for one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchRule {
+    /// Any address of the principal is any address of the account.
+    AnyAddress,
+    /// An attribute of the principal has the value that an attribute of the account has: an employee number, say. Of a set, one
+    /// common value is enough. Empty values and flags match nothing.
+    Attribute {
+        /// The attribute of the principal.
+        principal: AttributeName,
+        /// The attribute of the account.
+        account: AttributeName,
+        /// Whether the host vouches that neither's holder can edit it: the condition for linking by it without a person's
+        /// confirmation.
+        vouched: bool,
+    },
+    /// The first address of the principal is the first address of the account.
+    PrimaryAddress,
+}
+
+impl MatchRule {
+    /// The rule of those who name none: by primary address.
+    pub const DEFAULT: [Self; 1] = [Self::PrimaryAddress];
+
+    /// The stable code of the kind of rule.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AnyAddress => "any_address",
+            Self::Attribute { .. } => "attribute",
+            Self::PrimaryAddress => "primary_address",
+        }
+    }
+}
+
+impl fmt::Display for MatchRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AnyAddress => f.write_str("any address"),
+            Self::Attribute {
+                principal, account, ..
+            } if principal == account => write!(f, "{account}"),
+            Self::Attribute {
+                principal, account, ..
+            } => write!(f, "{principal} = {account}"),
+            Self::PrimaryAddress => f.write_str("primary address"),
+        }
+    }
+}
+
+/// A principal or an account, as its system shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Party<'a> {
+    /// The immutable id.
+    pub id: &'a ObjectId,
+    /// What it is.
+    pub kind: PrincipalKind,
+    /// Whether it takes part.
+    pub activity: Activity,
+    /// Whether it is an administrator's.
+    pub privileged: bool,
+    /// Why it cannot be linked, if its system says so.
+    pub ineligible: Option<&'a str>,
+    /// Addresses as they are written, the primary one first. What is no address matches nothing.
+    pub addresses: &'a [String],
+    /// Further attributes.
+    pub attributes: &'a BTreeMap<AttributeName, Value>,
+}
+
+/// All that was seen of one system.
+#[derive(Clone, Debug)]
+pub struct Side<'a> {
+    /// Ascending by id, each once.
+    pub(super) parties: Vec<Party<'a>>,
+    /// Whether different things were told of the party at the same place.
+    pub(super) contradictory: Vec<bool>,
+    pub(super) complete: bool,
+    pub(super) vouched: bool,
+}
+
+impl<'a> Side<'a> {
+    /// These parties, in any order. One that is told in two ways cannot be linked. O(n log n).
+    ///
+    /// `complete`: whether all there are were seen. `vouched`: whether addresses are verified, and cannot be edited by their
+    /// holders.
+    #[must_use]
+    pub fn new(parties: impl IntoIterator<Item = Party<'a>>, complete: bool, vouched: bool) -> Self {
+        let mut all: Vec<_> = parties.into_iter().collect();
+        all.sort_unstable();
+        all.dedup();
+        let mut parties: Vec<Party<'a>> = Vec::with_capacity(all.len());
+        let mut contradictory = Vec::with_capacity(all.len());
+        for party in all {
+            if parties.last().is_some_and(|last| last.id == party.id) {
+                if let Some(last) = contradictory.last_mut() {
+                    *last = true;
+                }
+            } else {
+                parties.push(party);
+                contradictory.push(false);
+            }
+        }
+        Self {
+            parties,
+            contradictory,
+            complete,
+            vouched,
+        }
+    }
+
+    pub(super) fn find(&self, id: &ObjectId) -> Option<usize> {
+        self.parties.binary_search_by(|party| party.id.cmp(id)).ok()
+    }
+}
+
+/// A link that is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KnownLink<'a> {
+    /// The principal.
+    pub principal: &'a ObjectId,
+    /// The account.
+    pub account: &'a ObjectId,
+    /// The addresses that both had when they were linked.
+    pub addresses: &'a [AddressKey],
+}
