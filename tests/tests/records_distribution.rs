@@ -10,7 +10,7 @@ use usersync::model::{Origin, PartialKind, Principal, PrincipalKind};
 use usersync::store::Table;
 use usersync_tests::edit::cases;
 use usersync_tests::records::edit::{edits, staff};
-use usersync_tests::records::{Contents, RecordWorld, contact, contact_id, distributed, own};
+use usersync_tests::records::{RecordWorld, contact, contact_id, contents, distributed, own};
 use usersync_tests::{all, container, user};
 
 /// Two contacts, three destinations.
@@ -22,13 +22,6 @@ fn world() -> RecordWorld {
     world.put_contact("c1", "general:name=One;addresses:mail={one@example.com}");
     world.put_contact("c2", "general:name=Two");
     world
-}
-
-fn contents(world: &RecordWorld) -> Contents {
-    let collections = world.target.snapshot().into_iter();
-    collections
-        .filter_map(|(collection, records)| Some((collection?, records)))
-        .collect()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use usersync::model::{FacetName, Origin};
 use usersync::reconcile::{Direction, FacetRule, RecordRules, SetRule, What};
 use usersync_tests::edit::cases;
 use usersync_tests::records::edit::facets;
-use usersync_tests::records::{Contents, RecordWorld, contact, contact_id, facet, imported, own};
+use usersync_tests::records::{RecordWorld, contact, contact_id, contents, facet, imported, own};
 use usersync_tests::{container, user};
 
 /// Two organisations, a mailbox and a list in the first, a mailbox in the second.
@@ -45,13 +45,6 @@ fn facet_of(world: &RecordWorld, organisation: &str, name: &str, which: &str) ->
     let record = records.iter().find(|record| record.id == contact_id(name));
     let facets = &record.expect("a record").facets;
     facets[&FacetName::new(which).expect("a name")].clone()
-}
-
-fn contents(world: &RecordWorld) -> Contents {
-    let collections = world.target.snapshot().into_iter();
-    collections
-        .filter_map(|(collection, records)| Some((collection?, records)))
-        .collect()
 }
 
 #[test]
@@ -239,7 +232,7 @@ fn an_organisation_off_the_list_keeps_what_it_has() {
 }
 
 #[test]
-fn whoever_owns_the_job_acts_and_the_collection_is_told() {
+fn promise_25_each_effect_is_on_record_and_told_once() {
     let world = world();
     let report = world.run("import");
     let audit = futures::executor::block_on(world.engine().audit(&world.tenant)).expect("a log");

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use usersync_license::Entitlement;
-use usersync_model::{ContainerRef, Digest, JobId, MemberFacets, OperationId, PrincipalRef, RecordRef, TenantId};
+use usersync_model::{
+    ContainerRef, Digest, JobId, MemberFacets, OperationId, PrincipalRef, RecordRef, TenantId,
+};
 
 use crate::context::Actor;
 use crate::error::Result;

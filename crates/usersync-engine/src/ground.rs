@@ -35,7 +35,10 @@ impl Ground {
     /// The ledger row that the plan rests on.
     pub(crate) fn row(&self, container: &ContainerRef, subject: &Subject, job: &JobId) -> Option<LedgerRow> {
         match (self, subject) {
-            (Self::Members(survey), Subject::Principal(principal)) => survey.row(container, principal, job),
+            (Self::Members(survey), Subject::Principal(principal)) => {
+                let id = survey.graph().find(principal)?;
+                survey.sights[survey.place(container)?].row(id, job)
+            }
             (Self::Records(survey), subject) => survey.row(container, subject),
             (Self::Members(_), Subject::Record(_)) => None,
         }
@@ -51,7 +54,10 @@ impl Ground {
     ) {
         match (self, subject) {
             (Self::Members(survey), Subject::Principal(principal)) => {
-                survey.set_row(container, principal, row, job);
+                if let Some(place) = survey.place(container) {
+                    let id = survey.sources.intern(principal);
+                    survey.sights[place].set_row(id, row, job);
+                }
             }
             (Self::Records(survey), subject) => survey.set_row(container, subject, row),
             (Self::Members(_), Subject::Record(_)) => {}

@@ -11,8 +11,7 @@ use crate::apply::{Applier, commit};
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
-use crate::ground::Ground;
-use crate::job::{Job, JobKind, Scope, Trigger};
+use crate::job::{Job, Scope, Trigger};
 use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
 use crate::record::{audit, base_write, held, notification, paused};
@@ -418,31 +417,6 @@ impl Engine {
             }
         }
         if !transaction.writes.is_empty() {
-            commit(&self.inner.store, &job.id, transaction).await?;
-        }
-        Ok(())
-    }
-
-    /// Stores which collections of records are as they should be.
-    async fn keep_collections(
-        &self,
-        job: &Job,
-        lease: &Lease,
-        made: &Made,
-        report: &RunReport,
-        context: &CallContext,
-    ) -> Result<()> {
-        let (JobKind::Records(records), Ground::Records(survey)) = (&job.kind, &made.ground) else {
-            return Ok(());
-        };
-        let readers = self.inner.preview.readers();
-        let plan = &made.planned.plan;
-        let writes = survey
-            .settled(readers, job, records, plan, &report.operations, context)
-            .await?;
-        for chunk in writes.chunks(readers.options.batch.get()) {
-            let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
-            transaction.writes.extend(chunk.iter().cloned());
             commit(&self.inner.store, &job.id, transaction).await?;
         }
         Ok(())

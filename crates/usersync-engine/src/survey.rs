@@ -167,31 +167,6 @@ impl Survey {
     pub(crate) fn place(&self, container: &ContainerRef) -> Option<usize> {
         self.places.get(container).copied()
     }
-
-    /// The ledger row of a member.
-    pub(crate) fn row(
-        &self,
-        container: &ContainerRef,
-        principal: &PrincipalRef,
-        job: &JobId,
-    ) -> Option<LedgerRow> {
-        let id = self.graph().find(principal)?;
-        self.sights[self.place(container)?].row(id, job)
-    }
-
-    /// Replaces the ledger row of a member.
-    pub(crate) fn set_row(
-        &mut self,
-        container: &ContainerRef,
-        principal: &PrincipalRef,
-        row: Option<LedgerRow>,
-        job: &JobId,
-    ) {
-        if let Some(place) = self.place(container) {
-            let id = self.sources.intern(principal);
-            self.sights[place].set_row(id, row, job);
-        }
-    }
 }
 
 /// Reads containers, members and ledger rows for `scope`, on top of `sources`.

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 use usersync::model::Activity;
 
-use super::world::{RecordWorld, contact, contact_id, own, own_id};
+use super::names::{contact, contact_id, own, own_id};
+use super::world::RecordWorld;
 use crate::names::{container, group, user};
 
 /// How many users, `u0` and so on, such a world has.

@@ -1,8 +1,13 @@
 //! Whole small worlds for jobs of records, and naive models to compare them with.
 
 pub mod edit;
+
+mod builder;
 mod model;
+mod names;
 mod world;
 
-pub use model::{Contents, distributed, imported};
-pub use world::{RecordEnd, RecordWorld, RecordWorldBuilder, contact, contact_id, facet, own, own_id, text};
+pub use builder::RecordWorldBuilder;
+pub use model::{Contents, contents, distributed, imported};
+pub use names::{contact, contact_id, facet, own, own_id, text};
+pub use world::{RecordEnd, RecordWorld};

@@ -29,7 +29,7 @@ pub fn distributed(world: &RecordWorld, name: &str, to: &Selection) -> Contents 
         .map(|who| who.object)
         .collect();
     let none = BTreeMap::new();
-    let mut after = present(world);
+    let mut after = contents(world);
     for (collection, records) in &mut after {
         let desired = if destinations.contains(collection) {
             &source
@@ -67,7 +67,7 @@ pub fn distributed(world: &RecordWorld, name: &str, to: &Selection) -> Contents 
 /// switched off.
 #[must_use]
 pub fn imported(world: &RecordWorld, organisations: &[(&str, &str)], off: &BTreeSet<FacetName>) -> Contents {
-    let mut after = present(world);
+    let mut after = contents(world);
     for (from, to) in organisations {
         let from = world.source.records_of(Some(&container(from).object));
         let Some(records) = after.get_mut(&container(to).object) else {
@@ -109,7 +109,9 @@ fn stripped(facet: &Facet) -> Facet {
     }
 }
 
-fn present(world: &RecordWorld) -> Contents {
+/// The records of the target, as they are now.
+#[must_use]
+pub fn contents(world: &RecordWorld) -> Contents {
     let collections = world.target.snapshot().into_iter();
     collections
         .filter_map(|(collection, records)| Some((collection?, records)))

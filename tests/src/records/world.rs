@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use usersync::connector::{ActorState, TargetCapabilities};
 use usersync::engine::{
     Distribution, Engine, EngineError, Job, Options, Preview, Previewed, Readers, RunEnd, RunReport,
     RunRequest, Scope,
@@ -16,15 +15,14 @@ use usersync::memory::{
     MemoryStore,
 };
 use usersync::model::{
-    AttributeName, Digest, Facet, FacetName, GroupKind, LedgerRow, ObjectId, Principal, PrincipalKind,
-    Record, RecordKind, RecordRef, Subject, SystemId, TenantId, Value,
+    AttributeName, Digest, LedgerRow, ObjectId, Principal, PrincipalKind, Record, RecordRef, Subject,
+    SystemId, TenantId, Value,
 };
 use usersync::reconcile::{Mode, Plan, Policy};
 use usersync::store::{Key, LedgerKey, StateStore, Table};
 
-use crate::names::{
-    AUTO_APPLY, LEASE, all, container, every_capability, free_policy, group, job, tenant, user,
-};
+use super::names::{contact, contact_id};
+use crate::names::{AUTO_APPLY, LEASE, all, container, free_policy, group, job, tenant, user};
 
 /// A small world of records. Its fields are handles without faults, to edit and look at; the engine's calls go through
 /// handles that share [`faults`](Self::faults) and [`calls`](Self::calls), numbered in one sequence.
@@ -50,8 +48,8 @@ pub struct RecordWorld {
     pub faults: Faults,
     /// The engine's calls.
     pub calls: Calls,
-    batch: usize,
-    engine: Option<Engine>,
+    pub(super) batch: usize,
+    pub(super) engine: Option<Engine>,
 }
 
 /// Where a run has to end, however it went.
@@ -67,86 +65,7 @@ pub struct RecordEnd {
     pub bases: BTreeMap<Key, Vec<u8>>,
 }
 
-/// Makes a world of records.
-#[derive(Debug)]
-pub struct RecordWorldBuilder {
-    capabilities: TargetCapabilities,
-    changes: bool,
-    batch: usize,
-    users: String,
-    jobs: Vec<Job>,
-}
-
-/// The id of a contact of `book`.
-#[must_use]
-pub fn contact_id(name: &str) -> RecordRef {
-    RecordRef::parse("book", name).expect("an id")
-}
-
-/// The id of a record of the target's own.
-#[must_use]
-pub fn own_id(name: &str) -> RecordRef {
-    RecordRef::parse("share", name).expect("an id")
-}
-
-/// Text as a value; `{a b}` is a set.
-#[must_use]
-pub fn text(text: &str) -> Value {
-    match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        Some(values) => Value::Set(values.split_whitespace().map(str::to_owned).collect()),
-        None => Value::Text(text.to_owned()),
-    }
-}
-
-/// A facet written as `name=Ada,mail={a b}`.
-#[must_use]
-pub fn facet(written: &str) -> Facet {
-    let attributes = written
-        .split(',')
-        .filter_map(|attribute| attribute.split_once('='));
-    Facet {
-        attributes: attributes
-            .map(|(name, value)| (AttributeName::new(name).expect("a name"), text(value)))
-            .collect(),
-    }
-}
-
-fn record(id: RecordRef, facets: &str) -> Record {
-    let facets = facets.split(';').filter_map(|facet| facet.split_once(':'));
-    Record {
-        id,
-        kind: RecordKind::new("contact").expect("a kind"),
-        facets: facets
-            .map(|(name, written)| (FacetName::new(name).expect("a name"), facet(written)))
-            .collect(),
-    }
-}
-
-/// A contact of `book`, its facets written as `general:name=Ada;addresses:mail={a b}`.
-#[must_use]
-pub fn contact(name: &str, facets: &str) -> Record {
-    record(contact_id(name), facets)
-}
-
-/// A record of the target's own.
-#[must_use]
-pub fn own(name: &str, facets: &str) -> Record {
-    record(own_id(name), facets)
-}
-
 impl RecordWorld {
-    /// Starts to make a world.
-    #[must_use]
-    pub fn builder() -> RecordWorldBuilder {
-        RecordWorldBuilder {
-            capabilities: every_capability(),
-            changes: true,
-            batch: 3,
-            users: String::new(),
-            jobs: Vec::new(),
-        }
-    }
-
     /// The job `name` that copies the group `sales` of the user `seller` to `picks`, without guards.
     #[must_use]
     pub fn distribution(name: &str, picks: &str) -> Job {
@@ -452,84 +371,5 @@ impl RecordWorld {
     /// Takes a user out of a group of the directory.
     pub fn leave(&self, name: &str, who: &str) {
         self.directory.remove_member(&group(name).object, &user(who));
-    }
-}
-
-impl RecordWorldBuilder {
-    /// Sets what the target offers; by default everything.
-    #[must_use]
-    pub fn capabilities(mut self, capabilities: TargetCapabilities) -> Self {
-        self.capabilities = capabilities;
-        self
-    }
-
-    /// Lets the target offer no reads of changes.
-    #[must_use]
-    pub fn without_changes(mut self) -> Self {
-        self.changes = false;
-        self
-    }
-
-    /// Sets how many operations make a batch; by default 3.
-    #[must_use]
-    pub fn batch(mut self, batch: usize) -> Self {
-        self.batch = batch;
-        self
-    }
-
-    /// Adds users, members of the group `staff`, each with an empty collection at the target.
-    #[must_use]
-    pub fn staff(mut self, names: &str) -> Self {
-        names.clone_into(&mut self.users);
-        self
-    }
-
-    /// Adds a job.
-    #[must_use]
-    pub fn job(mut self, job: Job) -> Self {
-        self.jobs.push(job);
-        self
-    }
-
-    /// The world. `boss` may act; `seller` has an empty group `sales`.
-    #[must_use]
-    pub fn build(self) -> RecordWorld {
-        let system = |name| SystemId::new(name).expect("an id");
-        let clock = ManualClock::default();
-        let target = MemoryRecords::new(system("share"), self.capabilities).with_instance(1);
-        let mut world = RecordWorld {
-            tenant: tenant(),
-            store: MemoryStore::new(Arc::new(clock.clone())),
-            clock,
-            directory: MemoryDirectory::new(system("hr")).with_instance(1),
-            source: MemoryRecords::new(system("book"), every_capability()),
-            target: if self.changes {
-                target.with_changes()
-            } else {
-                target
-            },
-            actors: MemoryActors::new(),
-            notifier: MemoryNotifier::new(),
-            faults: Faults::default(),
-            calls: Calls::default(),
-            batch: self.batch,
-            engine: None,
-        };
-        world.actors.set(&world.tenant, user("boss"), ActorState::Active);
-        world.put_user("seller");
-        world.source.create_collection(container("sales").object);
-        let staff = PrincipalKind::Group(GroupKind::UserGroup);
-        world
-            .directory
-            .put(Principal::new(group("staff").object, staff, "staff"));
-        for name in self.users.split_whitespace() {
-            world.join("staff", name);
-            world.target.create_collection(user(name).object);
-        }
-        for job in &self.jobs {
-            world.save(job);
-        }
-        world.restart();
-        world
     }
 }

@@ -7,17 +7,21 @@ use futures::stream::{self, StreamExt};
 use usersync_connector::{CallContext, Cursor, RecordEntry, RecordRead};
 use usersync_model::{ContainerRef, ObjectId, RecordRef, Subject};
 use usersync_reconcile::{Action, Fingerprint, Fingerprinter, Plan, RecordRules, Section, Tally};
-use usersync_store::Write;
+use usersync_store::{Lease, Transaction, Write};
 
 use super::RecordJob;
 use super::planner::rules_of;
 use super::read::{changes, id_of};
 use super::served::{AgreedState, Served, delete, put};
 use super::survey::{ReadCollection, RecordSurvey};
+use crate::apply::commit;
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::job::Job;
+use crate::ground::Ground;
+use crate::job::{Job, JobKind};
 use crate::ports::Readers;
-use crate::report::{OperationReport, Outcome};
+use crate::preview::Made;
+use crate::report::{OperationReport, Outcome, RunReport};
 
 /// A collection whose effects are all there, as far as we know.
 struct Applied {
@@ -28,12 +32,39 @@ struct Applied {
     tally: Tally,
 }
 
+impl Engine {
+    /// Stores which collections of records are as they should be.
+    pub(crate) async fn keep_collections(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        made: &Made,
+        report: &RunReport,
+        context: &CallContext,
+    ) -> Result<()> {
+        let (JobKind::Records(records), Ground::Records(survey)) = (&job.kind, &made.ground) else {
+            return Ok(());
+        };
+        let readers = self.inner.preview.readers();
+        let plan = &made.planned.plan;
+        let writes = survey
+            .settled(readers, job, records, plan, &report.operations, context)
+            .await?;
+        for chunk in writes.chunks(readers.options.batch.get()) {
+            let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+            transaction.writes.extend(chunk.iter().cloned());
+            commit(&self.inner.store, &job.id, transaction).await?;
+        }
+        Ok(())
+    }
+}
+
 impl RecordSurvey {
     /// What is to be remembered after a run: nothing where nothing is new.
     ///
     /// A collection that we wrote to is as it should be if its changes since it was read are ours, all of them. That is one
     /// more read of what was just written, and spares reading everything the next time.
-    pub(crate) async fn settled(
+    async fn settled(
         &self,
         readers: &Readers,
         job: &Job,
