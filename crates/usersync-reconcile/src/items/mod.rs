@@ -6,6 +6,7 @@ pub use input::{ItemBase, ItemConflict, ItemSide, ItemSight};
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use usersync_model::{
     AttributeName, Container, Digest, DigestBuilder, Facet, FacetName, ObjectId, PartialReason, Record,
@@ -273,7 +274,7 @@ impl<'a> Pairing<'a> {
     /// Makes the second side's content an item of its own on the first side; from there, it is new to the second.
     fn copy(&mut self, uid: &ObjectId, second: &ItemSight) {
         let record = self.record(uid, second);
-        let operation = self.operation(uid, second, Action::Create(Box::new(record)), Reason::Selected);
+        let operation = self.operation(uid, second, Action::Create(Arc::new(record)), Reason::Selected);
         self.again |= self.sides[0].rest.is_none();
         self.put(Side::First, operation, self.sides[0].rest);
     }
@@ -285,7 +286,7 @@ impl<'a> Pairing<'a> {
             Some(old) => (Action::Change(record.facets), old.version.clone(), None),
             None => {
                 let rest = self.sides[side as usize].rest;
-                (Action::Create(Box::new(record)), None, rest)
+                (Action::Create(Arc::new(record)), None, rest)
             }
         };
         let operation = Operation {
