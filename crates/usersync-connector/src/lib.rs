@@ -16,6 +16,7 @@ mod membership;
 mod read;
 mod reader;
 mod record;
+mod subscription;
 #[cfg(test)]
 mod test_clock;
 pub mod wrap;
@@ -39,3 +40,4 @@ pub use record::{
     PresentRecord, RecordCapabilities, RecordChange, RecordEntry, RecordOperation, RecordRead, RecordRequest,
     RecordTarget,
 };
+pub use subscription::{BookingChange, SubscriptionAdmin, Subscriptions};

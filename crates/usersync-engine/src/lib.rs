@@ -39,7 +39,7 @@ pub use job::{Job, JobKind, Scope, Trigger};
 pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};
-pub use records::{Collections, Distribution, RecordJob};
+pub use records::{Booked, BookingRecord, Collections, Distribution, OrganisationUse, RecordJob};
 pub use report::{
     FailedRead, LastRun, NotStarted, OperationReport, Outcome, PausedBy, ReadOf, RunEnd, RunReport,
 };
