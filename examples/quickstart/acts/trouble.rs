@@ -97,7 +97,10 @@ impl Stage<'_> {
         let audit = block_on(engine.audit(&host.tenant))?;
         let new = &audit[audit.len() - report.operations.len()..];
         for record in new.iter().take(3) {
-            let who = record.subject.principal().map_or_else(|| record.subject.to_string(), |who| book.name(who).to_owned());
+            let who = record
+                .subject
+                .principal()
+                .map_or_else(|| record.subject.to_string(), |who| book.name(who).to_owned());
             let actor = book.name(&record.actor.principal);
             screen.say(format_args!(
                 "    audit: {} {who}, {}, by {actor} as {}",
