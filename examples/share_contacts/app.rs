@@ -118,7 +118,9 @@ impl App {
             engine,
             tenant: TenantId::new("quillhaven")?,
             job: JobId::new("share-sales-contacts")?,
-            runtime: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()?,
         };
         let known: BTreeMap<ObjectId, String> = app.books.collections()?.into_iter().collect();
         for (id, user) in app.staff.users()? {
@@ -240,8 +242,10 @@ pub(crate) fn record(id: RecordRef, contact: &Contact) -> Outcome<Record> {
 
 /// A plan as tables, with the first entries of each.
 pub(crate) fn show_plan(screen: &Screen, plan: &Plan) {
-    let mut options = RenderOptions::default();
-    options.entries = 3;
-    options.containers = 4;
+    let options = RenderOptions {
+        containers: 4,
+        entries: 3,
+        ..RenderOptions::default()
+    };
     screen.say(render_table(plan, &options));
 }

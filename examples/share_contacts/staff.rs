@@ -73,7 +73,10 @@ impl Staff {
                 && user.kind == PrincipalKind::User
                 && let Some((_, domain)) = user.name.rsplit_once('@')
             {
-                domains.entry(domain.to_ascii_lowercase()).or_default().insert(user.id);
+                domains
+                    .entry(domain.to_ascii_lowercase())
+                    .or_default()
+                    .insert(user.id);
             }
         }
         let mut changes = contents.changes;
@@ -141,7 +144,9 @@ fn find(system: &SystemId, principals: &[Principal], text: &str) -> Outcome<Prin
         [one] => Ok(PrincipalRef::new(system.clone(), one.id.clone())),
         [] => Err(format!("{text} is not in the organisation").into()),
         many => {
-            let candidates = many.iter().map(|one| format!("{} ({}, {})", one.name, one.kind, one.id));
+            let candidates = many
+                .iter()
+                .map(|one| format!("{} ({}, {})", one.name, one.kind, one.id));
             let candidates: Vec<String> = candidates.collect();
             Err(format!("{text} may be any of {}; give the id", candidates.join(", ")).into())
         }

@@ -9,10 +9,11 @@ use usersync::engine::{Booked, OrganisationUse, Outcome, RunEnd, RunRequest, Sco
 use usersync::license::{Adjustment, Measure, Quantities, UsageRule};
 use usersync::memory::{CallKind, Fault, FaultRule, MemorySubscriptions, Moment};
 use usersync::model::{
-    AttributeName, Facet, FacetName, ObjectId, PartialKind, Record, RecordKind, Subject, SubscriptionResource,
-    SystemId, Value,
+    AttributeName, Facet, FacetName, ObjectId, PartialKind, Record, RecordKind, Subject,
+    SubscriptionResource, SystemId, Value,
 };
 use usersync::reconcile::Plan;
+use usersync::store::StoreErrorKind;
 use usersync_tests::edit::cases;
 use usersync_tests::records::{Contents, RecordWorld, contact, contact_id, imported, own};
 use usersync_tests::{container, job, user};
@@ -22,7 +23,10 @@ fn resource(name: &str) -> SubscriptionResource {
 }
 
 fn quantities(contacts: u64, megabytes: u64) -> Quantities {
-    Quantities::from_iter([(resource("contacts"), contacts), (resource("megabytes"), megabytes)])
+    Quantities::from_iter([
+        (resource("contacts"), contacts),
+        (resource("megabytes"), megabytes),
+    ])
 }
 
 fn facet_name() -> FacetName {
@@ -74,8 +78,8 @@ fn backend(world: &RecordWorld, organisation: &str, record: Record) {
 }
 
 fn measured(world: &RecordWorld, after: Option<&Plan>, from: &MemorySubscriptions) -> Vec<OrganisationUse> {
-    let preview = world.preview();
-    let uses = preview.subscription_use(&world.tenant, &job("import"), &Scope::Everything, after, from);
+    let (preview, job) = (world.preview(), job("import"));
+    let uses = preview.subscription_use(&world.tenant, &job, &Scope::Everything, after, from);
     block_on(uses).expect("figures")
 }
 
@@ -141,12 +145,17 @@ fn short() -> (RecordWorld, MemorySubscriptions, Adjustment) {
 #[test]
 fn a_preview_says_what_has_to_be_booked() {
     let (world, subscriptions) = world();
-    world.put_by_hand(
-        "n",
-        sized(own("p1", "general:name=Panel"), Value::Integer(60)),
+    world.put_by_hand("n", sized(own("p1", "general:name=Panel"), Value::Integer(60)));
+    backend(
+        &world,
+        "north",
+        sized(contact("m1", "general:name=One"), Value::Integer(70)),
     );
-    backend(&world, "north", sized(contact("m1", "general:name=One"), Value::Integer(70)));
-    backend(&world, "north", sized(contact("m2", "general:name=Two"), Value::Flag(true)));
+    backend(
+        &world,
+        "north",
+        sized(contact("m2", "general:name=Two"), Value::Flag(true)),
+    );
     backend(&world, "south", contact("m3", "general:name=Three"));
     let plan = world.plan("import");
     let uses = measured(&world, Some(&plan), &subscriptions);
@@ -192,7 +201,7 @@ fn a_creation_that_failed_does_not_count() {
 
 /// Figures of a collection that was read in part say so, and are at most what is used.
 #[test]
-fn promise_09_a_part_of_the_panel_is_a_lower_bound() {
+fn a_part_of_the_panel_is_a_lower_bound() {
     let (world, subscriptions, _) = short();
     for shown in 0..3 {
         let partial = Fault::Partial {
@@ -220,14 +229,13 @@ fn what_is_booked_may_be_unknown() {
         kind: ErrorKind::Unavailable,
         retry: Retry::Later,
     };
-    world.faults.inject(
-        FaultRule::new(failed)
-            .on(CallKind::Booked)
-            .container(object("n")),
-    );
+    world
+        .faults
+        .inject(FaultRule::new(failed).on(CallKind::Booked).container(object("n")));
     let uses = measured(&world, None, &subscriptions);
     assert!(
-        matches!(&uses[0].booked, Booked::Unknown { kind, .. } if *kind == "unavailable") && uses[1].is_exact()
+        matches!(&uses[0].booked, Booked::Unknown { kind, .. } if *kind == "unavailable")
+            && uses[1].is_exact()
     );
     assert_eq!((used(&uses)[0].1, uses[0].adjustments().len()), (3, 0));
 }
@@ -237,10 +245,17 @@ fn what_is_booked_may_be_unknown() {
 fn what_is_no_quantity_is_told() {
     let (world, subscriptions) = world();
     world.put_by_hand("n", sized(own("p1", "general:name=A"), Value::Integer(-4)));
-    world.put_by_hand("n", sized(own("p2", "general:name=B"), Value::Text("much".into())));
+    world.put_by_hand(
+        "n",
+        sized(own("p2", "general:name=B"), Value::Text("much".into())),
+    );
     let uses = measured(&world, None, &subscriptions);
     assert_eq!(
-        (used(&uses)[0].2, uses[0].usage.unmeasured.len(), uses[0].is_exact()),
+        (
+            used(&uses)[0].2,
+            uses[0].usage.unmeasured.len(),
+            uses[0].is_exact()
+        ),
         (0, 2, false)
     );
 }
@@ -250,10 +265,7 @@ fn what_is_no_quantity_is_told() {
 fn adjusting_is_a_decision_of_its_own() {
     let (world, subscriptions, adjustment) = short();
     assert_eq!(world.calls.count(CallKind::Adjust), 0);
-    assert_eq!(
-        adjustment.to_string(),
-        "contacts: 3 used, 2 booked; book 1 more"
-    );
+    assert_eq!(adjustment.to_string(), "contacts: 3 used, 2 booked; book 1 more");
     let operations = block_on(world.engine().audit(&world.tenant)).expect("a log");
     assert_eq!(adjust(&world, &adjustment, &subscriptions), Outcome::Applied);
     assert_eq!(
@@ -303,9 +315,35 @@ fn an_adjustment_ends_in_one_outcome() {
     }
 }
 
+/// A store that fails after the change leaves it on record as begun.
+#[test]
+fn a_store_that_fails_leaves_a_change_on_record() {
+    let (world, subscriptions, adjustment) = short();
+    world.faults.inject(
+        FaultRule::new(Fault::StoreFailed(StoreErrorKind::Unavailable))
+            .on(CallKind::Commit)
+            .after(1),
+    );
+    let (job, organisation) = (job("import"), object("n"));
+    let adjusted = world.engine().adjust(
+        &world.tenant,
+        &job,
+        &organisation,
+        &adjustment,
+        user("clerk"),
+        &subscriptions,
+    );
+    assert!(block_on(adjusted).is_err());
+    world.faults.heal();
+    let records = block_on(world.engine().booking_audit(&world.tenant)).expect("a log");
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].outcome, "begun");
+    assert_eq!(adjust(&world, &adjustment, &subscriptions), Outcome::AlreadySo);
+}
+
 /// Whoever books meanwhile is not overruled.
 #[test]
-fn promise_13_what_was_booked_meanwhile_stays() {
+fn what_was_booked_meanwhile_stays() {
     let (world, subscriptions, adjustment) = short();
     subscriptions.book_by_hand(object("n"), resource("contacts"), 9);
     assert_eq!(adjust(&world, &adjustment, &subscriptions), Outcome::Conflict);
