@@ -1,4 +1,9 @@
-//! What the examples share: the people and rooms of the exports in `data/`, as accounts; text that cannot deceive.
+//! What several examples share: the people and rooms of the exports in `data/` as accounts, a table of records, a temporary
+//! folder, and what is shown on the terminal.
+
+pub mod records;
+pub mod scratch;
+pub mod screen;
 
 use std::error::Error;
 use std::fs::File;

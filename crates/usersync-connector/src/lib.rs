@@ -11,10 +11,12 @@ mod context;
 mod directory;
 mod error;
 mod host;
+mod item;
 mod membership;
 mod read;
 mod reader;
 mod record;
+mod subscription;
 #[cfg(test)]
 mod test_clock;
 mod token;
@@ -26,6 +28,9 @@ pub use context::{Actor, Authority, CallContext};
 pub use directory::{Directory, DirectoryCapabilities};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use host::{ActorDirectory, ActorState, EntitlementSource, News, Notification, Notifier, Recipient};
+pub use item::{
+    Item, ItemCapabilities, ItemChange, ItemCollection, ItemEntry, ItemOperation, ItemRead, ItemStore,
+};
 pub use membership::{
     Applied, ContainerCatalog, MemberChange, MemberOperation, MembersEntry, MembershipRead, MembershipTarget,
     Precondition, PresentMember, TargetCapabilities, Version,
@@ -36,4 +41,5 @@ pub use record::{
     PresentRecord, RecordCapabilities, RecordChange, RecordEntry, RecordOperation, RecordRead, RecordRequest,
     RecordTarget,
 };
+pub use subscription::{BookingChange, SubscriptionAdmin, Subscriptions};
 pub use token::{Secret, Token, TokenKey, TokenStore};

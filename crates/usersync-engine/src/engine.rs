@@ -19,6 +19,7 @@ use crate::job_audit::is_of_job;
 use crate::planning::later;
 use crate::ports::{Options, Readers};
 use crate::preview::{Preview, Previewed};
+use crate::records::is_of_booking;
 use crate::source::Sources;
 use crate::state::{
     APPROVAL, AUDIT, AuditRecord, JOB, JOB_STATE, JobState, approval_key, job_key, load_approvals, load_job,
@@ -331,7 +332,10 @@ impl Engine {
         let mut chunks = self.inner.store.log(tenant, Log::Audit, 0);
         let mut records = Vec::new();
         while let Some(chunk) = chunks.try_next().await? {
-            for entry in chunk.iter().filter(|entry| !is_of_job(entry)) {
+            for entry in chunk
+                .iter()
+                .filter(|entry| !is_of_job(entry) && !is_of_booking(entry))
+            {
                 records.push(AUDIT.decode(&entry.bytes)?);
             }
         }

@@ -56,7 +56,7 @@ pub use list::{JobEntry, NextRun, Pending};
 pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};
-pub use records::{Collections, Distribution, RecordJob};
+pub use records::{Booked, BookingRecord, Collections, Distribution, OrganisationUse, RecordJob};
 pub use report::{FailedRead, NotStarted, OperationReport, Outcome, PausedBy, ReadOf, RunEnd, RunReport};
 pub use schedule::{Cadence, Interval, InvalidSchedule, Schedule};
 #[cfg(feature = "cron")]

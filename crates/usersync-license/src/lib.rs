@@ -1,4 +1,4 @@
-//! Licence entitlement, seats, the waiting list and the over-use report, as pure values.
+//! Licence entitlement, seats, the waiting list, the over-use report and subscription resources, as pure values.
 //!
 //! A tenant has an [`Entitlement`]: as many seats as the host has user licences, and up to five more once resources
 //! were enabled. With a [`ResourcePlacement`] it becomes [`SeatLimits`]: three sums with bounds. [`allocate()`] gives
@@ -33,8 +33,10 @@ mod allocate;
 mod entitlement;
 mod limits;
 mod seat;
+mod subscription;
 
 pub use allocate::{Refused, SeatPlan, SeatRequest, Waiting, allocate};
 pub use entitlement::{Entitlement, Extra, ExtraSeats, ExtraSeatsError, ResourcePlacement};
 pub use limits::{OverUse, Refusal, SeatLimits, SeatRule};
 pub use seat::{SeatConflict, SeatCounts, SeatHolder, SeatKind, Seats};
+pub use subscription::{Adjustment, Measure, Quantities, Usage, UsageRule, adjustments, usage};

@@ -19,6 +19,10 @@ pub enum CallKind {
     Acquire,
     /// One addition of a `MembershipTarget::apply`.
     Add,
+    /// `SubscriptionAdmin::adjust`.
+    Adjust,
+    /// `Subscriptions::booked`.
+    Booked,
     /// `StateStore::commit`.
     Commit,
     /// `ContainerCatalog::containers`.
@@ -81,6 +85,8 @@ impl CallKind {
             Self::Accounts => "accounts",
             Self::Acquire => "acquire",
             Self::Add => "add",
+            Self::Adjust => "adjust",
+            Self::Booked => "booked",
             Self::Commit => "commit",
             Self::Containers => "containers",
             Self::Counter => "counter",
@@ -110,12 +116,12 @@ impl CallKind {
         }
     }
 
-    /// Whether it changes a target: the calls that a preview never makes.
+    /// Whether it changes a target or a subscription: the calls that a preview never makes.
     #[must_use]
     pub fn is_effect(self) -> bool {
         matches!(
             self,
-            Self::Add | Self::Create | Self::Delete | Self::Remove | Self::Update
+            Self::Add | Self::Adjust | Self::Create | Self::Delete | Self::Remove | Self::Update
         )
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use usersync_connector::*;
-use usersync_license::Entitlement;
+use usersync_license::{Entitlement, Quantities};
 use usersync_memory::*;
 use usersync_model::*;
 use usersync_store::StateStore;
@@ -23,6 +23,7 @@ use usersync_testkit::conformance::membership::TargetHarness;
 use usersync_testkit::conformance::notifier::NotifierHarness;
 use usersync_testkit::conformance::record::RecordHarness;
 use usersync_testkit::conformance::store::StoreHarness;
+use usersync_testkit::conformance::subscription::SubscriptionHarness;
 use usersync_testkit::conformance::token::TokenHarness;
 use usersync_testkit::conformance::{Cannot, LeaveOut};
 
@@ -408,6 +409,42 @@ impl EntitlementHarness for Entitlements {
 }
 
 usersync_testkit::entitlement_source_conformance!(entitlements, Entitlements(Last::new()));
+
+struct Bookings(Last<MemorySubscriptions>);
+
+#[async_trait]
+impl SubscriptionHarness for Bookings {
+    async fn fresh(&self, organisations: Vec<(ObjectId, Quantities)>) -> Arc<dyn SubscriptionAdmin> {
+        let subscriptions = self.0.set(MemorySubscriptions::new(system()));
+        for (organisation, booked) in organisations {
+            subscriptions.set(organisation, booked);
+        }
+        Arc::new(subscriptions)
+    }
+
+    async fn book(
+        &self,
+        organisation: &ObjectId,
+        resource: &SubscriptionResource,
+        quantity: u64,
+    ) -> Result<(), Cannot> {
+        let (organisation, resource) = (organisation.clone(), resource.clone());
+        self.0.get().book_by_hand(organisation, resource, quantity);
+        Ok(())
+    }
+
+    async fn disconnect(&self) -> Result<(), Cannot> {
+        self.0.get().faults().inject(fault(LeaveOut::Everything));
+        Ok(())
+    }
+
+    async fn reconnect(&self) -> Result<(), Cannot> {
+        self.0.get().faults().heal();
+        Ok(())
+    }
+}
+
+usersync_testkit::subscription_conformance!(subscriptions, Bookings(Last::new()));
 
 struct Notifiers(Last<MemoryNotifier>);
 

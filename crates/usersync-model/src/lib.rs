@@ -9,12 +9,14 @@ mod container;
 mod digest;
 mod graph;
 mod id;
+mod item;
 mod ledger;
 mod link;
 mod membership;
 mod principal;
 mod record;
 mod selection;
+mod subscription;
 
 pub use address::{Address, AddressError, AddressKey};
 pub use completeness::{Completeness, PartialKind, PartialReason};
@@ -29,6 +31,7 @@ pub use id::{
     AccountRef, ContainerRef, IdError, JobId, MAX_ID_BYTES, ObjectId, PrincipalRef, RecordRef, SystemId,
     TenantId,
 };
+pub use item::ItemKind;
 pub use ledger::{LedgerRow, Origin, Subject};
 pub use link::{
     Authorization, Evidence, InvalidTransition, Link, LinkOptions, LinkState, Rank, RankSet, SuspendCause,
@@ -37,3 +40,4 @@ pub use membership::{Member, MemberFacets, MembershipState, Role, RoleName};
 pub use principal::{Activity, DirectoryChange, GroupKind, ListKind, Principal, PrincipalKind, ResourceKind};
 pub use record::{AttributeName, Facet, FacetName, Record, RecordKind, Value};
 pub use selection::Selection;
+pub use subscription::SubscriptionResource;

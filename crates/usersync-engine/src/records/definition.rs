@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use usersync_license::UsageRule;
 use usersync_model::{Digest, ObjectId, PrincipalRef, Selection, SystemId};
 use usersync_reconcile::{Direction, FacetRule, RecordRules, SetRule};
 
@@ -16,6 +17,9 @@ pub struct RecordJob {
     pub rules: RecordRules,
     /// Which collections are filled from which.
     pub collections: Collections,
+    /// How much each record uses of an organisation's subscription. Changes nothing in what is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<UsageRule>,
 }
 
 /// Which collections are filled from which.
@@ -66,6 +70,7 @@ impl From<Distribution> for RecordJob {
             from,
             rules: RecordRules::all(rule),
             collections: Collections::Distribute { owner, group, to },
+            usage: Vec::new(),
         }
     }
 }
@@ -82,6 +87,7 @@ impl RecordJob {
             from,
             rules: RecordRules::all(rule),
             collections: Collections::Each(organisations),
+            usage: Vec::new(),
         }
     }
 

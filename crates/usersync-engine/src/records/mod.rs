@@ -7,9 +7,12 @@ mod planner;
 mod read;
 mod served;
 mod settle;
+mod subscription;
 mod survey;
 
 pub use self::definition::{Collections, Distribution, RecordJob};
 pub(crate) use self::planner::make_plan;
 pub(crate) use self::read::read as read_collection;
+pub(crate) use self::subscription::is_of_booking;
+pub use self::subscription::{Booked, BookingRecord, OrganisationUse};
 pub(crate) use self::survey::RecordSurvey;

@@ -5,17 +5,19 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::executor::block_on;
 use usersync_connector::{
-    Actor, ActorDirectory, ActorState, Authority, EntitlementSource, ErrorKind, MembershipTarget, News,
-    Notification, Notifier, Recipient, Retry,
+    Actor, ActorDirectory, ActorState, Authority, BookingChange, EntitlementSource, ErrorKind,
+    MembershipTarget, News, Notification, Notifier, Recipient, Retry, SubscriptionAdmin,
 };
 use usersync_license::Entitlement;
 use usersync_memory::{
-    CallKind, Fault, FaultKind, FaultRule, MemoryActors, MemoryEntitlement, MemoryNotifier, Moment,
+    CallKind, Fault, FaultKind, FaultRule, MemoryActors, MemoryEntitlement, MemoryNotifier,
+    MemorySubscriptions, Moment,
 };
-use usersync_model::JobId;
+use usersync_model::{JobId, SubscriptionResource};
 
 use crate::support::{
-    add, apply_one, context, everything, names, object, operation_id, principal, remove, target, tenant,
+    add, apply_one, context, everything, names, object, operation_id, principal, remove, system, target,
+    tenant,
 };
 
 #[test]
@@ -160,4 +162,34 @@ fn who_cannot_tell_says_so() {
     assert_eq!(ask().unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(entitlement.faults().fired(FaultKind::TimeoutBefore), 1);
     assert!(ask().is_ok());
+}
+
+/// A booking whose answer was lost happened, is tried again without harm, and is a call like any other.
+#[test]
+fn a_booking_whose_answer_was_lost_happened() {
+    let subscriptions = MemorySubscriptions::new(system("billing"));
+    let (acme, seats) = (object("acme"), SubscriptionResource::new("seats").unwrap());
+    subscriptions.book_by_hand(acme.clone(), seats.clone(), 5);
+    subscriptions.faults().inject(
+        FaultRule::new(Fault::Timeout(Moment::After))
+            .on(CallKind::Adjust)
+            .once(),
+    );
+    let change = BookingChange {
+        id: operation_id("more seats"),
+        resource: seats.clone(),
+        seen: 5,
+        wanted: 8,
+    };
+    let context = context();
+    let adjust = || block_on(subscriptions.adjust(&acme, &change, &context));
+    assert!(adjust().unwrap_err().outcome_unknown());
+    assert_eq!(subscriptions.booked_by(&acme).unwrap().of(&seats), 8);
+    assert!(!adjust().unwrap().changed);
+    let shown: Vec<_> = subscriptions.calls().iter().map(ToString::to_string).collect();
+    assert!(
+        shown.iter().all(|call| call.starts_with("adjust acme by ")),
+        "{shown:?}"
+    );
+    assert_eq!(subscriptions.call_record().effects(), 2);
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use futures::executor::block_on;
 use usersync_connector::{Directory, MembersEntry, MembershipRead, Reader, TargetCapabilities};
-use usersync_license::Entitlement;
+use usersync_license::{Entitlement, Quantities};
 use usersync_memory::{
     CallKind, Fault, FaultRule, ManualClock, MemoryAccounts, MemoryActors, MemoryCatalog, MemoryEntitlement,
-    MemoryNotifier, MemoryRecords, Recording,
+    MemoryNotifier, MemoryRecords, MemorySubscriptions, Recording,
 };
 use usersync_model::{
     Container, ContainerKind, ContainerRef, LedgerRow, Origin, Principal, PrincipalKind, Record, RecordKind,
-    RecordRef, Selection,
+    RecordRef, Selection, SubscriptionResource,
 };
 use usersync_store::{Key, LedgerKey, StateStore, Table, Transaction, Write};
 
@@ -147,6 +147,11 @@ fn what_the_host_provides_forks_too() {
 
     let entitlement = MemoryEntitlement::new();
     entitlement.fork().set(&tenant("acme"), Some(Entitlement::new(1)));
+    let (subscriptions, acme) = (MemorySubscriptions::new(system("billing")), object("acme"));
+    subscriptions.set(acme.clone(), Quantities::default());
+    let seats = SubscriptionResource::new("seats").unwrap();
+    subscriptions.fork().book_by_hand(acme.clone(), seats.clone(), 5);
+    assert_eq!(subscriptions.booked_by(&acme).unwrap().of(&seats), 0);
     let accounts = MemoryAccounts::new(system("crm"));
     assert!(accounts.fork().snapshot().is_empty());
     let (actors, notifier) = (MemoryActors::new(), MemoryNotifier::new());

@@ -20,6 +20,7 @@ pub mod membership;
 pub mod notifier;
 pub mod record;
 pub mod store;
+pub mod subscription;
 pub mod token;
 
 mod cursors;

@@ -13,6 +13,7 @@ mod hosts;
 mod membership;
 mod record;
 mod store;
+mod subscription;
 mod token;
 
 use std::collections::BTreeSet;
@@ -176,6 +177,10 @@ fn every_check_is_in_its_suite() {
                 include_str!("../../src/conformance/store/reopen.rs")
             ),
             usersync_testkit::conformance::store::checks().len(),
+        ),
+        (
+            include_str!("../../src/conformance/subscription.rs"),
+            usersync_testkit::conformance::subscription::checks().len(),
         ),
     ];
     for (source, listed) in sources {
