@@ -25,14 +25,20 @@ pub enum CallKind {
     Containers,
     /// `StateRead::counter`.
     Counter,
-    /// One creation of a `RecordTarget::apply`.
+    /// One creation of a `RecordTarget::apply` or an `ItemStore::apply`.
     Create,
-    /// One deletion of a `RecordTarget::apply`.
+    /// One deletion of a `RecordTarget::apply` or an `ItemStore::apply`.
     Delete,
     /// `Directory::read`.
     Directory,
     /// `EntitlementSource::entitlement`.
     Entitlement,
+    /// `ItemRead::find`.
+    Item,
+    /// `ItemRead::now`.
+    ItemClock,
+    /// `ItemRead::items`.
+    Items,
     /// `StateRead::ledger`.
     Ledger,
     /// `StateRead::ledger_row`.
@@ -59,7 +65,7 @@ pub enum CallKind {
     Renew,
     /// `ActorDirectory::state`.
     State,
-    /// One update of a `MembershipTarget::apply` or a `RecordTarget::apply`.
+    /// One update of a `MembershipTarget::apply`, a `RecordTarget::apply` or an `ItemStore::apply`.
     Update,
     /// `StateRead::value`.
     Value,
@@ -82,6 +88,9 @@ impl CallKind {
             Self::Delete => "delete",
             Self::Directory => "directory",
             Self::Entitlement => "entitlement",
+            Self::Item => "item",
+            Self::ItemClock => "item_clock",
+            Self::Items => "items",
             Self::Ledger => "ledger",
             Self::LedgerRow => "ledger_row",
             Self::Log => "log",
@@ -137,6 +146,7 @@ impl CallKind {
             Self::Accounts
                 | Self::Containers
                 | Self::Directory
+                | Self::Items
                 | Self::Ledger
                 | Self::Log
                 | Self::Members
