@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use usersync_license::Entitlement;
-use usersync_model::{ContainerRef, Digest, JobId, MemberFacets, OperationId, PrincipalRef, TenantId};
+use usersync_model::{
+    AccountRef, ContainerRef, Digest, JobId, LinkState, MemberFacets, OperationId, PrincipalRef, TenantId,
+};
 
 use crate::context::Actor;
 use crate::error::Result;
@@ -66,6 +68,14 @@ pub enum Recipient {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum News {
+    /// The recipient is asked to let the SDK work on an account. What to consent with is in the host's
+    /// [`TokenStore`](crate::TokenStore), under [`TokenKey::Activation`](crate::TokenKey::Activation) and the notification's key.
+    ConsentRequested {
+        /// Which account.
+        account: AccountRef,
+        /// Until when the recipient can consent with it.
+        until: DateTime<Utc>,
+    },
     /// The job does nothing until somebody sees to it.
     JobPaused {
         /// The stable code of the reason.
@@ -77,6 +87,15 @@ pub enum News {
         reason: String,
         /// When it is tried next.
         until: DateTime<Utc>,
+    },
+    /// The recipient's link with an account changed.
+    LinkChanged {
+        /// Which account.
+        account: AccountRef,
+        /// The stable code of what was done.
+        change: String,
+        /// What the link is now.
+        state: LinkState,
     },
     /// The recipient became a member.
     MemberAdded {

@@ -18,6 +18,7 @@ mod reader;
 mod record;
 #[cfg(test)]
 mod test_clock;
+mod token;
 pub mod wrap;
 
 pub use account::{Account, AccountCapabilities, AccountDirectory, AccountEntry};
@@ -39,3 +40,4 @@ pub use record::{
     PresentRecord, RecordCapabilities, RecordChange, RecordEntry, RecordOperation, RecordRead, RecordRequest,
     RecordTarget,
 };
+pub use token::{Secret, Token, TokenKey, TokenStore};

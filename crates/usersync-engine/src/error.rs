@@ -34,6 +34,9 @@ pub enum EngineError {
     /// A system that the job names was not given to the engine.
     #[error("no connector was given for system {0}; add one when building the engine")]
     NoConnector(SystemId),
+    /// Owners are to consent, and there is nowhere to keep what they consent with.
+    #[error("no token store was given; add one to the links, or let a service account do the work")]
+    NoTokenStore,
     /// The owner is gone, and no administrator may act.
     #[error(
         "{0} may not act any more and no administrator is configured who may; name a new owner or an administrator"

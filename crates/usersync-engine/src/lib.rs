@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod grant;
 mod job;
+mod links;
 mod order;
 mod outbox;
 mod planning;
@@ -34,6 +35,11 @@ pub use engine::{Engine, EngineBuilder, RunRequest};
 pub use error::{EngineError, Result};
 pub use event::{RunControl, RunEvent};
 pub use job::{Job, Scope, Trigger};
+pub use links::{
+    AfterGrace, Asked, ByHand, Chosen, Consented, Departed, DepartureReport, LinkAuditRecord, LinkEntry,
+    LinkOutcome, LinkProblem, LinkReport, LinkSettings, LinkWork, Links, Loaded, NotConsented, OsRandom,
+    RandomSource, check_links, link_lease,
+};
 pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
 pub use preview::{Answer, Preview, Previewed};

@@ -22,6 +22,9 @@ const SEAT: Format = Format {
 
 /// The seats of tenants: taken one by one, each in one conditional step of the store, so that no interleaving of workers and no
 /// crash ever exceeds the entitlement that the taker was shown.
+///
+/// The seats of links are taken and given back by [`Links`](crate::Links), with the links. This is for hosts that give seats to
+/// principals for anything else; a seat that is released here is gone for links, too.
 #[derive(Clone, Debug)]
 pub struct SeatRegister {
     store: Arc<dyn StateStore>,
@@ -211,15 +214,15 @@ impl SeatRegister {
     }
 }
 
-fn seat_key(principal: &PrincipalRef) -> Key {
+pub(crate) fn seat_key(principal: &PrincipalRef) -> Key {
     Key::of(&[principal.system.as_str(), principal.object.as_str()])
 }
 
-fn counter_key(kind: SeatKind) -> Key {
+pub(crate) fn counter_key(kind: SeatKind) -> Key {
     Key::of(&["seats", kind.code()])
 }
 
-fn encode(holder: &SeatHolder) -> Result<Vec<u8>> {
+pub(crate) fn encode(holder: &SeatHolder) -> Result<Vec<u8>> {
     let stored = StoredSeat {
         principal: holder.principal.clone(),
         resource: holder.kind == SeatKind::Resource,
@@ -227,7 +230,7 @@ fn encode(holder: &SeatHolder) -> Result<Vec<u8>> {
     Ok(SEAT.encode(&stored)?)
 }
 
-fn decode(bytes: &[u8]) -> Result<SeatHolder> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<SeatHolder> {
     let StoredSeat { principal, resource } = SEAT.decode(bytes)?;
     Ok(if resource {
         SeatHolder::resource(principal)

@@ -39,6 +39,8 @@ pub enum CallKind {
     ItemClock,
     /// `ItemRead::items`.
     Items,
+    /// `TokenStore::keep`.
+    Keep,
     /// `StateRead::ledger`.
     Ledger,
     /// `StateRead::ledger_row`.
@@ -63,9 +65,14 @@ pub enum CallKind {
     Remove,
     /// `StateStore::renew`.
     Renew,
+    /// `TokenStore::revoke`.
+    Revoke,
     /// `ActorDirectory::state`.
     State,
     /// One update of a `MembershipTarget::apply`, a `RecordTarget::apply` or an `ItemStore::apply`.
+    /// `TokenStore::token`.
+    Token,
+    /// One update of a `MembershipTarget::apply` or a `RecordTarget::apply`.
     Update,
     /// `StateRead::value`.
     Value,
@@ -91,6 +98,7 @@ impl CallKind {
             Self::Item => "item",
             Self::ItemClock => "item_clock",
             Self::Items => "items",
+            Self::Keep => "keep",
             Self::Ledger => "ledger",
             Self::LedgerRow => "ledger_row",
             Self::Log => "log",
@@ -103,7 +111,9 @@ impl CallKind {
             Self::Release => "release",
             Self::Remove => "remove",
             Self::Renew => "renew",
+            Self::Revoke => "revoke",
             Self::State => "state",
+            Self::Token => "token",
             Self::Update => "update",
             Self::Value => "value",
             Self::Values => "values",

@@ -55,6 +55,7 @@ mod shared;
 mod store;
 mod tap;
 mod target;
+mod tokens;
 mod version;
 
 pub use accounts::MemoryAccounts;
@@ -67,3 +68,4 @@ pub use items::{MemoryItems, Rewriting};
 pub use records::MemoryRecords;
 pub use store::{MemoryStore, StoreSnapshot};
 pub use target::MemoryTarget;
+pub use tokens::MemoryTokens;

@@ -1,0 +1,245 @@
+//! The consent of account owners: asked for by mail, given by a token that is good once.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use usersync_connector::{CallContext, Secret, Token, TokenKey, TokenStore};
+use usersync_model::{Authorization, Digest, DigestBuilder, LinkState, OperationId, PrincipalRef, TenantId};
+use usersync_store::Table;
+
+use super::draft::{Action, Draft};
+use super::record::{Asked, CONSENT, LinkEntry, LinkId, consent_key};
+use super::report::{LinkOutcome, LinkReport};
+use super::{Chosen, Links, after};
+use crate::error::{EngineError, Result};
+
+/// Random bytes of a token: nobody guesses one among the tokens of all tenants.
+const TOKEN_BYTES: usize = 32;
+
+/// An owner consented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Consented {
+    /// Whose link it is.
+    pub principal: PrincipalRef,
+    /// What the link is now.
+    pub state: LinkState,
+}
+
+/// Why a token is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotConsented {
+    /// Its time is over.
+    #[error("the time to consent is over; ask for another mail")]
+    Expired,
+    /// It was used, replaced by a newer one, or never given out in this tenant: which of these is not told.
+    #[error("this cannot be used to consent, or not any more; ask for another mail")]
+    Unknown,
+}
+
+impl NotConsented {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Links {
+    /// Asks the owners of the chosen links for their consent, where it is needed and not there: with a token that is good once and
+    /// for a time, in place of earlier ones. The token goes to the [`TokenStore`] under the key of the notification, and only its
+    /// hash into the store.
+    ///
+    /// # Errors
+    /// When there is no token store, when it or the store fails, or when there is no randomness.
+    pub async fn request_consent(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
+        let tokens = self.token_store()?;
+        loop {
+            let book = self.book(context).await?;
+            let until = after(self.clock.now(), self.settings.consent_lifetime);
+            let mut draft = Draft::default();
+            let mut outcomes = self.without_link(&book, chosen);
+            for (id, entry) in self.pair(&book).filter(|(id, _)| chosen.has(&id.principal)) {
+                let outcome = if !entry.link.is_kept() {
+                    LinkOutcome::NoLink
+                } else if entry.link.authorization().permits() {
+                    LinkOutcome::Unchanged(entry.link.state())
+                } else {
+                    let token = self.token()?;
+                    let hash = hash(&context.tenant, &token);
+                    let operation = OperationId::from_digest(&hash_of_hash(&hash));
+                    // There before the notification can be delivered.
+                    let key = TokenKey::Activation(operation);
+                    tokens.keep(&context.tenant, &key, token, Some(until)).await?;
+                    let mut after = entry.clone();
+                    after.asked = Some(Asked { hash, until });
+                    draft.set(after, Action::Ask(operation));
+                    LinkOutcome::ConsentRequested
+                };
+                outcomes.push((id.principal.clone(), outcome));
+            }
+            if self.commit(context, &book, draft, None).await? {
+                return Ok(LinkReport::new(outcomes));
+            }
+        }
+    }
+
+    /// Takes the token of an owner who consents: the link is authorized, and active if nothing else suspends it. The token is of no
+    /// use after that.
+    ///
+    /// The inner result is the answer to the owner.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn consent(
+        &self,
+        context: &CallContext,
+        token: &Secret,
+    ) -> Result<std::result::Result<Consented, NotConsented>> {
+        let hash = hash(&context.tenant, token);
+        loop {
+            let key = consent_key(&hash);
+            let Some(stored) = self.store.value(&context.tenant, Table::Link, &key).await? else {
+                return Ok(Err(NotConsented::Unknown));
+            };
+            let id: LinkId = CONSENT.decode(&stored.bytes)?;
+            let book = self.book(context).await?;
+            let Some(entry) = self
+                .pair(&book)
+                .find(|(other, _)| **other == id)
+                .map(|(_, entry)| entry)
+            else {
+                return Ok(Err(NotConsented::Unknown));
+            };
+            let Some(asked) = entry.asked.as_ref().filter(|asked| is_same(&asked.hash, &hash)) else {
+                return Ok(Err(NotConsented::Unknown));
+            };
+            if asked.until <= self.clock.now() {
+                return Ok(Err(NotConsented::Expired));
+            }
+            let mut after = entry.clone();
+            after.asked = None;
+            if after.link.authorize().is_err() {
+                return Ok(Err(NotConsented::Unknown));
+            }
+            let state = after.link.state();
+            let principal = id.principal;
+            let mut draft = Draft::default();
+            draft.set(after, Action::Authorize);
+            if self.commit(context, &book, draft, None).await? {
+                return Ok(Ok(Consented { principal, state }));
+            }
+        }
+    }
+
+    /// Asks the [`TokenStore`] what became of the consent of the chosen links' owners, and lets the links follow: those whose owners
+    /// consented are resumed, those whose consent ran out or was taken back are suspended. What it keeps is looked at and dropped.
+    ///
+    /// # Errors
+    /// When there is no token store, or it or the store fails.
+    pub async fn follow_tokens(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
+        let tokens = self.token_store()?;
+        let book = self.book(context).await?;
+        let mut found = Vec::new();
+        for (id, entry) in self.pair(&book) {
+            let needs = entry.link.is_kept() && entry.link.authorization() != Authorization::NotNeeded;
+            if needs && chosen.has(&id.principal) {
+                let key = TokenKey::Account(entry.link.account().clone());
+                let wanted = match tokens.token(&context.tenant, &key).await? {
+                    Token::Valid(_) => Authorization::Authorized,
+                    Token::Expired => Authorization::Expired,
+                    Token::Revoked => Authorization::Revoked,
+                    // There may be one that only the target knows of.
+                    Token::Missing => continue,
+                };
+                found.push((entry.link.clone(), wanted));
+            }
+        }
+        let chosen = Chosen::of(found.iter().map(|(link, _)| link.principal().clone()));
+        self.change(context, &chosen, |entry| {
+            // Nobody else's answer is taken for it if it was linked anew meanwhile.
+            let of_this = |link: &usersync_model::Link| {
+                link.principal() == entry.link.principal() && link.account() == entry.link.account()
+            };
+            let (_, wanted) = found.iter().find(|(link, _)| of_this(link))?;
+            match wanted {
+                Authorization::Authorized => authorize(entry),
+                Authorization::Expired => entry.link.expire().ok()?.then_some(Action::Expire),
+                _ => revoke(entry),
+            }
+        })
+        .await
+    }
+
+    /// The consent of the chosen links' owners ran out: the links are suspended until they consent again.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn expire(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
+        self.change(context, chosen, |entry| {
+            entry.link.expire().ok()?.then_some(Action::Expire)
+        })
+        .await
+    }
+
+    /// The owners of the chosen links took their consent back: the links are suspended, and tokens that were given out for them are
+    /// of no use any more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
+        self.change(context, chosen, revoke).await
+    }
+
+    fn token_store(&self) -> Result<&Arc<dyn TokenStore>> {
+        self.tokens.as_ref().ok_or(EngineError::NoTokenStore)
+    }
+
+    fn token(&self) -> Result<Secret> {
+        let mut bytes = [0; TOKEN_BYTES];
+        self.random.fill(&mut bytes)?;
+        let mut text = String::with_capacity(2 * TOKEN_BYTES);
+        for byte in bytes {
+            write!(text, "{byte:02x}").expect("a text takes what is written");
+        }
+        Ok(Secret::new(text))
+    }
+}
+
+fn authorize(entry: &mut LinkEntry) -> Option<Action> {
+    let new = entry.link.authorize().ok()?;
+    entry.asked = None;
+    new.then_some(Action::Authorize)
+}
+
+fn revoke(entry: &mut LinkEntry) -> Option<Action> {
+    let new = entry.link.revoke().ok()?;
+    let asked = entry.asked.take();
+    (new || asked.is_some()).then_some(Action::Revoke)
+}
+
+/// What is stored of a token: bound to its tenant, so that it is nothing anywhere else.
+fn hash(tenant: &TenantId, token: &Secret) -> Digest {
+    DigestBuilder::new("usersync.consent/1")
+        .part(tenant.as_str().as_bytes())
+        .part(token.expose().as_bytes())
+        .finish()
+}
+
+/// Names the notification; nobody finds the stored hash by it.
+fn hash_of_hash(hash: &Digest) -> Digest {
+    Digest::of("usersync.consent_notification/1", hash.as_bytes())
+}
+
+/// Takes as long whatever differs.
+fn is_same(one: &Digest, other: &Digest) -> bool {
+    let differing = one
+        .as_bytes()
+        .iter()
+        .zip(other.as_bytes())
+        .fold(0, |all, (a, b)| all | (a ^ b));
+    std::hint::black_box(differing) == 0
+}

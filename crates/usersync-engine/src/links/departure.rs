@@ -1,0 +1,194 @@
+//! What becomes of links whose principals or accounts are gone.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use usersync_connector::CallContext;
+use usersync_model::{Completeness, Digest, DigestBuilder, PrincipalRef, SuspendCause};
+use usersync_reconcile::Situation;
+
+use super::draft::{Action, Draft};
+use super::load::Seen;
+use super::record::{Book, LinkEntry, LinkId};
+use super::{AfterGrace, LinkOutcome, Links, after};
+use crate::error::Result;
+
+/// So many links may be suspended or removed at once in any case.
+const AT_ONCE: usize = 10;
+
+/// What [`Links::follow_departures`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DepartureReport {
+    /// The links that changed, ascending by principal.
+    pub outcomes: Vec<(PrincipalRef, Departed)>,
+    /// Who waited and was let in by that.
+    pub let_in: Vec<(PrincipalRef, LinkOutcome)>,
+    /// What was held for it is more than may go at once: the principals, and the digest that an approval names. Nothing of it was
+    /// done.
+    pub held: Option<(Vec<PrincipalRef>, Digest)>,
+    /// How much was seen of the principals.
+    pub principals: Completeness,
+    /// How much was seen of the accounts.
+    pub accounts: Completeness,
+}
+
+/// What became of one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Departed {
+    /// It was missing for the grace period, and is removed.
+    Removed,
+    /// What was missing returned.
+    Returned,
+    /// Its principal or account is missing: it is suspended.
+    Suspended,
+}
+
+impl Departed {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Returned => "returned",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+impl Links {
+    /// Reads both sides and lets the links follow: a link whose principal or account a complete read does not show is suspended, and
+    /// the time is noted; when what is missing returns, it is resumed; after the grace period it is removed or stays suspended, by
+    /// [`LinkSettings::after_grace`](super::LinkSettings::after_grace). Nothing follows from what a partial read does not show.
+    ///
+    /// More suspensions and removals than the larger of 10 and
+    /// [`LinkSettings::departure_percent`](super::LinkSettings::departure_percent) of the pair's links are held, all of them, until
+    /// the call is made with the digest that was reported. Returns are never held.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn follow_departures(
+        &self,
+        context: &CallContext,
+        approved: Option<&Digest>,
+    ) -> Result<DepartureReport> {
+        let (principals, accounts) = self.read(context).await;
+        let people: BTreeSet<_> = principals.parties.iter().map(|party| &party.id).collect();
+        let mailboxes: BTreeSet<_> = accounts.parties.iter().map(|party| &party.id).collect();
+        loop {
+            let book = self.book(context).await?;
+            let now = self.clock.now();
+            let mut draft = Draft::default();
+            let mut outcomes = Vec::new();
+            for (id, entry) in self.pair(&book).filter(|(_, entry)| entry.link.is_kept()) {
+                let mut entry = entry.clone();
+                let mut returned = false;
+                for (is_seen, cause) in [
+                    (
+                        people.contains(&id.principal.object),
+                        SuspendCause::PrincipalVanished,
+                    ),
+                    (
+                        mailboxes.contains(&entry.link.account().object),
+                        SuspendCause::AccountVanished,
+                    ),
+                ] {
+                    returned |= is_seen && entry.link.resume(cause) == Ok(true);
+                }
+                if returned {
+                    let gone = [SuspendCause::AccountVanished, SuspendCause::PrincipalVanished];
+                    if !gone.iter().any(|cause| entry.link.suspended_by().contains(cause)) {
+                        entry.missing = None;
+                    }
+                    draft.set(entry, Action::Resume);
+                    outcomes.push((id.principal.clone(), Departed::Returned));
+                }
+            }
+            let going = self.going(&book, &principals, &accounts, now);
+            let kept = self.pair(&book).filter(|(_, entry)| entry.link.is_kept()).count();
+            let share = kept * usize::from(self.settings.departure_percent.get()) / 100;
+            let digest = digest_of(context, &going);
+            let is_held = going.len() > share.max(AT_ONCE) && approved != Some(&digest);
+            let held = is_held.then(|| {
+                let who = going.iter().map(|(id, ..)| id.principal.clone());
+                (who.collect(), digest)
+            });
+            for (id, after, departed) in going.into_iter().filter(|_| !is_held) {
+                outcomes.retain(|(principal, _)| *principal != id.principal);
+                outcomes.push((id.principal.clone(), departed));
+                match after {
+                    Some(entry) => draft.set(entry, Action::Suspend),
+                    None => draft.drop(id, Action::Remove),
+                }
+            }
+            outcomes.sort_unstable();
+            let mut let_in = Vec::new();
+            let (limits, _) = self.let_in(context, &book, &mut draft, &mut let_in).await?;
+            if self.commit(context, &book, draft, limits.as_ref()).await? {
+                return Ok(DepartureReport {
+                    outcomes,
+                    let_in,
+                    held,
+                    principals: principals.verdict,
+                    accounts: accounts.verdict,
+                });
+            }
+        }
+    }
+
+    /// The links that are to be suspended, or removed.
+    fn going(
+        &self,
+        book: &Book,
+        principals: &Seen,
+        accounts: &Seen,
+        now: DateTime<Utc>,
+    ) -> Vec<(LinkId, Option<LinkEntry>, Departed)> {
+        let mut going = Vec::new();
+        for matched in self.matching(book, principals, accounts).principals {
+            let Situation::Vanished { gone, .. } = matched.situation else {
+                continue;
+            };
+            let principal = PrincipalRef::new(self.principals.system().clone(), matched.principal);
+            let id = self.id(&principal);
+            let Some(before) = book.entry(&id) else { continue };
+            let mut entry = before.clone();
+            let mut is_new = false;
+            for cause in causes(gone) {
+                is_new |= entry.link.suspend(*cause) == Ok(true);
+            }
+            let since = *entry.missing.get_or_insert(now);
+            let is_over = after(since, self.settings.grace) <= now;
+            if is_over && self.settings.after_grace == AfterGrace::Remove {
+                going.push((id, None, Departed::Removed));
+            } else if is_new {
+                going.push((id, Some(entry), Departed::Suspended));
+            }
+        }
+        going
+    }
+}
+
+fn causes(gone: usersync_reconcile::Gone) -> &'static [SuspendCause] {
+    use usersync_reconcile::Gone;
+    match gone {
+        Gone::Account => &[SuspendCause::AccountVanished],
+        Gone::Both => &[SuspendCause::AccountVanished, SuspendCause::PrincipalVanished],
+        Gone::Principal => &[SuspendCause::PrincipalVanished],
+    }
+}
+
+/// Names exactly these departures, whatever the time.
+fn digest_of(context: &CallContext, going: &[(LinkId, Option<LinkEntry>, Departed)]) -> Digest {
+    let start = DigestBuilder::new("usersync.departures/1").part(context.tenant.as_str().as_bytes());
+    going
+        .iter()
+        .fold(start, |digest, (id, _, departed)| {
+            digest
+                .part(id.key().as_str().as_bytes())
+                .part(departed.code().as_bytes())
+        })
+        .finish()
+}

@@ -1,0 +1,121 @@
+//! Reading both sides and matching them.
+
+use usersync_connector::{Account, AccountDirectory, AccountEntry, CallContext, Extent, Reader};
+use usersync_model::{Completeness, PartialKind};
+use usersync_reconcile::{KnownLink, Matching, Party, Side, match_accounts};
+
+use super::record::Book;
+use super::{Chosen, Links};
+use crate::error::Result;
+use usersync_model::PrincipalRef;
+
+/// What [`Links::load`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The situation of each principal asked for, and the accounts that nobody claims.
+    pub matching: Matching,
+    /// How much was seen of the principals.
+    pub principals: Completeness,
+    /// How much was seen of the accounts.
+    pub accounts: Completeness,
+}
+
+/// All that a read showed.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) parties: Vec<Account>,
+    pub(super) verdict: Completeness,
+    vouched: bool,
+}
+
+impl Links {
+    /// Reads both sides, and tells how the chosen principals stand. Writes nothing. A read that fails is a partial one, from which
+    /// nothing is concluded.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn load(&self, context: &CallContext, chosen: &Chosen) -> Result<Loaded> {
+        let (principals, accounts) = self.read(context).await;
+        let book = self.book(context).await?;
+        let mut matching = self.matching(&book, &principals, &accounts);
+        let system = self.principals.system();
+        matching
+            .principals
+            .retain(|matched| chosen.has(&PrincipalRef::new(system.clone(), matched.principal.clone())));
+        Ok(Loaded {
+            matching,
+            principals: principals.verdict,
+            accounts: accounts.verdict,
+        })
+    }
+
+    /// Both sides, one after the other.
+    pub(super) async fn read(&self, context: &CallContext) -> (Seen, Seen) {
+        let principals = read(self.principals.as_ref(), context).await;
+        let accounts = read(self.accounts.as_ref(), context).await;
+        (principals, accounts)
+    }
+
+    pub(super) fn matching(&self, book: &Book, principals: &Seen, accounts: &Seen) -> Matching {
+        let links: Vec<_> = self
+            .pair(book)
+            .filter(|(_, entry)| entry.link.is_kept())
+            .map(|(id, entry)| KnownLink {
+                principal: &id.principal.object,
+                account: &entry.link.account().object,
+                addresses: entry.link.evidence().addresses(),
+            })
+            .collect();
+        match_accounts(&principals.side(), &accounts.side(), &links, &self.rules)
+    }
+}
+
+impl Seen {
+    fn side(&self) -> Side<'_> {
+        Side::new(
+            self.parties.iter().map(party),
+            self.verdict.is_complete(),
+            self.vouched,
+        )
+    }
+}
+
+fn party(account: &Account) -> Party<'_> {
+    Party {
+        id: &account.id,
+        kind: account.kind,
+        activity: account.activity,
+        privileged: account.privileged,
+        ineligible: account.ineligible.as_deref(),
+        addresses: &account.addresses,
+        attributes: &account.attributes,
+    }
+}
+
+async fn read(directory: &dyn AccountDirectory, context: &CallContext) -> Seen {
+    let mut reader = Reader::new(directory.accounts(None, context));
+    let mut parties = Vec::new();
+    let mut says_removed = false;
+    let is_full = reader.begin().await == Some(Extent::Full);
+    while let Some(chunk) = reader.next_chunk().await {
+        for entry in chunk {
+            match entry {
+                AccountEntry::Upsert(account) => parties.push(account),
+                AccountEntry::Removed(_) => says_removed = true,
+            }
+        }
+    }
+    let mut verdict = reader.finish().verdict;
+    if verdict.is_complete() && (says_removed || !is_full) {
+        verdict = Completeness::partial(
+            PartialKind::Failed,
+            "the connector showed changes where everything was asked for",
+        );
+    }
+    Seen {
+        parties,
+        verdict,
+        vouched: directory.capabilities().vouches_for_addresses,
+    }
+}

@@ -1,0 +1,205 @@
+//! What is stored of links.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use usersync_connector::Actor;
+use usersync_license::SeatHolder;
+use usersync_model::{
+    AccountRef, Digest, JobId, Link, LinkState, ObjectId, OperationId, PrincipalRef, SystemId, TenantId,
+};
+use usersync_store::{Format, Key, Revision, StateRead, StoreError, StoreErrorKind, Table};
+
+use crate::error::Result;
+use crate::seats;
+
+pub(super) const LINK: Format = Format {
+    name: "usersync.link",
+    version: 1,
+};
+pub(super) const CLAIM: Format = Format {
+    name: "usersync.link_claim",
+    version: 1,
+};
+pub(super) const CONSENT: Format = Format {
+    name: "usersync.consent",
+    version: 1,
+};
+pub(super) const AUDIT: Format = Format {
+    name: "usersync.link_audit",
+    version: 1,
+};
+
+/// A link with what goes on about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct LinkEntry {
+    /// The link.
+    pub link: Link,
+    /// When it was proposed.
+    pub staged: DateTime<Utc>,
+    /// Since when a proposal waits for a seat, after it was to be saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<DateTime<Utc>>,
+    /// Since when complete reads miss the principal or the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<DateTime<Utc>>,
+    /// The consent that its owner was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// An owner was asked to consent, and has not answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Of the token; the token itself is stored nowhere here.
+    pub(super) hash: Digest,
+    /// Until when the token is taken.
+    pub until: DateTime<Utc>,
+}
+
+/// Who did what to a link, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkAuditRecord {
+    /// The job in whose name it was done.
+    pub job: JobId,
+    /// The operation.
+    pub operation: OperationId,
+    /// The principal.
+    pub principal: PrincipalRef,
+    /// The account.
+    pub account: AccountRef,
+    /// The stable code of what was done.
+    pub action: String,
+    /// What the link is after it.
+    pub state: LinkState,
+    /// The stable code of what linked the two: a rule's, or `by_hand`.
+    pub evidence: String,
+    /// Who acted, and by what right.
+    pub actor: Actor,
+    /// When it was recorded.
+    pub at: DateTime<Utc>,
+}
+
+/// Names the link of a principal with an account of one system: there is one at most.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinkId {
+    pub(super) principal: PrincipalRef,
+    pub(super) accounts: SystemId,
+}
+
+impl LinkId {
+    pub(super) fn of(link: &Link) -> Self {
+        Self {
+            principal: link.principal().clone(),
+            accounts: link.account().system.clone(),
+        }
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key::of(&[
+            "link",
+            self.principal.system.as_str(),
+            self.principal.object.as_str(),
+            self.accounts.as_str(),
+        ])
+    }
+}
+
+/// Under what an account is claimed by the link that it has with a principal of `principals`.
+pub(super) fn claim_key(account: &AccountRef, principals: &SystemId) -> Key {
+    Key::of(&[
+        "account",
+        account.system.as_str(),
+        account.object.as_str(),
+        principals.as_str(),
+    ])
+}
+
+pub(super) fn consent_key(hash: &Digest) -> Key {
+    Key::of(&["consent", &hash.to_string()])
+}
+
+pub(super) fn links_prefix() -> Key {
+    Key::of(&["link"])
+}
+
+/// The links and seats of a tenant, as they are stored at one time.
+#[derive(Debug)]
+pub(super) struct Book {
+    pub(super) links: BTreeMap<LinkId, (LinkEntry, Revision)>,
+    pub(super) seats: BTreeMap<PrincipalRef, (SeatHolder, Revision)>,
+}
+
+impl Book {
+    pub(super) async fn load(state: &dyn StateRead, tenant: &TenantId) -> Result<Self> {
+        // Seats first: whatever begins or ends a link writes its seat, so that a seat that is still what it was here vouches for
+        // the links that were read after it.
+        let seats = load_seats(state, tenant).await?;
+        let links = load_links(state, tenant).await?;
+        Ok(Self { links, seats })
+    }
+
+    /// The links between two systems.
+    pub(super) fn pair<'a>(
+        &'a self,
+        principals: &'a SystemId,
+        accounts: &'a SystemId,
+    ) -> impl Iterator<Item = (&'a LinkId, &'a LinkEntry)> {
+        self.links
+            .iter()
+            .filter(move |(id, _)| id.principal.system == *principals && id.accounts == *accounts)
+            .map(|(id, (entry, _))| (id, entry))
+    }
+
+    pub(super) fn entry(&self, id: &LinkId) -> Option<&LinkEntry> {
+        self.links.get(id).map(|(entry, _)| entry)
+    }
+
+    /// Whether `account` is claimed by a principal of the same system as `id`, other than that of `id`.
+    pub(super) fn claimed_by_other(&self, id: &LinkId, account: &ObjectId) -> bool {
+        self.pair(&id.principal.system, &id.accounts)
+            .any(|(other, entry)| other != id && entry.link.account().object == *account)
+    }
+}
+
+async fn load_links(
+    state: &dyn StateRead,
+    tenant: &TenantId,
+) -> Result<BTreeMap<LinkId, (LinkEntry, Revision)>> {
+    let mut links = BTreeMap::new();
+    let mut chunks = state.values(tenant, Table::Link, &links_prefix());
+    while let Some(chunk) = chunks.try_next().await? {
+        for (key, stored) in chunk {
+            let entry: LinkEntry = LINK.decode(&stored.bytes)?;
+            let id = LinkId::of(&entry.link);
+            if id.key() != key {
+                let misplaced = StoreError::new(StoreErrorKind::Corrupt, "a link is stored as another");
+                return Err(misplaced.into());
+            }
+            links.insert(id, (entry, stored.revision));
+        }
+    }
+    Ok(links)
+}
+
+async fn load_seats(
+    state: &dyn StateRead,
+    tenant: &TenantId,
+) -> Result<BTreeMap<PrincipalRef, (SeatHolder, Revision)>> {
+    let mut holders = BTreeMap::new();
+    let mut chunks = state.values(tenant, Table::Seat, &Key::of(&[]));
+    while let Some(chunk) = chunks.try_next().await? {
+        for (_, stored) in chunk {
+            let holder = seats::decode(&stored.bytes)?;
+            holders.insert(holder.principal.clone(), (holder, stored.revision));
+        }
+    }
+    Ok(holders)
+}

@@ -1,0 +1,244 @@
+//! Staging: proposals that have no effect until they are saved.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use usersync_connector::{Account, CallContext};
+use usersync_model::{AccountRef, Activity, AddressKey, Evidence, Link, ObjectId, PrincipalRef};
+use usersync_reconcile::{Ineligible, IneligibleReason, Situation};
+
+use super::draft::{Action, Draft};
+use super::record::{Book, LinkEntry};
+use super::report::{LinkOutcome, LinkReport};
+use super::{Chosen, Links, after};
+use crate::error::Result;
+
+/// A pair that a person picked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByHand {
+    principal: ObjectId,
+    account: ObjectId,
+    privileged: bool,
+}
+
+impl ByHand {
+    /// `principal` and `account` are one.
+    #[must_use]
+    pub fn new(principal: ObjectId, account: ObjectId) -> Self {
+        Self {
+            principal,
+            account,
+            privileged: false,
+        }
+    }
+
+    /// Also if the account is an administrator's.
+    #[must_use]
+    pub fn even_if_privileged(mut self) -> Self {
+        self.privileged = true;
+        self
+    }
+}
+
+impl Links {
+    /// Stages the chosen principals that a rule matches with one account, and that account with nobody else, where what the rule
+    /// goes by is vouched for. Whoever is staged already stays so, unless the proposal is too old. All others are reported with
+    /// their situations.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn stage(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
+        let (principals, accounts) = self.read(context).await;
+        let by_id = |parties| by_id(parties);
+        let (people, mailboxes) = (by_id(&principals.parties), by_id(&accounts.parties));
+        loop {
+            let book = self.book(context).await?;
+            let now = self.clock.now();
+            let mut draft = Draft::default();
+            let mut outcomes = Vec::new();
+            for matched in self.matching(&book, &principals, &accounts).principals {
+                let principal = PrincipalRef::new(self.principals.system().clone(), matched.principal);
+                if !chosen.has(&principal) {
+                    continue;
+                }
+                let pair = match &matched.situation {
+                    Situation::Proposed {
+                        account,
+                        rule,
+                        vouched: true,
+                    } => Some((account, rule.code().to_owned())),
+                    _ => None,
+                };
+                let outcome = match pair {
+                    Some((account, rule)) => {
+                        let (Some(person), Some(mailbox)) =
+                            (people.get(&principal.object), mailboxes.get(account))
+                        else {
+                            continue;
+                        };
+                        let addresses = addresses(person, mailbox);
+                        let evidence = Evidence::Rule { rule, addresses };
+                        self.propose(&book, &mut draft, person, mailbox, evidence, now)
+                    }
+                    None => match book.entry(&self.id(&principal)) {
+                        Some(entry) if entry.link.is_kept() => LinkOutcome::Linked(entry.link.state()),
+                        Some(entry) if !self.is_stale(entry, now) => LinkOutcome::AlreadyStaged,
+                        Some(_) | None => LinkOutcome::Unfit(matched.situation),
+                    },
+                };
+                outcomes.push((principal, outcome));
+            }
+            if let Chosen::Of(wanted) = chosen {
+                let known = LinkReport::new(outcomes.clone());
+                let unseen = wanted.iter().filter(|principal| known.of(principal).is_none());
+                outcomes.extend(unseen.map(|principal| (principal.clone(), LinkOutcome::NotSeen)));
+            }
+            if self.commit(context, &book, draft, None).await? {
+                return Ok(LinkReport::new(outcomes));
+            }
+        }
+    }
+
+    /// Stages one pair that a person picked, whatever its situation: but nobody who is linked, nothing that cannot be linked, and an
+    /// administrator's account only if that is confirmed. It takes the place of an older proposal for the principal.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn stage_by_hand(&self, context: &CallContext, pair: &ByHand) -> Result<LinkOutcome> {
+        let (principals, accounts) = self.read(context).await;
+        let find = |parties: &[Account], id: &ObjectId| {
+            let mut same = parties.iter().filter(|party| party.id == *id);
+            let first = same.next().cloned();
+            // Told in two ways: neither is to be relied on.
+            let is_certain = same.all(|other| Some(other) == first.as_ref());
+            first.map(|party| (party, is_certain))
+        };
+        let (Some((person, known)), Some((mailbox, certain))) = (
+            find(&principals.parties, &pair.principal),
+            find(&accounts.parties, &pair.account),
+        ) else {
+            return Ok(LinkOutcome::NotSeen);
+        };
+        if let Some(reason) = ineligible(&person, known) {
+            return Ok(unfit(Ineligible::Principal(reason)));
+        }
+        if let Some(reason) = ineligible(&mailbox, certain) {
+            let account = mailbox.id.clone();
+            return Ok(unfit(Ineligible::Account { account, reason }));
+        }
+        if mailbox.privileged && !pair.privileged {
+            return Ok(LinkOutcome::ConfirmationNeeded);
+        }
+        loop {
+            let book = self.book(context).await?;
+            let mut draft = Draft::default();
+            let addresses = addresses(&person, &mailbox);
+            let evidence = Evidence::ByHand { addresses };
+            let outcome = self.propose(&book, &mut draft, &person, &mailbox, evidence, self.clock.now());
+            if self.commit(context, &book, draft, None).await? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Drops the proposals of the chosen principals. Links that are saved stay.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn unstage(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
+        loop {
+            let book = self.book(context).await?;
+            let mut draft = Draft::default();
+            let mut outcomes = self.without_link(&book, chosen);
+            for (id, entry) in self.pair(&book).filter(|(id, _)| chosen.has(&id.principal)) {
+                let outcome = if entry.link.is_kept() {
+                    LinkOutcome::Linked(entry.link.state())
+                } else {
+                    draft.drop(id.clone(), Action::Unstage);
+                    LinkOutcome::Unstaged
+                };
+                outcomes.push((id.principal.clone(), outcome));
+            }
+            if self.commit(context, &book, draft, None).await? {
+                return Ok(LinkReport::new(outcomes));
+            }
+        }
+    }
+
+    /// Whether a proposal is too old to be saved. Who waits for a seat was saved in time.
+    pub(super) fn is_stale(&self, entry: &LinkEntry, now: DateTime<Utc>) -> bool {
+        entry.waiting.is_none() && after(entry.staged, self.settings.proposal_lifetime) <= now
+    }
+
+    fn propose(
+        &self,
+        book: &Book,
+        draft: &mut Draft,
+        person: &Account,
+        mailbox: &Account,
+        evidence: Evidence,
+        now: DateTime<Utc>,
+    ) -> LinkOutcome {
+        let principal = PrincipalRef::new(self.principals.system().clone(), person.id.clone());
+        let account = AccountRef::new(self.accounts.system().clone(), mailbox.id.clone());
+        let id = self.id(&principal);
+        if let Some(entry) = book.entry(&id) {
+            let is_by_rule = matches!(evidence, Evidence::Rule { .. });
+            let is_same = *entry.link.account() == account;
+            if entry.link.is_kept() {
+                return LinkOutcome::Linked(entry.link.state());
+            }
+            if (is_by_rule || is_same) && !self.is_stale(entry, now) {
+                return LinkOutcome::AlreadyStaged;
+            }
+        }
+        if book.claimed_by_other(&id, &account.object) {
+            return LinkOutcome::AccountTaken;
+        }
+        let link = Link::propose(
+            principal,
+            person.kind,
+            account,
+            evidence,
+            self.settings.needs_consent,
+        );
+        let entry = LinkEntry {
+            link,
+            staged: now,
+            waiting: None,
+            missing: None,
+            asked: None,
+        };
+        draft.set(entry, Action::Stage);
+        LinkOutcome::Staged
+    }
+}
+
+fn by_id(parties: &[Account]) -> BTreeMap<&ObjectId, &Account> {
+    parties.iter().map(|party| (&party.id, party)).collect()
+}
+
+/// The keys of all addresses of both.
+fn addresses(person: &Account, mailbox: &Account) -> Vec<AddressKey> {
+    let all = person.addresses.iter().chain(&mailbox.addresses);
+    let mut keys: Vec<_> = all.filter_map(|address| AddressKey::of(address).ok()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+fn ineligible(party: &Account, is_certain: bool) -> Option<IneligibleReason> {
+    if !is_certain {
+        Some(IneligibleReason::Contradictory)
+    } else if party.kind.is_group() {
+        Some(IneligibleReason::Group)
+    } else if party.activity == Activity::Inactive {
+        Some(IneligibleReason::Inactive)
+    } else {
+        party.ineligible.clone().map(IneligibleReason::Told)
+    }
+}
+
+fn unfit(ineligible: Ineligible) -> LinkOutcome {
+    LinkOutcome::Unfit(Situation::NotEligible(ineligible))
+}

@@ -1,0 +1,110 @@
+//! The work of links, spread over workers by rank.
+
+use std::time::Duration;
+
+use usersync_connector::CallContext;
+use usersync_model::{Link, LinkState, PrincipalRef, RankSet, TenantId};
+use usersync_store::{Key, Lease, LeaseName, StoreErrorKind, Table};
+
+use super::Links;
+use super::record::{LINK, LinkEntry};
+use crate::error::Result;
+
+/// A link whose work nobody else does meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkWork {
+    /// The link as it is now.
+    pub link: Link,
+    /// The lease. What is written for the link goes under its fence; it is to be released in the end.
+    pub lease: Lease,
+}
+
+/// Names the lease under which the work of a link is done, whatever its rank. It stays the same when the rank changes, so that whoever
+/// has the new rank cannot begin while the worker of the old one has not ended.
+#[must_use]
+pub fn link_lease(tenant: &TenantId, link: &Link) -> LeaseName {
+    LeaseName {
+        tenant: tenant.clone(),
+        key: Key::of(&[
+            "link",
+            link.principal().system.as_str(),
+            link.principal().object.as_str(),
+            link.account().system.as_str(),
+        ]),
+    }
+}
+
+impl Links {
+    /// The active links of these ranks, ascending by principal: what a worker of these ranks has to do, as it is now. Each is to be
+    /// begun with [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn links_of_rank(&self, context: &CallContext, ranks: &RankSet) -> Result<Vec<Link>> {
+        let book = self.book(context).await?;
+        let links = self.pair(&book).map(|(_, entry)| &entry.link);
+        Ok(links.filter(|link| is_work_of(link, ranks)).cloned().collect())
+    }
+
+    /// Begins the work of a link in the name of `worker`; `None` if somebody else is at it, or it is no longer active, or no longer
+    /// of these ranks.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn begin(
+        &self,
+        context: &CallContext,
+        principal: &PrincipalRef,
+        ranks: &RankSet,
+        worker: &str,
+        ttl: Duration,
+    ) -> Result<Option<LinkWork>> {
+        let Some(link) = self.work(context, principal, ranks).await? else {
+            return Ok(None);
+        };
+        let lease = match self
+            .store
+            .acquire(&link_lease(&context.tenant, &link), worker, ttl)
+            .await
+        {
+            Ok(lease) => lease,
+            Err(error) if error.kind() == StoreErrorKind::Held => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Only what it is under the lease counts: it may have moved while it was waited for.
+        match self.work(context, principal, ranks).await {
+            Ok(Some(link)) => Ok(Some(LinkWork { link, lease })),
+            other => {
+                self.store.release(&lease).await?;
+                other.map(|_| None)
+            }
+        }
+    }
+
+    /// Ends the work of a link.
+    ///
+    /// # Errors
+    /// When the store fails; the lease expires then.
+    pub async fn end(&self, work: LinkWork) -> Result<()> {
+        Ok(self.store.release(&work.lease).await?)
+    }
+
+    async fn work(
+        &self,
+        context: &CallContext,
+        principal: &PrincipalRef,
+        ranks: &RankSet,
+    ) -> Result<Option<Link>> {
+        let key = self.id(principal).key();
+        let Some(stored) = self.store.value(&context.tenant, Table::Link, &key).await? else {
+            return Ok(None);
+        };
+        let entry: LinkEntry = LINK.decode(&stored.bytes)?;
+        Ok(Some(entry.link).filter(|link| is_work_of(link, ranks)))
+    }
+}
+
+fn is_work_of(link: &Link, ranks: &RankSet) -> bool {
+    link.state() == LinkState::Active && ranks.covers(link.rank())
+}
