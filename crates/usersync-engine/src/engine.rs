@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
-use usersync_connector::{ActorDirectory, Clock, ContainerCatalog, Directory, MembershipTarget, Notifier};
+use usersync_connector::{
+    ActorDirectory, Clock, ContainerCatalog, Directory, ItemStore, MembershipTarget, Notifier,
+};
 use usersync_model::{ContainerRef, Digest, JobId, PrincipalRef, SystemId, TenantId};
 use usersync_reconcile::{Approval, Plan};
 use usersync_store::{Check, Key, Log, StateRead, StateStore, Table, Transaction, Write};
@@ -34,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) preview: Preview,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) targets: HashMap<SystemId, Arc<dyn MembershipTarget>>,
+    pub(crate) items: HashMap<SystemId, Arc<dyn ItemStore>>,
     pub(crate) notifier: Arc<dyn Notifier>,
     /// The name of this worker in leases.
     pub(crate) worker: String,
@@ -47,6 +50,7 @@ pub struct EngineBuilder {
     readers: Readers,
     store: Arc<dyn StateStore>,
     targets: HashMap<SystemId, Arc<dyn MembershipTarget>>,
+    items: HashMap<SystemId, Arc<dyn ItemStore>>,
     notifier: Arc<dyn Notifier>,
     worker: String,
 }
@@ -64,6 +68,13 @@ impl EngineBuilder {
     pub fn target(mut self, target: Arc<dyn MembershipTarget>) -> Self {
         self.targets.insert(target.system().clone(), Arc::clone(&target));
         self.readers = self.readers.with_target(target);
+        self
+    }
+
+    /// Adds a system that keeps diaries, tasks or contacts.
+    #[must_use]
+    pub fn items(mut self, store: Arc<dyn ItemStore>) -> Self {
+        self.items.insert(store.system().clone(), store);
         self
     }
 
@@ -95,6 +106,7 @@ impl EngineBuilder {
             readers,
             store,
             targets,
+            items,
             notifier,
             worker,
         } = self;
@@ -104,6 +116,7 @@ impl EngineBuilder {
                 preview,
                 store,
                 targets,
+                items,
                 notifier,
                 worker,
                 known: Mutex::default(),
@@ -189,6 +202,7 @@ impl Engine {
             readers: Readers::new(state, clock, catalog, actors),
             store,
             targets: HashMap::new(),
+            items: HashMap::new(),
             notifier,
             worker: "usersync".to_owned(),
         }

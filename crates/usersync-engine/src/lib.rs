@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod event;
 mod grant;
+mod items;
 mod job;
 mod links;
 mod order;
@@ -34,6 +35,10 @@ pub use due::{Agenda, JobAuditRecord, Pause, Saved, Triggered, Waiting};
 pub use engine::{Engine, EngineBuilder, RunRequest};
 pub use error::{EngineError, Result};
 pub use event::{RunControl, RunEvent};
+pub use items::{
+    HeldItem, ItemFinding, ItemJob, ItemOperationReport, ItemProblem, ItemReport, ItemRequest, PairReport,
+    SkippedLink, SkippedWhy,
+};
 pub use job::{Job, Scope, Trigger};
 pub use links::{
     AfterGrace, Asked, ByHand, Chosen, Consented, Departed, DepartureReport, LinkAuditRecord, LinkEntry,

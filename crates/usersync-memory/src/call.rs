@@ -69,10 +69,9 @@ pub enum CallKind {
     Revoke,
     /// `ActorDirectory::state`.
     State,
-    /// One update of a `MembershipTarget::apply`, a `RecordTarget::apply` or an `ItemStore::apply`.
     /// `TokenStore::token`.
     Token,
-    /// One update of a `MembershipTarget::apply` or a `RecordTarget::apply`.
+    /// One update of a `MembershipTarget::apply`, a `RecordTarget::apply` or an `ItemStore::apply`.
     Update,
     /// `StateRead::value`.
     Value,
