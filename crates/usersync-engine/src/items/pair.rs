@@ -202,11 +202,13 @@ impl Pair {
 
     fn creation(&self, side: Side, uid: &ObjectId, from: &ObjectId, operation: &Operation) -> Drafted {
         let is_copy = uid != from;
-        let Some(sight) = self.sight(side.other(), from) else {
+        // A copy is made of what is on the same side.
+        let origin = if is_copy { side } else { side.other() };
+        let Some(sight) = self.sight(origin, from) else {
             return Drafted::Refused("it is not there any more".to_owned());
         };
         let Some(text) = &sight.content else {
-            return Drafted::Unread(side.other(), from.clone());
+            return Drafted::Unread(origin, from.clone());
         };
         let content = match Document::parse(text) {
             Ok(document) if is_copy => document.with_uid(uid.as_str()).into(),
