@@ -17,20 +17,12 @@ const TASK: &str =
     "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VTODO\r\nUID:t\r\nSUMMARY:Do\r\nEND:VTODO\r\nEND:VCALENDAR\r\n";
 
 fn options(home: &Home, options: LinkOptions) {
-    block_on(
-        home.links()
-            .save_options(&context(), &Chosen::of([principal(0)]), options),
-    )
-    .unwrap();
+    block_on(home.links().save_options(&context(), &[(principal(0), options)])).unwrap();
 }
 
 fn bases(home: &Home) -> usize {
     let snapshot = home.store.snapshot(&tenant());
-    snapshot
-        .values
-        .keys()
-        .filter(|(table, _)| *table == Table::Base)
-        .count()
+    snapshot.values.get(&Table::Base).map_or(0, |values| values.len())
 }
 
 #[test]
