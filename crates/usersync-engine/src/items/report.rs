@@ -242,10 +242,11 @@ impl fmt::Display for ItemProblem {
             }
             Self::Found(what) => what.fmt(f),
             Self::Open => f.write_str("an earlier operation on it is not known to have ended; the next complete read tells"),
-            Self::NotUnderstood(why) => write!(f, "its text is not understood, and left as it is: {why}"),
+            Self::NotUnderstood(why) => write!(f, "its text is not understood, and left as it is: {}", why.escape_debug()),
             Self::NoUid => f.write_str("its text has no UID by which the other side could know it; give it one"),
             Self::WrongKind(kind) => {
-                write!(f, "a {kind} does not belong into this collection, and is left as it is; move it")
+                write!(f, "a {} does not belong into this collection, and is left as it is; move it",
+                    kind.escape_debug())
             }
         }
     }
