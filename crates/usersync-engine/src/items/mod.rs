@@ -1,6 +1,7 @@
 //! Runs that keep the diaries, tasks and contacts of linked pairs in step, both ways.
 
 mod apply;
+mod keep;
 mod link;
 mod pair;
 mod read;
