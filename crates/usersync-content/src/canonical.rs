@@ -296,7 +296,7 @@ fn split(text: &str, separator: char) -> Vec<&str> {
 }
 
 /// Text without its escapes (RFC 5545 section 3.3.11, RFC 6350 section 3.4). An escape that is none stays.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars();
     while let Some(c) = rest.next() {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::canonical::plain;
 use crate::error::{ContentError, ContentErrorKind};
 use crate::line::{Line, Lines};
 
@@ -160,6 +161,21 @@ impl<'a> Document<'a> {
             .find_map(|component| component.line("UID"))
             .map(|line| line.value.trim())
             .filter(|uid| !uid.is_empty())
+    }
+
+    /// What people call it: the summary of an entry, the formatted name of a card.
+    #[must_use]
+    pub fn title(&self) -> Option<String> {
+        let name = match self.format {
+            Format::Calendar => "SUMMARY",
+            Format::Card => "FN",
+        };
+        let mut lines = self
+            .components
+            .iter()
+            .filter_map(|component| component.line(name));
+        let title = plain(&lines.next()?.value);
+        Some(title.trim().to_owned()).filter(|title| !title.is_empty())
     }
 
     /// The component of this key: the outermost one, or one that it holds.

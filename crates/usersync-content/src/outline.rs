@@ -112,12 +112,20 @@ impl Changes {
         }
     }
 
+    /// What of this one [meets](Self::meets) the other.
+    #[must_use]
+    pub fn meeting(&self, other: &Self) -> Self {
+        let meets = |slot: &&Slot| other.slots.iter().any(|theirs| slot.meets(theirs));
+        Self {
+            slots: self.slots.iter().filter(meets).cloned().collect(),
+        }
+    }
+
     /// Whether both name something that makes sense only together, so that carrying one over may undo the other: the same
     /// property, times and rules of recurrence, the parts of a name, or an occurrence that came or went and something in it.
     #[must_use]
     pub fn meets(&self, other: &Self) -> bool {
-        let mut slots = self.slots.iter();
-        slots.any(|slot| other.slots.iter().any(|theirs| slot.meets(theirs)))
+        !self.meeting(other).is_empty()
     }
 }
 

@@ -5,21 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
 use usersync_connector::{
-    ActorDirectory, Clock, ContainerCatalog, Directory, MembershipTarget, Notifier, RecordRead, RecordTarget,
+    ActorDirectory, Clock, ContainerCatalog, Directory, ItemStore, MembershipTarget, Notifier, RecordRead,
+    RecordTarget,
 };
 use usersync_model::{ContainerRef, Digest, JobId, PrincipalRef, SystemId, TenantId};
 use usersync_reconcile::{Approval, Plan};
-use usersync_store::{Check, Key, Log, StateRead, StateStore, Table, Transaction, Write};
+use usersync_store::{Check, Key, StateRead, StateStore, Table, Transaction, Write};
 
 use crate::apply::{Target, commit};
+use crate::audit::{self, About};
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
 use crate::job::{Job, JobKind, Scope, Trigger};
-use crate::job_audit::is_of_job;
 use crate::planning::later;
 use crate::ports::{Options, Readers};
 use crate::preview::{Preview, Previewed};
-use crate::records::is_of_booking;
 use crate::source::Sources;
 use crate::state::{
     APPROVAL, AUDIT, AuditRecord, JOB, JOB_STATE, JobState, approval_key, job_key, load_approvals, load_job,
@@ -37,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) preview: Preview,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) targets: HashMap<SystemId, Arc<dyn MembershipTarget>>,
+    pub(crate) items: HashMap<SystemId, Arc<dyn ItemStore>>,
     pub(crate) record_targets: HashMap<SystemId, Arc<dyn RecordTarget>>,
     pub(crate) notifier: Arc<dyn Notifier>,
     /// The name of this worker in leases.
@@ -51,6 +52,7 @@ pub struct EngineBuilder {
     readers: Readers,
     store: Arc<dyn StateStore>,
     targets: HashMap<SystemId, Arc<dyn MembershipTarget>>,
+    items: HashMap<SystemId, Arc<dyn ItemStore>>,
     record_targets: HashMap<SystemId, Arc<dyn RecordTarget>>,
     notifier: Arc<dyn Notifier>,
     worker: String,
@@ -69,6 +71,13 @@ impl EngineBuilder {
     pub fn target(mut self, target: Arc<dyn MembershipTarget>) -> Self {
         self.targets.insert(target.system().clone(), Arc::clone(&target));
         self.readers = self.readers.with_target(target);
+        self
+    }
+
+    /// Adds a system that keeps diaries, tasks or contacts.
+    #[must_use]
+    pub fn items(mut self, store: Arc<dyn ItemStore>) -> Self {
+        self.items.insert(store.system().clone(), store);
         self
     }
 
@@ -116,6 +125,7 @@ impl EngineBuilder {
             readers,
             store,
             targets,
+            items,
             record_targets,
             notifier,
             worker,
@@ -126,6 +136,7 @@ impl EngineBuilder {
                 preview,
                 store,
                 targets,
+                items,
                 record_targets,
                 notifier,
                 worker,
@@ -212,6 +223,7 @@ impl Engine {
             readers: Readers::new(state, clock, catalog, actors),
             store,
             targets: HashMap::new(),
+            items: HashMap::new(),
             record_targets: HashMap::new(),
             notifier,
             worker: "usersync".to_owned(),
@@ -329,17 +341,7 @@ impl Engine {
     /// # Errors
     /// When the store fails.
     pub async fn audit(&self, tenant: &TenantId) -> Result<Vec<AuditRecord>> {
-        let mut chunks = self.inner.store.log(tenant, Log::Audit, 0);
-        let mut records = Vec::new();
-        while let Some(chunk) = chunks.try_next().await? {
-            for entry in chunk
-                .iter()
-                .filter(|entry| !is_of_job(entry) && !is_of_booking(entry))
-            {
-                records.push(AUDIT.decode(&entry.bytes)?);
-            }
-        }
-        Ok(records)
+        audit::load(self.inner.store.as_ref(), tenant, About::Operation, AUDIT).await
     }
 
     pub(crate) async fn job(&self, tenant: &TenantId, job: &JobId) -> Result<Job> {

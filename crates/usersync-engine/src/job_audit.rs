@@ -1,11 +1,11 @@
 //! What people did to jobs, on record.
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use usersync_model::{JobId, OperationId, PrincipalRef, TenantId};
-use usersync_store::{Format, Key, Log, LogEntry, Write};
+use usersync_store::{Format, Key, Log, Write};
 
+use crate::audit::{self, About};
 use crate::engine::Engine;
 use crate::error::Result;
 
@@ -13,9 +13,6 @@ const JOB_AUDIT: Format = Format {
     name: "usersync.job-audit",
     version: 1,
 };
-
-/// Keeps the records of jobs apart from those of operations, whose keys begin with the id of one.
-const PREFIX: &str = "job";
 
 /// Who did something to a job, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +39,7 @@ impl JobAuditRecord {
     pub(crate) fn write(&self) -> Result<Write> {
         let moment = self.at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string();
         let notification = self.notification.map(|key| key.to_string());
-        let mut parts = vec![PREFIX, self.job.as_str(), &moment, &self.action];
+        let mut parts = vec![About::Job.prefix(), self.job.as_str(), &moment, &self.action];
         parts.extend(notification.as_deref());
         Ok(Write::Append {
             log: Log::Audit,
@@ -58,18 +55,6 @@ impl Engine {
     /// # Errors
     /// When the store fails.
     pub async fn job_audit(&self, tenant: &TenantId) -> Result<Vec<JobAuditRecord>> {
-        let mut chunks = self.inner.store.log(tenant, Log::Audit, 0);
-        let mut records = Vec::new();
-        while let Some(chunk) = chunks.try_next().await? {
-            for entry in chunk.iter().filter(|entry| is_of_job(entry)) {
-                records.push(JOB_AUDIT.decode(&entry.bytes)?);
-            }
-        }
-        Ok(records)
+        audit::load(self.inner.store.as_ref(), tenant, About::Job, JOB_AUDIT).await
     }
-}
-
-/// Whether an entry of the audit log is about a job, and not about an operation.
-pub(crate) fn is_of_job(entry: &LogEntry) -> bool {
-    entry.key.parts().next() == Some(PREFIX)
 }

@@ -4,6 +4,7 @@
 
 mod actor;
 mod apply;
+mod audit;
 mod backoff;
 mod departure;
 mod dependency;
@@ -14,6 +15,7 @@ mod event;
 mod grant;
 mod ground;
 mod history;
+mod items;
 mod job;
 mod job_audit;
 mod keep;
@@ -44,6 +46,10 @@ pub use error::{EngineError, Result};
 pub use event::{RunControl, RunEvent};
 pub use history::{
     KeptPlan, OperationFailure, OutcomeCount, ReadFailure, RunNumber, RunRecord, RunResult, RunState,
+};
+pub use items::{
+    HeldItem, ItemFinding, ItemJob, ItemOperationReport, ItemProblem, ItemReport, ItemRequest, PairReport,
+    SkippedLink, SkippedWhy,
 };
 pub use job::{Job, JobKind, Scope, Trigger};
 pub use job_audit::JobAuditRecord;

@@ -29,14 +29,20 @@ pub enum CallKind {
     Containers,
     /// `StateRead::counter`.
     Counter,
-    /// One creation of a `RecordTarget::apply`.
+    /// One creation of a `RecordTarget::apply` or an `ItemStore::apply`.
     Create,
-    /// One deletion of a `RecordTarget::apply`.
+    /// One deletion of a `RecordTarget::apply` or an `ItemStore::apply`.
     Delete,
     /// `Directory::read`.
     Directory,
     /// `EntitlementSource::entitlement`.
     Entitlement,
+    /// `ItemRead::find`.
+    Item,
+    /// `ItemRead::now`.
+    ItemClock,
+    /// `ItemRead::items`.
+    Items,
     /// `TokenStore::keep`.
     Keep,
     /// `StateRead::ledger`.
@@ -69,7 +75,7 @@ pub enum CallKind {
     State,
     /// `TokenStore::token`.
     Token,
-    /// One update of a `MembershipTarget::apply` or a `RecordTarget::apply`.
+    /// One update of a `MembershipTarget::apply`, a `RecordTarget::apply` or an `ItemStore::apply`.
     Update,
     /// `StateRead::value`.
     Value,
@@ -94,6 +100,9 @@ impl CallKind {
             Self::Delete => "delete",
             Self::Directory => "directory",
             Self::Entitlement => "entitlement",
+            Self::Item => "item",
+            Self::ItemClock => "item_clock",
+            Self::Items => "items",
             Self::Keep => "keep",
             Self::Ledger => "ledger",
             Self::LedgerRow => "ledger_row",
@@ -152,6 +161,7 @@ impl CallKind {
             Self::Accounts
                 | Self::Containers
                 | Self::Directory
+                | Self::Items
                 | Self::Ledger
                 | Self::Log
                 | Self::Members

@@ -175,6 +175,7 @@ macro_rules! plain_entry {
 
 plain_entry!(
     usersync_connector::AccountEntry,
+    usersync_connector::ItemEntry,
     usersync_connector::RecordEntry,
     usersync_model::Container
 );

@@ -12,6 +12,11 @@ impl Versions {
         self.0
     }
 
+    /// What the next write gets.
+    pub(crate) fn following(self) -> u64 {
+        self.0 + 1
+    }
+
     pub(crate) fn shown(version: u64) -> Version {
         Version(version.to_string())
     }

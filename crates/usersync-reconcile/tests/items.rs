@@ -1,5 +1,7 @@
 //! Pairs of collections: against a naive oracle, and applied to two simple sides until nothing is left to do.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a failing step fails its test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -136,7 +138,9 @@ impl Pair {
             }
             action => {
                 let from = content_uid(action);
-                let (text, _) = self.sides[1 - place][&from].clone();
+                // A copy is made of what is on the same side.
+                let from_place = if from == at { 1 - place } else { place };
+                let (text, _) = self.sides[from_place][&from].clone();
                 if matches!(action, Action::Create(_)) {
                     assert!(!self.sides[place].contains_key(&at), "{at} is there");
                     self.sides[place].insert(at.clone(), (text, 0));
@@ -258,7 +262,7 @@ fn oracle(pair: &Pair, uid: &str, conflict: ItemConflict) -> Vec<String> {
                 ItemConflict::Newest if a.1 > b.1 => "first",
                 ItemConflict::KeepBoth => {
                     let copy = copy_of_second(&b.0);
-                    return vec![held(0, format!("first create {copy}"), "incomplete_target")];
+                    return vec![held(1, format!("second create {copy}"), "incomplete_target")];
                 }
                 _ => return vec![format!("facet_conflict one:{uid}")],
             };

@@ -48,7 +48,7 @@
 //!
 //! There is such a macro for every trait: [`account_directory_conformance!`], [`actor_directory_conformance!`], [`clock_conformance!`],
 //! [`container_catalog_conformance!`], [`directory_conformance!`], [`entitlement_source_conformance!`],
-//! [`membership_target_conformance!`], [`notifier_conformance!`], [`record_target_conformance!`],
+//! [`item_store_conformance!`], [`membership_target_conformance!`], [`notifier_conformance!`], [`record_target_conformance!`],
 //! [`state_store_conformance!`], [`subscription_conformance!`] and [`token_store_conformance!`]. A connector that needs a runtime of its own gives a third argument, which is called with each
 //! check's future: `|check| runtime().block_on(check)`. See [`conformance`] for what a suite requires, and [`generate`] for directories,
 //! histories and scenarios of any size.

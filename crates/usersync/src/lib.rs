@@ -9,6 +9,7 @@
 //! | [`reconcile`] | decision table, guards, plan, approval, renderings |
 //! | [`license`] | entitlement and seats |
 //! | [`connector`] | traits of the systems that are synchronized, adapters, wrappers |
+//! | [`content`] | iCalendar and vCard, compared by meaning and edited line by line |
 //! | [`store`] | traits of `usersync`'s own durable state |
 //! | [`engine`] | jobs and runs |
 //! | [`memory`] | reference implementation of every trait, with fault injection (feature `memory`) |
@@ -21,6 +22,7 @@
 struct Readme;
 
 pub use usersync_connector as connector;
+pub use usersync_content as content;
 pub use usersync_engine as engine;
 #[cfg(feature = "ldap")]
 pub use usersync_ldap as ldap;

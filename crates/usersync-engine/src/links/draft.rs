@@ -11,6 +11,7 @@ use usersync_store::{Check, Key, Log, Revision, Table, Transaction, Write};
 use super::record::{
     AUDIT, Book, CLAIM, CONSENT, LINK, LinkAuditRecord, LinkEntry, LinkId, claim_key, consent_key,
 };
+use crate::audit::About;
 use crate::error::Result;
 use crate::seats;
 use crate::state::NOTIFICATION;
@@ -304,7 +305,7 @@ fn tell(
     let moment = at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string();
     transaction.write(Write::Append {
         log: Log::Audit,
-        key: Key::of(&[&operation.to_string(), &moment, action]),
+        key: Key::of(&[About::Link.prefix(), &operation.to_string(), &moment, action]),
         bytes: AUDIT.encode(&audit)?,
     });
     if !change.action.is_effect() {

@@ -33,10 +33,12 @@ pub use record::{Asked, LinkAuditRecord, LinkEntry};
 pub use report::{LinkOutcome, LinkReport};
 pub use stage::ByHand;
 pub use work::{LinkWork, link_lease};
+pub(crate) use work::{is_work_of, lease_between, link_of, links_between};
 
 use draft::{Action, Draft};
 use record::{Book, LinkId};
 
+use crate::audit::{self, About};
 use crate::error::Result;
 
 /// The links between the principals of one system and the accounts of another.
@@ -194,6 +196,14 @@ impl Links {
     pub async fn list(&self, context: &CallContext) -> Result<Vec<LinkEntry>> {
         let book = self.book(context).await?;
         Ok(self.pair(&book).map(|(_, entry)| entry.clone()).collect())
+    }
+
+    /// Who did what to links of the tenant, of any pair, in the order of that.
+    ///
+    /// # Errors
+    /// When the store fails, or holds a record that cannot be read.
+    pub async fn audit(&self, context: &CallContext) -> Result<Vec<LinkAuditRecord>> {
+        audit::load(self.store.as_ref(), &context.tenant, About::Link, record::AUDIT).await
     }
 
     /// Sets what is synchronized for these principals, of links and proposals.

@@ -174,7 +174,7 @@ impl Book {
     }
 }
 
-async fn load_links(
+pub(super) async fn load_links(
     state: &dyn StateRead,
     tenant: &TenantId,
 ) -> Result<BTreeMap<LinkId, (LinkEntry, Revision)>> {

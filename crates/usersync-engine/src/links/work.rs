@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use usersync_connector::CallContext;
-use usersync_model::{Link, LinkState, PrincipalRef, RankSet, TenantId};
-use usersync_store::{Key, Lease, LeaseName, StoreErrorKind, Table};
+use usersync_model::{Link, LinkState, PrincipalRef, RankSet, SystemId, TenantId};
+use usersync_store::{Key, Lease, LeaseName, StateRead, StoreErrorKind, Table};
 
 use super::Links;
-use super::record::{LINK, LinkEntry};
+use super::record::{LINK, LinkEntry, LinkId, load_links};
 use crate::error::Result;
 
 /// A link whose work nobody else does meanwhile.
@@ -24,15 +24,51 @@ pub struct LinkWork {
 /// has the new rank cannot begin while the worker of the old one has not ended.
 #[must_use]
 pub fn link_lease(tenant: &TenantId, link: &Link) -> LeaseName {
+    lease_between(tenant, link.principal(), &link.account().system)
+}
+
+/// The same for the link of a principal with an account of this system, which may be no more.
+pub(crate) fn lease_between(tenant: &TenantId, principal: &PrincipalRef, accounts: &SystemId) -> LeaseName {
     LeaseName {
         tenant: tenant.clone(),
         key: Key::of(&[
             "link",
-            link.principal().system.as_str(),
-            link.principal().object.as_str(),
-            link.account().system.as_str(),
+            principal.system.as_str(),
+            principal.object.as_str(),
+            accounts.as_str(),
         ]),
     }
+}
+
+/// The links between two systems, proposals too, ascending by principal.
+pub(crate) async fn links_between(
+    state: &dyn StateRead,
+    tenant: &TenantId,
+    principals: &SystemId,
+    accounts: &SystemId,
+) -> Result<Vec<Link>> {
+    let links = load_links(state, tenant).await?;
+    let of_pair = |id: &LinkId| id.principal.system == *principals && id.accounts == *accounts;
+    let links = links.into_iter().filter(|(id, _)| of_pair(id));
+    Ok(links.map(|(_, (entry, _))| entry.link).collect())
+}
+
+/// The link of a principal with an account of this system, as it is now.
+pub(crate) async fn link_of(
+    state: &dyn StateRead,
+    tenant: &TenantId,
+    principal: &PrincipalRef,
+    accounts: &SystemId,
+) -> Result<Option<Link>> {
+    let id = LinkId {
+        principal: principal.clone(),
+        accounts: accounts.clone(),
+    };
+    let Some(stored) = state.value(tenant, Table::Link, &id.key()).await? else {
+        return Ok(None);
+    };
+    let entry: LinkEntry = LINK.decode(&stored.bytes)?;
+    Ok(Some(entry.link))
 }
 
 impl Links {
@@ -96,15 +132,12 @@ impl Links {
         principal: &PrincipalRef,
         ranks: &RankSet,
     ) -> Result<Option<Link>> {
-        let key = self.id(principal).key();
-        let Some(stored) = self.store.value(&context.tenant, Table::Link, &key).await? else {
-            return Ok(None);
-        };
-        let entry: LinkEntry = LINK.decode(&stored.bytes)?;
-        Ok(Some(entry.link).filter(|link| is_work_of(link, ranks)))
+        let id = self.id(principal);
+        let link = link_of(self.store.as_ref(), &context.tenant, principal, &id.accounts).await?;
+        Ok(link.filter(|link| is_work_of(link, ranks)))
     }
 }
 
-fn is_work_of(link: &Link, ranks: &RankSet) -> bool {
+pub(crate) fn is_work_of(link: &Link, ranks: &RankSet) -> bool {
     link.state() == LinkState::Active && ranks.covers(link.rank())
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use usersync_connector::{Actor, BookingChange, CallContext, ErrorKind, SubscriptionAdmin, Subscriptions};
@@ -14,11 +13,12 @@ use usersync_model::{
     RecordRef, Subject, SubscriptionResource, TenantId,
 };
 use usersync_reconcile::{Action, Operation, Plan, Section};
-use usersync_store::{Format, Key, Log, LogEntry, Transaction, Write};
+use usersync_store::{Format, Key, Log, Transaction, Write};
 
 use super::read::read;
 use super::{Collections, RecordJob};
 use crate::actor::job_actor;
+use crate::audit::{self, About};
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::job::{Job, JobKind, Scope};
@@ -31,9 +31,6 @@ const BOOKING_AUDIT: Format = Format {
     name: "usersync.booking-audit",
     version: 1,
 };
-
-/// Keeps the records of bookings apart from those of operations and jobs.
-const PREFIX: &str = "booking";
 
 /// What one organisation of an import uses of its subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,31 +267,23 @@ impl Engine {
     /// # Errors
     /// When the store fails.
     pub async fn booking_audit(&self, tenant: &TenantId) -> Result<Vec<BookingRecord>> {
-        let mut chunks = self.inner.store.log(tenant, Log::Audit, 0);
-        let mut records = Vec::new();
-        while let Some(chunk) = chunks.try_next().await? {
-            for entry in chunk.iter().filter(|entry| is_of_booking(entry)) {
-                records.push(BOOKING_AUDIT.decode(&entry.bytes)?);
-            }
-        }
-        Ok(records)
+        audit::load(self.inner.store.as_ref(), tenant, About::Booking, BOOKING_AUDIT).await
     }
 
     async fn put_on_record(&self, job: &Job, record: &BookingRecord) -> Result<()> {
         let mut transaction = Transaction::new(job.tenant.clone());
         transaction.write(Write::Append {
             log: Log::Audit,
-            key: Key::of(&[PREFIX, &record.operation.to_string(), &record.outcome]),
+            key: Key::of(&[
+                About::Booking.prefix(),
+                &record.operation.to_string(),
+                &record.outcome,
+            ]),
             bytes: BOOKING_AUDIT.encode(record)?,
         });
         self.inner.store.commit(transaction).await?;
         Ok(())
     }
-}
-
-/// Whether an entry of the audit log is about a booking, and not about an operation or a job.
-pub(crate) fn is_of_booking(entry: &LogEntry) -> bool {
-    entry.key.parts().next() == Some(PREFIX)
 }
 
 async fn context(readers: &Readers, job: &Job) -> Result<CallContext> {

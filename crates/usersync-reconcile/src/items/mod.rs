@@ -98,7 +98,8 @@ enum Seen<'a> {
 /// is carried over both ways, or settled by `conflict` if the changes overlap, and a change wins against a deletion. Deletions wait where a side was not read completely, where
 /// a collection that had items shows none, and beyond the guard of a container. Nothing is written for a UID that one side
 /// shows twice. The operations of a section name items by the system of the first side and the UID; what they write is
-/// the facet `content` with the fingerprint and the UID of the item on the other side.
+/// the facet `content` with the fingerprint and the UID of the item on the other side; for the copy of what loses a conflict, on
+/// the same side.
 ///
 /// Linear in the items and bases, which are ascending by their UIDs.
 #[must_use]
@@ -271,12 +272,13 @@ impl<'a> Pairing<'a> {
             || self.known.binary_search_by(|base| base.uid.cmp(uid)).is_ok()
     }
 
-    /// Makes the second side's content an item of its own on the first side; from there, it is new to the second.
+    /// Makes the second side's content an item of its own there, with all that only this side keeps; from there, it is new to the
+    /// first.
     fn copy(&mut self, uid: &ObjectId, second: &ItemSight) {
         let record = self.record(uid, second);
         let operation = self.operation(uid, second, Action::Create(Arc::new(record)), Reason::Selected);
-        self.again |= self.sides[0].rest.is_none();
-        self.put(Side::First, operation, self.sides[0].rest);
+        self.again |= self.sides[1].rest.is_none();
+        self.put(Side::Second, operation, self.sides[1].rest);
     }
 
     /// Gives a side the content of the other one; `old` is what it has, if it has any.

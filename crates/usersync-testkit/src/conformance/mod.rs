@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod clock;
 pub mod directory;
 pub mod entitlement;
+pub mod item;
 pub mod membership;
 pub mod notifier;
 pub mod record;

@@ -10,6 +10,7 @@ mod account;
 mod clock;
 mod directory;
 mod hosts;
+mod item;
 mod membership;
 mod record;
 mod store;

@@ -1,0 +1,385 @@
+//! Carrying operations on items out: durable intents, effects, one transaction of what became of them.
+
+use futures::stream::{self, StreamExt};
+use usersync_connector::{
+    Applied, CallContext, Error as ConnectorError, ErrorKind, ItemOperation, Precondition,
+};
+use usersync_model::{ContainerRef, Digest, DigestBuilder, ObjectId, OperationId, RecordRef, Subject};
+use usersync_store::{Key, Log, Table, Write};
+
+use super::call_context;
+use super::pair::Draft;
+use super::read::{Sight, understand};
+use super::report::ItemOperationReport;
+use super::round::PairRun;
+use super::settle::{RowChange, Settled, settle};
+use super::state::{Answered, INTENT, ItemIntent, Side, below};
+use crate::actor::job_actor;
+use crate::error::{EngineError, Result};
+use crate::report::{NotStarted, Outcome};
+use crate::state::{AUDIT, AuditRecord};
+
+/// One operation on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    pub(super) draft: Draft,
+    plan: Digest,
+}
+
+impl Work {
+    pub(super) fn new(draft: Draft, plan: Digest) -> Self {
+        Self { draft, plan }
+    }
+}
+
+/// How an attempt at one operation went.
+enum Attempt {
+    /// It is as wished, and this becomes of the row.
+    Done(Outcome, RowChange),
+    /// It is as wished; what the system made of it is not seen yet.
+    Pending(Outcome, Answered),
+    /// It is not, for sure.
+    Not(Outcome),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl PairRun<'_> {
+    /// Carries out operations on one side; tells whether one had its effect, and whether it is still to be seen what a system
+    /// made of one.
+    pub(super) async fn apply_batch(&mut self, side: Side, batch: Vec<Work>) -> Result<(bool, bool)> {
+        if self.run.request.control.is_cancelled() {
+            self.not_started(batch, NotStarted::Cancelled);
+            return Ok((false, false));
+        }
+        let readers = self.run.engine.inner.preview.readers();
+        let actor = match job_actor(readers, self.run.job).await {
+            Ok(Ok(actor)) => actor,
+            Ok(Err(_)) => {
+                self.not_started(batch, NotStarted::NobodyActs);
+                return Ok((false, false));
+            }
+            Err(EngineError::Connector(error)) => {
+                tracing::warn!(name: "usersync.actor.unknown", kind = error.kind().code(), "nobody could tell who may act");
+                self.not_started(batch, NotStarted::ActorUnknown);
+                return Ok((false, false));
+            }
+            Err(error) => return Err(error),
+        };
+        self.keep_lease().await?;
+        let context = call_context(self.run.job, &actor);
+        let intents = self.begin(&batch, &context).await?;
+        let attempts = self.attempt(side, &batch, &intents, &context).await;
+        self.confirm(batch, intents, attempts).await
+    }
+
+    fn not_started(&mut self, batch: Vec<Work>, why: NotStarted) {
+        for Work { draft, .. } in batch {
+            self.given_up.insert(draft.uid.clone());
+            let operation = self.operation_id(draft.side, &draft.uid, draft.effect.code());
+            let report = self.report_of(&draft, operation, Outcome::NotStarted(why));
+            self.report.operations.push(report);
+        }
+    }
+
+    /// Makes the intents durable. An operation that an earlier attempt began in vain keeps its id.
+    async fn begin(&mut self, batch: &[Work], context: &CallContext) -> Result<Vec<ItemIntent>> {
+        let mut state = self.state.clone().unwrap_or_default();
+        state.serial += 1;
+        self.state = Some(state.clone());
+        let mut transaction = self.transaction();
+        transaction.write(self.state_write(&state)?);
+        let mut intents = Vec::with_capacity(batch.len());
+        for Work { draft, plan } in batch {
+            let carried = self.carried.remove(&(draft.side, draft.uid.clone()));
+            let operation = match carried {
+                Some((effect, operation)) if effect == draft.effect => operation,
+                _ => self.operation_id(draft.side, &draft.uid, draft.effect.code()),
+            };
+            let intent = ItemIntent {
+                operation,
+                side: draft.side,
+                uid: draft.uid.clone(),
+                effect: draft.effect.clone(),
+                seen: match &draft.precondition {
+                    Precondition::Version(version) => Some(version.clone()),
+                    _ => None,
+                },
+                source: draft.source.clone(),
+                actor: context.actor.clone(),
+                approved: draft.approved,
+                reason: draft.reason.to_owned(),
+                plan: *plan,
+                answered: None,
+            };
+            transaction.write(self.intent_write(&intent)?);
+            intents.push(intent);
+        }
+        self.commit(transaction).await?;
+        Ok(intents)
+    }
+
+    /// Calls the system, several calls at once. Answers in the order of the batch.
+    async fn attempt(
+        &self,
+        side: Side,
+        batch: &[Work],
+        intents: &[ItemIntent],
+        context: &CallContext,
+    ) -> Vec<Attempt> {
+        let store = self.items(side);
+        let collection = &self.collections[side as usize];
+        let most = store.capabilities().target.max_batch.get();
+        let operations: Vec<ItemOperation> = batch
+            .iter()
+            .zip(intents)
+            .map(|(work, intent)| ItemOperation {
+                id: intent.operation,
+                uid: intent.uid.clone(),
+                change: work.draft.change.clone(),
+                precondition: work.draft.precondition.clone(),
+            })
+            .collect();
+        let concurrency = self.run.engine.inner.preview.readers().options.concurrency;
+        let calls = operations.chunks(most).zip(intents.chunks(most));
+        let attempts: Vec<Vec<Attempt>> = stream::iter(calls)
+            .map(|(call, intents)| async move {
+                if self.run.request.control.is_cancelled() {
+                    let not = |_| Attempt::Not(Outcome::NotStarted(NotStarted::Cancelled));
+                    return intents.iter().map(not).collect();
+                }
+                let mut answers = store.apply(collection, call, context).await.into_iter();
+                let mut attempts = Vec::with_capacity(call.len());
+                for intent in intents {
+                    let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
+                    attempts.push(self.judge(intent, answer, context).await);
+                }
+                attempts
+            })
+            .buffered(concurrency.get())
+            .collect()
+            .await;
+        attempts.into_iter().flatten().collect()
+    }
+
+    /// What an answer means; what the system made of it, or where the answer leaves open whether it had its effect, is read back.
+    async fn judge(
+        &self,
+        intent: &ItemIntent,
+        answer: std::result::Result<Applied, ConnectorError>,
+        context: &CallContext,
+    ) -> Attempt {
+        let error = match answer {
+            Ok(applied) => {
+                let outcome = if applied.changed {
+                    Outcome::Applied
+                } else {
+                    Outcome::AlreadySo
+                };
+                let answered = Answered {
+                    version: applied.version,
+                };
+                if intent.effect.code() == "delete" {
+                    return Attempt::Done(outcome, RowChange::Delete);
+                }
+                let intent = ItemIntent {
+                    answered: Some(answered.clone()),
+                    ..intent.clone()
+                };
+                let seen = self.look(&intent, context).await;
+                return match seen.map(|seen| settle(&intent, seen.as_ref())) {
+                    Some(Settled::Done(change)) => Attempt::Done(outcome, change),
+                    // Nothing is to be learned of a copy.
+                    None if intent.source.is_none() => Attempt::Done(outcome, RowChange::None),
+                    Some(Settled::Not) | None => Attempt::Pending(outcome, answered),
+                };
+            }
+            Err(error) => error,
+        };
+        let unknown = error.outcome_unknown();
+        tracing::warn!(
+            name: "usersync.operation.failed",
+            operation = %intent.operation,
+            kind = error.kind().code(),
+            outcome_unknown = unknown,
+            "an operation failed"
+        );
+        if unknown {
+            let seen = self.look(intent, context).await;
+            return match seen.map(|seen| settle(intent, seen.as_ref())) {
+                Some(Settled::Done(change)) => Attempt::Done(Outcome::Applied, change),
+                Some(Settled::Not) | None => Attempt::Unknown,
+            };
+        }
+        Attempt::Not(match error.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::Conflict | ErrorKind::NotFound => Outcome::Conflict,
+            kind => Outcome::Failed {
+                kind: kind.code(),
+                message: error.message().to_owned(),
+                retry: error.retry(),
+            },
+        })
+    }
+
+    /// What the system shows of an item now; `None` if it cannot tell.
+    async fn look(&self, intent: &ItemIntent, context: &CallContext) -> Option<Option<Sight>> {
+        let store = self.items(intent.side);
+        if !store.capabilities().target.point_read {
+            return None;
+        }
+        let collection = &self.collections[intent.side as usize];
+        let found = store.find(collection, &intent.uid, context).await.ok()?;
+        let Some(item) = found else {
+            return Some(None);
+        };
+        let (_, outline) = understand(&item, None, intent.side, self.kind).ok()?;
+        Some(Some(Sight {
+            href: item.href,
+            version: item.version,
+            changed: item.changed,
+            outline,
+            content: None,
+        }))
+    }
+
+    /// One transaction: rows, audit, and the ends of the intents.
+    async fn confirm(
+        &mut self,
+        batch: Vec<Work>,
+        intents: Vec<ItemIntent>,
+        attempts: Vec<Attempt>,
+    ) -> Result<(bool, bool)> {
+        let now = self.now();
+        let mut transaction = self.transaction();
+        let (mut any, mut pending) = (false, false);
+        for ((work, intent), attempt) in batch.iter().zip(intents).zip(attempts) {
+            let operation = intent.operation;
+            let end = Write::Delete {
+                table: Table::Intent,
+                key: below(&self.key, &operation.to_string()),
+            };
+            let outcome = match attempt {
+                Attempt::Done(outcome, change) => {
+                    any = true;
+                    transaction.writes.extend(self.row_write(&intent.uid, &change)?);
+                    transaction.write(end);
+                    transaction.write(self.audit(&intent, &outcome, now)?);
+                    outcome
+                }
+                Attempt::Pending(outcome, answered) => {
+                    (any, pending) = (true, true);
+                    transaction.write(self.audit(&intent, &outcome, now)?);
+                    let intent = ItemIntent {
+                        answered: Some(answered),
+                        ..intent
+                    };
+                    transaction.write(self.intent_write(&intent)?);
+                    outcome
+                }
+                Attempt::Not(outcome) => {
+                    self.given_up.insert(intent.uid.clone());
+                    transaction.write(end);
+                    transaction.write(self.audit(&intent, &outcome, now)?);
+                    outcome
+                }
+                Attempt::Unknown => {
+                    self.given_up.insert(intent.uid.clone());
+                    Outcome::Indeterminate
+                }
+            };
+            let report = self.report_of(&work.draft, operation, outcome);
+            self.report.operations.push(report);
+        }
+        self.commit(transaction).await?;
+        Ok((any, pending))
+    }
+
+    fn report_of(&self, draft: &Draft, operation: OperationId, outcome: Outcome) -> ItemOperationReport {
+        ItemOperationReport {
+            operation,
+            system: self.items(draft.side).system().clone(),
+            uid: draft.uid.clone(),
+            label: draft.label.clone(),
+            action: draft.effect.code(),
+            changes: draft.changes.clone(),
+            outcome,
+        }
+    }
+
+    pub(super) fn operation_report(
+        &self,
+        intent: &ItemIntent,
+        label: String,
+        outcome: Outcome,
+    ) -> ItemOperationReport {
+        ItemOperationReport {
+            operation: intent.operation,
+            system: self.items(intent.side).system().clone(),
+            uid: intent.uid.clone(),
+            label,
+            action: intent.effect.code(),
+            changes: String::new(),
+            outcome,
+        }
+    }
+
+    /// The id of an operation begun now: never that of another one, nor of the same one begun at another time.
+    pub(super) fn operation_id(&self, side: Side, uid: &ObjectId, action: &str) -> OperationId {
+        let serial = self.state.as_ref().map_or(0, |state| state.serial);
+        let digest = DigestBuilder::new("usersync.item-operation/1")
+            .part(self.run.job.tenant.as_str().as_bytes())
+            .part(self.key.as_str().as_bytes())
+            .part(&serial.to_be_bytes())
+            .part(&[side as u8])
+            .part(uid.as_str().as_bytes())
+            .part(action.as_bytes())
+            .finish();
+        OperationId::from_digest(&digest)
+    }
+
+    fn intent_write(&self, intent: &ItemIntent) -> Result<Write> {
+        Ok(Write::Put {
+            table: Table::Intent,
+            key: below(&self.key, &intent.operation.to_string()),
+            bytes: INTENT.encode(intent)?,
+        })
+    }
+
+    pub(super) fn audit(
+        &self,
+        intent: &ItemIntent,
+        outcome: &Outcome,
+        at: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Write> {
+        let system = self.items(intent.side).system();
+        let collection = &self.collections[intent.side as usize];
+        let record = AuditRecord {
+            job: self.run.job.id.clone(),
+            operation: intent.operation,
+            container: ContainerRef::new(system.clone(), collection.account.clone()),
+            subject: Subject::Record(RecordRef::new(system.clone(), intent.uid.clone())),
+            action: format!("{}_{}", intent.effect.code(), self.kind.code()),
+            reason: intent.reason.clone(),
+            outcome: outcome.code().to_owned(),
+            actor: intent.actor.clone(),
+            approved: intent.approved,
+            plan: intent.plan,
+            at,
+        };
+        let moment = at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string();
+        let key = Key::of(&[&intent.operation.to_string(), &moment, outcome.code()]);
+        Ok(Write::Append {
+            log: Log::Audit,
+            key,
+            bytes: AUDIT.encode(&record)?,
+        })
+    }
+}
+
+fn unanswered() -> ConnectorError {
+    ConnectorError::new(
+        ErrorKind::Unexpected,
+        "the connector answered fewer results than it was given operations",
+    )
+    .with_unknown_outcome(true)
+}

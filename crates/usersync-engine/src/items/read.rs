@@ -1,0 +1,302 @@
+//! Reading one side of a pair of collections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use usersync_connector::{
+    CallContext, Cursor, ErrorKind, Extent, Item, ItemCollection, ItemEntry, ItemStore, Reader, Version,
+};
+use usersync_content::{Document, Outline};
+use usersync_model::{Completeness, ItemKind, ObjectId, PartialKind, PartialReason};
+
+use super::report::{ItemFinding, ItemProblem};
+use super::state::{Row, Side};
+use crate::report::FailedRead;
+
+/// An item as one side shows it.
+#[derive(Clone, Debug)]
+pub(super) struct Sight {
+    pub(super) href: ObjectId,
+    pub(super) version: Option<Version>,
+    pub(super) changed: Option<DateTime<Utc>>,
+    pub(super) outline: Outline,
+    /// `None` where it did not change since the cursor, so that it was not read.
+    pub(super) content: Option<Arc<[u8]>>,
+}
+
+/// One side of a pair as it was read.
+#[derive(Debug, Default)]
+pub(super) struct SideRead {
+    /// By UID; more than one is a duplicate.
+    pub(super) items: BTreeMap<ObjectId, Vec<Sight>>,
+    /// UIDs of items whose texts cannot be worked with: nothing is concluded about them.
+    pub(super) alone: BTreeSet<ObjectId>,
+    pub(super) findings: Vec<ItemFinding>,
+    /// Why there may be more.
+    pub(super) rest: Option<PartialReason>,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) now: Option<DateTime<Utc>>,
+    pub(super) failed: Option<FailedRead>,
+}
+
+/// A read that is not understood yet.
+pub(super) struct Begun {
+    /// `None` if the cursor expired.
+    entries: Option<Entries>,
+    now: Option<DateTime<Utc>>,
+}
+
+impl Begun {
+    /// Where the next read continues, if this one showed that nothing changed.
+    pub(super) fn quiet(&self) -> Option<&Cursor> {
+        let entries = self.entries.as_ref()?;
+        let is_quiet = entries.extent == Extent::Changes
+            && entries.upserts.is_empty()
+            && entries.removed.is_empty()
+            && entries.rest.is_none();
+        entries.cursor.as_ref().filter(|_| is_quiet)
+    }
+}
+
+/// What a read showed, before it is known what it means.
+struct Entries {
+    extent: Extent,
+    upserts: BTreeMap<ObjectId, Item>,
+    removed: BTreeSet<ObjectId>,
+    rest: Option<PartialReason>,
+    cursor: Option<Cursor>,
+    failed: Option<FailedRead>,
+}
+
+pub(super) struct SideReader<'a> {
+    pub(super) side: Side,
+    pub(super) store: &'a Arc<dyn ItemStore>,
+    pub(super) collection: &'a ItemCollection,
+    pub(super) context: &'a CallContext,
+}
+
+impl SideReader<'_> {
+    /// Begins to read the side: what changed since `since`, or everything.
+    pub(super) async fn begin(&self, since: Option<Cursor>) -> Begun {
+        // The clock first: nothing that is read can be younger than now.
+        let now = match self.store.now(self.context).await {
+            Ok(now) => now,
+            Err(error) => {
+                tracing::warn!(name: "usersync.items.clock", system = %self.store.system(), kind = error.kind().code(), "no clock, so that no item counts as newest");
+                None
+            }
+        };
+        Begun {
+            entries: self.entries(since).await,
+            now,
+        }
+    }
+
+    /// What was read; items that did not change since the cursor are what their rows say. Reads everything after all, where
+    /// changes do not tell enough.
+    pub(super) async fn finish(&self, begun: Begun, rows: &BTreeMap<ObjectId, Row>) -> SideRead {
+        let Begun { entries, now } = begun;
+        let entries = match entries {
+            // What is missing of a read of changes is not shown by the next one.
+            Some(entries)
+                if entries.extent == Extent::Full
+                    || (entries.rest.is_none() && self.is_clear(&entries, rows)) =>
+            {
+                Some(entries)
+            }
+            _ => self.entries(None).await,
+        };
+        let read = match entries {
+            Some(entries) => self.understand(entries, rows),
+            None => SideRead {
+                rest: Some(PartialReason::new(
+                    PartialKind::CursorExpired,
+                    "a read without a cursor says that its cursor expired",
+                )),
+                ..SideRead::default()
+            },
+        };
+        SideRead { now, ..read }
+    }
+
+    /// `None` if the cursor expired.
+    async fn entries(&self, since: Option<Cursor>) -> Option<Entries> {
+        let mut reader = Reader::new(self.store.items(self.collection, since, self.context));
+        let (mut upserts, mut removed) = (BTreeMap::new(), BTreeSet::new());
+        while let Some(chunk) = reader.next_chunk().await {
+            for entry in chunk {
+                match entry {
+                    ItemEntry::Removed(href) => {
+                        removed.insert(href);
+                    }
+                    ItemEntry::Upsert(item) => {
+                        upserts.insert(item.href.clone(), item);
+                    }
+                }
+            }
+        }
+        let extent = reader.extent().unwrap_or(Extent::Full);
+        let system = self.store.system();
+        let error = reader.take_error();
+        if error
+            .as_ref()
+            .is_some_and(|error| error.kind() == ErrorKind::CursorExpired)
+        {
+            return None;
+        }
+        let failed = error.map(|error| FailedRead::target(system, &error));
+        let end = reader.finish();
+        let partial = end.partial.into_iter().map(|(_, reason)| reason).next();
+        let rest = match end.verdict {
+            Completeness::Complete => partial,
+            Completeness::Partial(reason) => Some(reason),
+        };
+        let failed = failed.or_else(|| {
+            rest.as_ref().map(|_| FailedRead {
+                what: crate::report::ReadOf::Target(system.clone()),
+                kind: "partial",
+                retry: usersync_connector::Retry::Later,
+            })
+        });
+        Some(Entries {
+            extent,
+            upserts,
+            removed,
+            cursor: end.cursor.filter(|_| rest.is_none()),
+            rest,
+            failed,
+        })
+    }
+
+    /// Whether changes tell all there is to know: an item at a new place may have moved, or be there twice, unless the old
+    /// place is told to be empty.
+    fn is_clear(&self, entries: &Entries, rows: &BTreeMap<ObjectId, Row>) -> bool {
+        entries.upserts.values().all(|item| {
+            let uid = Document::parse(&item.content)
+                .ok()
+                .and_then(|document| ObjectId::new(document.uid()?).ok());
+            let row = uid.and_then(|uid| rows.get(&uid));
+            row.is_none_or(|row| {
+                let old = &row.mark(self.side).href;
+                *old == item.href || entries.removed.contains(old)
+            })
+        })
+    }
+
+    fn understand(&self, entries: Entries, rows: &BTreeMap<ObjectId, Row>) -> SideRead {
+        let Entries {
+            extent,
+            upserts,
+            removed,
+            rest,
+            cursor,
+            failed,
+        } = entries;
+        let mut read = SideRead {
+            rest,
+            cursor,
+            failed,
+            ..SideRead::default()
+        };
+        if extent == Extent::Changes {
+            for (uid, row) in rows {
+                let mark = row.mark(self.side);
+                if !removed.contains(&mark.href) && !upserts.contains_key(&mark.href) {
+                    let sight = Sight {
+                        href: mark.href.clone(),
+                        version: mark.version.clone(),
+                        changed: None,
+                        outline: mark.outline.clone(),
+                        content: None,
+                    };
+                    read.items.insert(uid.clone(), vec![sight]);
+                }
+            }
+        }
+        let by_href: BTreeMap<&ObjectId, &Row> = rows
+            .values()
+            .map(|row| (&row.mark(self.side).href, row))
+            .collect();
+        for item in upserts.into_values() {
+            let known = by_href.get(&item.href).copied();
+            match understand(&item, known, self.side, self.collection.kind) {
+                Ok((uid, outline)) => {
+                    let sight = Sight {
+                        href: item.href,
+                        version: item.version,
+                        changed: item.changed,
+                        outline,
+                        content: Some(item.content),
+                    };
+                    read.items.entry(uid).or_default().push(sight);
+                }
+                Err((uid, what)) => {
+                    // Whatever was here before may still be meant.
+                    read.alone.extend(known.map(|row| row.uid.clone()));
+                    read.alone.extend(uid.clone());
+                    read.findings.push(ItemFinding {
+                        item: uid.unwrap_or(item.href),
+                        system: Some(self.store.system().clone()),
+                        what,
+                    });
+                }
+            }
+        }
+        read
+    }
+}
+
+/// The UID of an item and what it says; or why it is left alone, with its UID if that can be told.
+pub(super) fn understand(
+    item: &Item,
+    known: Option<&Row>,
+    side: Side,
+    kind: ItemKind,
+) -> Result<(ObjectId, Outline), (Option<ObjectId>, ItemProblem)> {
+    // The version that was agreed on says what it said then.
+    if let Some(row) = known {
+        let mark = row.mark(side);
+        if mark.version.is_some() && mark.version == item.version {
+            return Ok((row.uid.clone(), mark.outline.clone()));
+        }
+    }
+    let document = Document::parse(&item.content).map_err(|error| {
+        (
+            rough_uid(&item.content),
+            ItemProblem::NotUnderstood(error.to_string()),
+        )
+    })?;
+    let uid = document.uid().and_then(|uid| ObjectId::new(uid).ok());
+    let expected = match kind {
+        ItemKind::Contact => "VCARD",
+        ItemKind::Diary => "VEVENT",
+        ItemKind::Task => "VTODO",
+    };
+    let Some(uid) = uid else {
+        return Err((None, ItemProblem::NoUid));
+    };
+    if document.component() != expected {
+        return Err((Some(uid), ItemProblem::WrongKind(document.component().to_owned())));
+    }
+    Ok((uid, document.outline()))
+}
+
+/// What is probably the UID of a text that is not understood.
+fn rough_uid(content: &[u8]) -> Option<ObjectId> {
+    let text = String::from_utf8_lossy(content);
+    let unfolded = text.replace("\r\n ", "").replace("\n ", "");
+    let line = unfolded.lines().find(|line| {
+        line.get(..4)
+            .is_some_and(|start| start.eq_ignore_ascii_case("UID:") || start.eq_ignore_ascii_case("UID;"))
+    })?;
+    let (_, uid) = line.split_once(':')?;
+    ObjectId::new(uid.trim()).ok()
+}
+
+/// What people call an item.
+pub(super) fn label(content: Option<&Arc<[u8]>>) -> String {
+    content
+        .and_then(|content| Document::parse(content).ok()?.title())
+        .unwrap_or_default()
+}

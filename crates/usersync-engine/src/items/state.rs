@@ -1,0 +1,225 @@
+//! What is stored of items, and under which keys.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use usersync_connector::{Actor, Cursor, Version};
+use usersync_content::Outline;
+use usersync_model::{Digest, ItemKind, JobId, Link, ObjectId, OperationId, TenantId};
+use usersync_store::{Format, Key, StateRead, Table};
+
+use crate::error::Result;
+
+pub(super) const ROW: Format = Format {
+    name: "usersync.item",
+    version: 1,
+};
+pub(super) const INTENT: Format = Format {
+    name: "usersync.item-intent",
+    version: 1,
+};
+pub(super) const STATE: Format = Format {
+    name: "usersync.item-state",
+    version: 1,
+};
+
+/// One of the two sides of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Side {
+    First,
+    Second,
+}
+
+impl Side {
+    pub(super) const BOTH: [Self; 2] = [Self::First, Self::Second];
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+/// What both sides said of an item when they last agreed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Row {
+    pub(super) uid: ObjectId,
+    pub(super) first: Mark,
+    pub(super) second: Mark,
+}
+
+/// What one side said of an item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark {
+    pub(super) href: ObjectId,
+    /// The version that says exactly this; `None` if there are no versions, or the side says more than was agreed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<Version>,
+    pub(super) outline: Outline,
+}
+
+impl Row {
+    pub(super) fn mark(&self, side: Side) -> &Mark {
+        match side {
+            Side::First => &self.first,
+            Side::Second => &self.second,
+        }
+    }
+
+    pub(super) fn of(uid: ObjectId, side: Side, mark: Mark, other: Mark) -> Self {
+        let (first, second) = match side {
+            Side::First => (mark, other),
+            Side::Second => (other, mark),
+        };
+        Self { uid, first, second }
+    }
+}
+
+/// An operation on an item begun: durable before its effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ItemIntent {
+    pub(super) operation: OperationId,
+    pub(super) side: Side,
+    pub(super) uid: ObjectId,
+    pub(super) effect: Effect,
+    /// The version that the side had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seen: Option<Version>,
+    /// What the other side says, from which this comes; `None` for a copy, which has no other side yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<Mark>,
+    pub(super) actor: Actor,
+    pub(super) approved: bool,
+    pub(super) reason: String,
+    pub(super) plan: Digest,
+    /// What the system answered, if what it made of the text is not known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) answered: Option<Answered>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answered {
+    /// The version that was left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<Version>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Effect {
+    Create {
+        /// What the text says.
+        wanted: Outline,
+    },
+    Delete,
+    Update {
+        /// What the new text says.
+        wanted: Outline,
+        /// What the old one said.
+        before: Outline,
+        /// What of the old one was agreed on.
+        agreed: Outline,
+    },
+}
+
+impl Effect {
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Delete => "delete",
+            Self::Update { .. } => "change",
+        }
+    }
+}
+
+/// What is remembered of a pair of collections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PairState {
+    /// Rises with every batch of operations: part of their ids.
+    pub(super) serial: u64,
+    /// Where reads of changes continue. Whatever did not change since then is what its row says.
+    pub(super) first: Option<Cursor>,
+    /// The same of the second side.
+    pub(super) second: Option<Cursor>,
+}
+
+impl PairState {
+    pub(super) fn cursor(&self, side: Side) -> Option<&Cursor> {
+        match side {
+            Side::First => self.first.as_ref(),
+            Side::Second => self.second.as_ref(),
+        }
+    }
+}
+
+/// The parts of the keys of everything about one kind of items of one link.
+pub(super) fn pair_parts<'a>(job: &'a JobId, link: &'a Link, kind: ItemKind) -> [&'a str; 6] {
+    [
+        job.as_str(),
+        link.principal().system.as_str(),
+        link.principal().object.as_str(),
+        link.account().system.as_str(),
+        link.account().object.as_str(),
+        kind.code(),
+    ]
+}
+
+/// Where the state of a pair of collections is, which is also the prefix of its rows and intents.
+pub(super) fn pair_key(job: &JobId, link: &Link, kind: ItemKind) -> Key {
+    Key::of(&pair_parts(job, link, kind))
+}
+
+pub(super) fn below(pair: &Key, last: &str) -> Key {
+    let parts: Vec<&str> = pair.parts().chain([last]).collect();
+    Key::of(&parts)
+}
+
+pub(super) async fn load_pair_state(
+    state: &dyn StateRead,
+    tenant: &TenantId,
+    pair: &Key,
+) -> Result<Option<PairState>> {
+    match state.value(tenant, Table::Cursor, pair).await? {
+        Some(stored) => Ok(Some(STATE.decode(&stored.bytes)?)),
+        None => Ok(None),
+    }
+}
+
+pub(super) async fn load_rows(
+    state: &dyn StateRead,
+    tenant: &TenantId,
+    pair: &Key,
+) -> Result<BTreeMap<ObjectId, Row>> {
+    let mut chunks = state.values(tenant, Table::Base, pair);
+    let mut rows = BTreeMap::new();
+    while let Some(chunk) = chunks.try_next().await? {
+        for (_, stored) in chunk {
+            let row: Row = ROW.decode(&stored.bytes)?;
+            rows.insert(row.uid.clone(), row);
+        }
+    }
+    Ok(rows)
+}
+
+pub(super) async fn load_intents(
+    state: &dyn StateRead,
+    tenant: &TenantId,
+    pair: &Key,
+) -> Result<Vec<ItemIntent>> {
+    let mut chunks = state.values(tenant, Table::Intent, pair);
+    let mut intents = Vec::new();
+    while let Some(chunk) = chunks.try_next().await? {
+        for (_, stored) in chunk {
+            intents.push(INTENT.decode(&stored.bytes)?);
+        }
+    }
+    Ok(intents)
+}
