@@ -238,6 +238,13 @@ impl Engine {
         let readers = self.inner.preview.readers();
         match &job.kind {
             JobKind::Members => drop(readers.target(&job.target)?),
+            JobKind::Items(items) => {
+                for system in [&items.first, &items.second] {
+                    if !self.inner.items.contains_key(system) {
+                        return Err(EngineError::NoConnector(system.clone()));
+                    }
+                }
+            }
             JobKind::Records(records) => {
                 readers.records(&records.from)?;
                 self.writer(job)?;
@@ -357,6 +364,7 @@ impl Engine {
             JobKind::Members => Target::Members(Arc::clone(
                 self.inner.targets.get(&job.target).ok_or_else(no_connector)?,
             )),
+            JobKind::Items(_) => return Err(EngineError::NoPlan(job.id.clone())),
             JobKind::Records(_) => {
                 let target = self.inner.record_targets.get(&job.target);
                 Target::Records(Arc::clone(target.ok_or_else(no_connector)?))

@@ -34,6 +34,9 @@ pub enum EngineError {
     /// A system that the job names was not given to the engine.
     #[error("no connector was given for system {0}; add one when building the engine")]
     NoConnector(SystemId),
+    /// A job of items is planned pair by pair while it runs: there is no plan to preview, to review or to adopt by.
+    #[error("job {0} has no plan before it runs; run it, and approve what its report says is held")]
+    NoPlan(JobId),
     /// Owners are to consent, and there is nowhere to keep what they consent with.
     #[error("no token store was given; add one to the links, or let a service account do the work")]
     NoTokenStore,
@@ -69,6 +72,7 @@ impl EngineError {
             Self::Foreign => "foreign",
             Self::LeaseLost(_) => "lease_lost",
             Self::NoConnector(_) => "no_connector",
+            Self::NoPlan(_) => "no_plan",
             Self::NoTokenStore => "no_token_store",
             Self::NobodyActs(_) => "nobody_acts",
             Self::SourceGone(_) => "source_gone",

@@ -10,6 +10,7 @@ use usersync_model::{
 };
 use usersync_reconcile::{Mode, Policy, RecordRules};
 
+use crate::items::ItemJob;
 use crate::records::{Distribution, RecordJob};
 use crate::schedule::{Interval, Schedule};
 
@@ -55,6 +56,8 @@ pub enum JobKind {
     /// The members of the containers that the host's catalog lists.
     #[default]
     Members,
+    /// The diaries, tasks and contacts of linked pairs.
+    Items(ItemJob),
     /// Records.
     Records(RecordJob),
 }
@@ -132,6 +135,23 @@ impl Job {
         .with_schedule(Schedule::manual())
     }
 
+    /// A job that keeps the diaries, tasks and contacts of linked pairs in step, both ways: for every active link between the two
+    /// systems, the kinds that the link has enabled. Its target is the second system, which the first is linked with.
+    #[must_use]
+    pub fn items(
+        tenant: TenantId,
+        id: JobId,
+        name: impl Into<String>,
+        owner: PrincipalRef,
+        items: ItemJob,
+    ) -> Self {
+        let target = items.second.clone();
+        Self {
+            kind: JobKind::Items(items),
+            ..Self::new(tenant, id, name, [], target, owner)
+        }
+    }
+
     /// The same job with other rules for the facets of records. A job of members stays as it is.
     #[must_use]
     pub fn with_rules(mut self, rules: RecordRules) -> Self {
@@ -145,6 +165,7 @@ impl Job {
     pub fn reads(&self) -> impl Iterator<Item = &SystemId> {
         let from = match &self.kind {
             JobKind::Members => None,
+            JobKind::Items(items) => Some(&items.first),
             JobKind::Records(records) => Some(&records.from),
         };
         let is_new = |from: &&SystemId| !self.sources.contains(*from);
@@ -198,6 +219,10 @@ impl Job {
         };
         match &self.kind {
             JobKind::Members => digest.finish(),
+            JobKind::Items(items) => {
+                let items = serde_json::to_vec(items).expect("ids and options have a JSON form");
+                digest.part(b"items").part(&items).finish()
+            }
             JobKind::Records(records) => digest.part(records.digest().as_bytes()).finish(),
         }
     }

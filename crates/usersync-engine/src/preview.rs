@@ -229,8 +229,12 @@ pub(crate) async fn make_plan(
     context: &CallContext,
     control: &RunControl,
 ) -> Result<Made> {
-    if let JobKind::Records(records) = &job.kind {
-        return records::make_plan(readers, job, records, request, known, context, control).await;
+    match &job.kind {
+        JobKind::Members => {}
+        JobKind::Items(_) => return Err(EngineError::NoPlan(job.id.clone())),
+        JobKind::Records(records) => {
+            return records::make_plan(readers, job, records, request, known, context, control).await;
+        }
     }
     let state = readers.state.as_ref();
     let (job_state, revision) = load_state(state, job)

@@ -10,6 +10,7 @@ use usersync_model::{ContainerRef, JobId, OperationId, PartialKind, PartialReaso
 use usersync_reconcile::Plan;
 
 use crate::history::RunNumber;
+use crate::items::ItemReport;
 use crate::job::Trigger;
 
 /// How a run went: its plan, and exactly one outcome for each of the plan's operations.
@@ -26,7 +27,9 @@ pub struct RunReport {
     pub end: RunEnd,
     /// Why it [paused](RunEnd::Paused), if it did.
     pub paused: Option<PausedBy>,
-    /// The plan; `None` when the run ended before there was one.
+    /// Of a job of items: how each pair of collections went, with what waits and what somebody should see to.
+    pub items: Option<ItemReport>,
+    /// The plan; `None` when the run ended before there was one, and for a job of items.
     pub plan: Option<Plan>,
     /// Operations of earlier runs whose outcome was found out.
     pub recovered: Vec<OperationReport>,

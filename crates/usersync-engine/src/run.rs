@@ -13,7 +13,7 @@ use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
 use crate::history::RunNumber;
-use crate::job::{Job, Scope, Trigger};
+use crate::job::{Job, JobKind, Scope, Trigger};
 use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
 use crate::record::{audit, base_write, held, notification, paused};
@@ -124,6 +124,7 @@ impl Engine {
             trigger: request.trigger,
             end: RunEnd::Paused,
             paused: None,
+            items: None,
             plan: None,
             recovered: Vec::new(),
             failed_reads: Vec::new(),
@@ -131,6 +132,9 @@ impl Engine {
             started,
             finished: started,
         };
+        if let JobKind::Items(items) = &job.kind {
+            return self.run_items_leased(job, items, lease, request, report).await;
+        }
         let actor = match job_actor(readers, job).await? {
             Ok(actor) => actor,
             Err(_) => {
@@ -375,7 +379,7 @@ impl Engine {
     }
 
     /// Tells once that the job waits for somebody.
-    async fn pause(
+    pub(crate) async fn pause(
         &self,
         job: &Job,
         lease: &Lease,
@@ -448,7 +452,7 @@ impl Engine {
     }
 
     /// Stores how the run went, and forgets the departures on which nothing depends after it.
-    async fn keep_report(
+    pub(crate) async fn keep_report(
         &self,
         job: &Job,
         lease: &Lease,

@@ -5,6 +5,7 @@
 mod crashes;
 mod gating;
 mod history;
+mod jobs;
 mod single;
 
 use std::collections::BTreeMap;

@@ -59,9 +59,19 @@ pub(crate) fn judge_error(error: &EngineError) -> Option<Judgement> {
     Some(Judgement::Trouble { reason, retry })
 }
 
+/// The error that every pair of collections met, if they all met one.
+fn failing_items(report: &RunReport) -> Option<String> {
+    let pairs = &report.items.as_ref()?.pairs;
+    let first = pairs.first()?.failed_reads.first()?;
+    let all = pairs.iter().all(|pair| !pair.failed_reads.is_empty());
+    all.then(|| format!("target_{}", first.kind))
+}
+
 fn failing_read(job: &Job, report: &RunReport) -> Option<String> {
     let from = match &job.kind {
         JobKind::Members => None,
+        // One person's account that cannot be read is no trouble of the system's.
+        JobKind::Items(_) => return failing_items(report),
         JobKind::Records(records) => Some(&records.from),
     };
     let code = |place, read: &FailedRead| format!("{place}_{}", read.kind);

@@ -1,8 +1,12 @@
 //! Carrying operations on items out: durable intents, effects, one transaction of what became of them.
 
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, StreamExt};
 use usersync_connector::{
-    Applied, CallContext, Error as ConnectorError, ErrorKind, ItemOperation, Precondition,
+    Applied, CallContext, Error as ConnectorError, ErrorKind, ItemCollection, ItemOperation, ItemStore,
+    Precondition,
 };
 use usersync_model::{ContainerRef, Digest, DigestBuilder, ObjectId, OperationId, RecordRef, Subject};
 use usersync_store::{Key, Log, Table, Write};
@@ -141,25 +145,34 @@ impl PairRun<'_> {
             })
             .collect();
         let concurrency = self.run.engine.inner.preview.readers().options.concurrency;
-        let calls = operations.chunks(most).zip(intents.chunks(most));
-        let attempts: Vec<Vec<Attempt>> = stream::iter(calls)
-            .map(|(call, intents)| async move {
-                if self.run.request.control.is_cancelled() {
-                    let not = |_| Attempt::Not(Outcome::NotStarted(NotStarted::Cancelled));
-                    return intents.iter().map(not).collect();
-                }
-                let mut answers = store.apply(collection, call, context).await.into_iter();
-                let mut attempts = Vec::with_capacity(call.len());
-                for intent in intents {
-                    let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
-                    attempts.push(self.judge(intent, answer, context).await);
-                }
-                attempts
-            })
-            .buffered(concurrency.get())
-            .collect()
-            .await;
+        let calls: Vec<BoxFuture<'_, Vec<Attempt>>> = operations
+            .chunks(most)
+            .zip(intents.chunks(most))
+            .map(|(call, intents)| self.call(store, collection, call, intents, context).boxed())
+            .collect();
+        let attempts: Vec<Vec<Attempt>> = stream::iter(calls).buffered(concurrency.get()).collect().await;
         attempts.into_iter().flatten().collect()
+    }
+
+    async fn call(
+        &self,
+        store: &Arc<dyn ItemStore>,
+        collection: &ItemCollection,
+        operations: &[ItemOperation],
+        intents: &[ItemIntent],
+        context: &CallContext,
+    ) -> Vec<Attempt> {
+        if self.run.request.control.is_cancelled() {
+            let not = |_| Attempt::Not(Outcome::NotStarted(NotStarted::Cancelled));
+            return intents.iter().map(not).collect();
+        }
+        let mut answers = store.apply(collection, operations, context).await.into_iter();
+        let mut attempts = Vec::with_capacity(operations.len());
+        for intent in intents {
+            let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
+            attempts.push(self.judge(intent, answer, context).await);
+        }
+        attempts
     }
 
     /// What an answer means; what the system made of it, or where the answer leaves open whether it had its effect, is read back.

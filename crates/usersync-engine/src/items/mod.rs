@@ -1,6 +1,7 @@
 //! Runs that keep the diaries, tasks and contacts of linked pairs in step, both ways.
 
 mod apply;
+mod course;
 mod keep;
 mod link;
 mod pair;
@@ -12,6 +13,7 @@ mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use usersync_connector::{Actor, CallContext};
@@ -119,7 +121,8 @@ impl ItemRequest {
 
 impl Engine {
     /// Synchronizes the items of every active link of the job's ranks, both ways, for the kinds that each link has enabled; the job
-    /// itself gives tenant, name, owner and guards.
+    /// itself gives tenant, name, owner and guards. A saved job of [`JobKind::Items`](crate::JobKind::Items) does this when it runs;
+    /// calling it is for hosts that keep no such job.
     ///
     /// Each item is compared with what both sides said when they last agreed, by meaning. What changed on one side is written
     /// into the other side's own text, property by property; all else of it stays byte for byte. Links are worked on under a lease
@@ -131,6 +134,17 @@ impl Engine {
     /// [`EngineError`] when a system is not known to the engine, or the store fails. What goes wrong with single items, reads
     /// and links is in the report.
     pub async fn run_items(&self, job: &Job, items: &ItemJob, request: &ItemRequest) -> Result<ItemReport> {
+        let report = self.synchronize_items(job, items, request).await;
+        request.control.tell(RunEvent::Finished);
+        report
+    }
+
+    pub(crate) async fn synchronize_items(
+        &self,
+        job: &Job,
+        items: &ItemJob,
+        request: &ItemRequest,
+    ) -> Result<ItemReport> {
         let readers = self.inner.preview.readers();
         let store = |system: &SystemId| {
             let store = self.inner.items.get(system);
@@ -161,7 +175,7 @@ impl Engine {
         report.forgotten = self.forget_removed(job, items, &links).await?;
         let context = call_context(job, &actor);
         let work = links.iter().filter(|link| is_work_of(link, &items.ranks));
-        let ends: Vec<(&Link, LinkEnd)> = stream::iter(work)
+        let runs: Vec<BoxFuture<'_, Result<(&Link, LinkEnd)>>> = work
             .map(|link| {
                 let run = LinkRun {
                     engine: self,
@@ -171,8 +185,10 @@ impl Engine {
                     stores,
                     context: context.clone(),
                 };
-                async move { Ok::<_, EngineError>((link, run.run(link).await?)) }
+                async move { Ok((link, run.run(link).await?)) }.boxed()
             })
+            .collect();
+        let ends: Vec<(&Link, LinkEnd)> = stream::iter(runs)
             .buffered(readers.options.concurrency.get())
             .try_collect()
             .await?;
@@ -185,7 +201,6 @@ impl Engine {
             }));
         }
         report.settle(request.control.is_cancelled(), readers.clock.now());
-        request.control.tell(RunEvent::Finished);
         Ok(report)
     }
 

@@ -128,6 +128,8 @@ pub struct PairReport {
     pub holds: Vec<HeldItem>,
     /// What an approval of what waits has to name.
     pub held: Option<Digest>,
+    /// What waited and was let go, since somebody approved it.
+    pub approved: Option<Digest>,
     /// What else somebody should see to.
     pub findings: Vec<ItemFinding>,
 }

@@ -71,6 +71,7 @@ impl<'a> PairRun<'a> {
                 operations: Vec::new(),
                 holds: Vec::new(),
                 held: None,
+                approved: None,
                 findings: Vec::new(),
             },
             given_up: BTreeSet::new(),
@@ -251,6 +252,7 @@ impl<'a> PairRun<'a> {
         let held = plan.held_digest();
         if let Some(held) = held.filter(|held| self.run.request.approved.contains(held)) {
             plan.approve(held);
+            self.report.approved = Some(held);
         }
         self.report.held = plan.held_digest();
         self.report.holds.clear();

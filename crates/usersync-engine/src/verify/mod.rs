@@ -171,6 +171,8 @@ impl Verifier<'_> {
                 self.see(&mut batch).await?;
                 self.readers.target(&self.job.target)?.capabilities().updates
             }
+            // Items are nobody's: the ledger has no rows of them.
+            JobKind::Items(_) => false,
             JobKind::Records(_) => {
                 self.see_records(&mut batch).await?;
                 false
