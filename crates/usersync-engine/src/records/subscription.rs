@@ -158,7 +158,8 @@ impl Preview {
     /// The target is read anew. Of a plan only operations count: what it holds does not happen.
     ///
     /// # Errors
-    /// [`EngineError`] when the job is not known, the connector of its target is missing, the store fails, or nobody may act.
+    /// [`EngineError`] when the job is not known, the plan is another job's, the connector of its target is missing, the store fails,
+    /// or nobody may act.
     pub async fn subscription_use(
         &self,
         tenant: &TenantId,
@@ -171,6 +172,9 @@ impl Preview {
         let job = load_job(readers.state.as_ref(), tenant, job)
             .await?
             .ok_or_else(|| EngineError::UnknownJob(job.clone()))?;
+        if after.is_some_and(|plan| !is_of(plan, &job)) {
+            return Err(EngineError::Foreign);
+        }
         let JobKind::Records(records) = &job.kind else {
             return Ok(Vec::new());
         };
@@ -295,6 +299,11 @@ impl Engine {
 /// Whether an entry of the audit log is about a booking, and not about an operation or a job.
 pub(crate) fn is_of_booking(entry: &LogEntry) -> bool {
     entry.key.parts().next() == Some(PREFIX)
+}
+
+fn is_of(plan: &Plan, job: &Job) -> bool {
+    let header = plan.header();
+    header.tenant == job.tenant && header.job == job.id && header.target == job.target
 }
 
 async fn context(readers: &Readers, job: &Job) -> Result<CallContext> {
