@@ -8,7 +8,7 @@ use tracing::Instrument;
 use usersync_connector::{CallContext, PresentRecord, RecordRead, Retry};
 use usersync_model::{ContainerRef, LedgerRow, RecordRef, Subject};
 use usersync_reconcile::{
-    Direction, Drafts, FacetRule, Fingerprinter, Guards, Policy, RecordRow, RecordRules, Records,
+    Direction, Drafts, FacetRule, Fingerprinter, Guards, Mode, Policy, RecordRow, RecordRules, Records,
     RunEvidence, Section, TargetRecord, Warning, plan_records, standing,
 };
 use usersync_store::LedgerKey;
@@ -187,11 +187,15 @@ pub(super) fn rules_of(records: &RecordJob, target: &dyn RecordRead) -> RecordRu
     rules
 }
 
-/// How collections are planned that are no destinations any more. All that we wrote there goes, which is what the guards of one
+/// How collections are planned that are no destinations any more. All that we wrote there goes, and nothing else: what is somebody's
+/// own is no business of the job's any more, even where it made collections equal. That much goes is what the guards of one
 /// collection are there to hold: they count only where nobody is a destination any more. Those of the run and of the window count
 /// in any case.
 fn leaving_policy(policy: &Policy, others_stay: bool) -> Policy {
     let mut policy = policy.clone();
+    if policy.mode == Mode::Mirror {
+        policy.mode = Mode::Managed;
+    }
     if others_stay {
         policy.guards = Guards {
             container: None,
