@@ -233,7 +233,7 @@ struct Failures {
 }
 
 impl Failures {
-    /// One by one; where all of them failed, as a failure of their system.
+    /// One by one; where all of them failed, once, as a failure of their system.
     fn reads(self, job: &Job, records: &RecordJob) -> Vec<FailedRead> {
         let mut reads = Vec::new();
         for (failed, system, whole) in [
@@ -241,7 +241,8 @@ impl Failures {
             (self.targets, &job.target, ReadOf::Target(job.target.clone())),
         ] {
             let all = failed.len() == self.looked;
-            for (container, (kind, retry)) in failed {
+            let told = if all { 1 } else { failed.len() };
+            for (container, (kind, retry)) in failed.into_iter().take(told) {
                 let what = if all {
                     whole.clone()
                 } else {
