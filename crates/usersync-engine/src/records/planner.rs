@@ -100,7 +100,7 @@ pub(crate) async fn make_plan(
         drafts,
         recovery: Recovery::default(),
         warnings: BTreeSet::new(),
-        planned: BTreeSet::new(),
+        seen: BTreeSet::new(),
         failures: Failures::default(),
         survey: RecordSurvey {
             sources,
@@ -131,7 +131,7 @@ pub(crate) async fn make_plan(
         drafts,
         recovery,
         warnings: found,
-        planned,
+        seen: completely,
         failures,
         mut survey,
         ..
@@ -154,7 +154,7 @@ pub(crate) async fn make_plan(
             &frame,
             drafts,
             departed,
-            &planned,
+            &completely,
             |_| None,
         )
     });
@@ -219,7 +219,8 @@ struct Planner<'a> {
     drafts: Drafts,
     recovery: Recovery,
     warnings: BTreeSet<Warning>,
-    planned: BTreeSet<ContainerRef>,
+    /// What was read completely, or is as it was.
+    seen: BTreeSet<ContainerRef>,
     failures: Failures,
     survey: RecordSurvey,
 }
@@ -265,7 +266,7 @@ impl Planner<'_> {
         match look {
             Look::Same(tally) => {
                 self.drafts.push(Section::unchanged(&item.collection, tally));
-                self.planned.insert(container);
+                self.seen.insert(container);
             }
             Look::Read(mut seen) => {
                 if seen.target.missing {
@@ -373,6 +374,9 @@ impl Planner<'_> {
         if let Some(subjects) = self.frame.approved.get(container) {
             section.approve(subjects);
         }
+        if seen.target.rest.is_none() {
+            self.seen.insert(container.clone());
+        }
         self.keep_rows(&section, &mut seen.rows);
         let is_certain = !matches!(item.wish, Wish::Doubtful(_));
         self.survey.read.insert(
@@ -387,7 +391,6 @@ impl Planner<'_> {
                 tally: section.tally,
             },
         );
-        self.planned.insert(container.clone());
         self.drafts.push(section);
     }
 
