@@ -122,10 +122,9 @@ impl RecordSurvey {
             }
         }
         let shared = Arc::new((Arc::clone(target), rules, context.clone()));
-        let checks: Vec<_> = applied
+        let checks = applied
             .into_iter()
-            .map(|applied| verify(Arc::clone(&shared), applied))
-            .collect();
+            .map(move |applied| verify(Arc::clone(&shared), applied));
         let mut checks = stream::iter(checks).buffered(readers.options.concurrency.get());
         while let Some((applied, cursor)) = checks.next().await {
             if let Some(cursor) = cursor
