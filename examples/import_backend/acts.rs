@@ -191,9 +191,9 @@ impl Stage<'_> {
             .ok_or("the sample has this organisation")?;
         fs::write(&self.export, &cut[..at])?;
         let before = self.contents()?;
+        let (plan, _) = self.app.preview()?;
+        show::plan(self.screen, &self.app, &plan)?;
         let report = self.run(RunRequest::everything())?;
-        let plan = report.plan.as_ref().ok_or("every run has a plan")?;
-        show::plan(self.screen, &self.app, plan)?;
         fs::write(&self.export, whole)?;
         check(
             !plan.header().warnings.is_empty(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use usersync::engine::{Booked, OrganisationUse, RunReport};
 use usersync::license::Quantities;
 use usersync::model::{Facet, FacetName, ObjectId, Record, Subject, Value};
-use usersync::reconcile::{Action, Plan};
+use usersync::reconcile::{Action, Plan, What};
 use usersync_examples::screen::{Outcome, Screen};
 
 use crate::app::App;
@@ -54,7 +54,10 @@ pub(crate) fn plan(screen: &Screen, app: &App, plan: &Plan) -> Outcome {
         for finding in &section.findings {
             let record = finding.subject.record().and_then(|id| present.get(&id.object));
             let name = record.map_or_else(|| finding.subject.to_string(), named);
-            lines.push(format!("  = {name}: {}", finding.what));
+            lines.push(match finding.what {
+                What::AddOnly => format!("  = {name}: gone from the backend, and stays"),
+                what => format!("  = {name}: {what}"),
+            });
         }
         if lines.is_empty() {
             continue;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::runtime::Runtime;
@@ -11,8 +12,8 @@ use usersync::connector::Clock;
 use usersync::connector::adapt::{EveryoneActive, NoNotifier, StaticContainers};
 use usersync::engine::{Distribution, Engine, Job, RunReport, RunRequest, Scope};
 use usersync::model::{
-    AttributeName, Facet, FacetName, JobId, ObjectId, Principal, PrincipalRef, Record, RecordKind, RecordRef,
-    Selection, SystemId, TenantId, Value,
+    AttributeName, Digest, Facet, FacetName, JobId, ObjectId, Principal, PrincipalRef, Record, RecordKind,
+    RecordRef, Selection, SystemId, TenantId, Value,
 };
 use usersync::reconcile::{Plan, RenderOptions, render_table};
 use usersync::sqlite::{SqliteOptions, SqliteStore};
@@ -30,6 +31,9 @@ pub(crate) const ORGANISATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data
 pub(crate) const CONTACTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/contacts.json");
 /// Whose contact group it is.
 pub(crate) const OWNER: &str = "Linden Lanternton";
+
+/// How long an approval waits for the run that uses it, which follows at once.
+const APPROVAL: Duration = Duration::from_secs(600);
 
 /// A contact as people write it.
 #[derive(Clone, Debug, Deserialize)]
@@ -67,7 +71,10 @@ pub(crate) fn share(share: &Share, screen: &Screen) -> Outcome {
     app.fill_group(&load(contacts)?)?;
     let owner = app.staff.find(share.owner.as_deref().unwrap_or(OWNER))?;
     let to = app.staff.select(&share.to, &share.except)?;
-    app.save(owner, to)?;
+    app.save(owner.clone(), to)?;
+    if let Some(held) = share.approve {
+        app.approve(held, owner)?;
+    }
     if share.preview {
         show_plan(screen, &app.preview()?);
         return Ok(());
@@ -182,6 +189,13 @@ impl App {
     pub(crate) fn preview(&self) -> Outcome<Plan> {
         let previewed = self.engine.preview(&self.tenant, &self.job, &Scope::Everything);
         Ok(self.runtime.block_on(previewed)?.plan().clone())
+    }
+
+    /// Lets what waits under this digest go in the next run.
+    fn approve(&self, held: Digest, by: PrincipalRef) -> Outcome {
+        let approval = self.engine.approve(&self.tenant, &self.job, held, by, APPROVAL);
+        self.runtime.block_on(approval)?;
+        Ok(())
     }
 
     /// Runs, shown as it goes.

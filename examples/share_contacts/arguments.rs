@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Error, ValueExt};
+use usersync::model::Digest;
 
 pub(crate) const HELP: &str = "\
 Copies one user's contact group, read-only, to everybody who was picked.
@@ -15,6 +16,7 @@ Usage: share_contacts [--quiet]                    plays it with the sample, in 
   --to WHAT…        Who gets copies: a user, a group, an organisational unit, a domain
   --except WHAT…    Who does not, even when picked
   --preview         Show what would be done, and write to no address book
+  --approve DIGEST  Let exactly the changes go that wait under this digest, and run
   --ldif FILE       The organisation [default: the sample of January 2026]
   --owner WHO       Whose contact group it is [default: Linden Lanternton]
   --contacts FILE   What is in the group, as JSON [default: the sample]:
@@ -49,6 +51,7 @@ pub(crate) struct Share {
     pub(crate) to: Vec<String>,
     pub(crate) except: Vec<String>,
     pub(crate) preview: bool,
+    pub(crate) approve: Option<Digest>,
     pub(crate) ldif: Option<PathBuf>,
     pub(crate) owner: Option<String>,
     pub(crate) contacts: Option<PathBuf>,
@@ -78,6 +81,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
             parser.values()?.map(ValueExt::string).collect()
         };
         match name.as_str() {
+            "approve" => share.approve = Some(parser.value()?.parse()?),
             "contacts" => share.contacts = Some(parser.value()?.into()),
             "except" => share.except.extend(texts(&mut parser)?),
             "folder" => share.folder = parser.value()?.into(),
@@ -97,6 +101,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     }
     if share.to.is_empty() {
         return Err("--to WHAT… is missing".into());
+    }
+    if share.preview && share.approve.is_some() {
+        return Err("--preview writes nothing, and goes without --approve".into());
     }
     let task = Task::Share(share);
     Ok(Arguments { quiet, task })

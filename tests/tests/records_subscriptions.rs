@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::executor::block_on;
 use proptest::prelude::*;
 use usersync::connector::{ErrorKind, Retry};
-use usersync::engine::{Booked, OrganisationUse, Outcome, RunEnd, RunRequest, Scope};
+use usersync::engine::{Booked, EngineError, OrganisationUse, Outcome, RunEnd, RunRequest, Scope};
 use usersync::license::{Adjustment, Measure, Quantities, UsageRule};
 use usersync::memory::{CallKind, Fault, FaultRule, MemorySubscriptions, Moment};
 use usersync::model::{
@@ -170,6 +170,17 @@ fn a_preview_says_what_has_to_be_booked() {
     assert_eq!((missing, uses[1].adjustments().len()), (vec![1, 31], 0));
     assert!(uses.iter().all(OrganisationUse::is_exact));
     assert_eq!(world.calls.effects(), 0, "nothing was written for that");
+}
+
+/// What another job would do says nothing about what this one's organisations use.
+#[test]
+fn the_plan_of_another_job_is_refused() {
+    let (world, subscriptions) = world();
+    world.save(&RecordWorld::import("other", "north>n"));
+    let (plan, preview, job) = (world.plan("other"), world.preview(), job("import"));
+    let scope = Scope::Everything;
+    let uses = preview.subscription_use(&world.tenant, &job, &scope, Some(&plan), &subscriptions);
+    assert!(matches!(block_on(uses), Err(EngineError::Foreign)));
 }
 
 /// What was refused is not there, and does not count.

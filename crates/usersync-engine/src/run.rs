@@ -3,7 +3,7 @@
 use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{JobId, PrincipalRef, TenantId};
-use usersync_reconcile::{Plan, Warning};
+use usersync_reconcile::Plan;
 use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction, Write};
 
 use crate::actor::job_actor;
@@ -20,6 +20,7 @@ use crate::record::{audit, base_write, held, notification, paused};
 use crate::recover::{Recovery, base_after};
 use crate::report::{OperationReport, Outcome, PausedBy, RunEnd, RunReport};
 use crate::source::Sources;
+use crate::standing::is_incomplete;
 use crate::state::{
     CURSOR, DEPARTURE, Departure, JOB_STATE, JobState, approval_key, cursor_key, departure_key, intent_key,
     job_key, lease_name, load_cursor, window_key,
@@ -489,21 +490,6 @@ fn end(plan: &Plan, report: &RunReport, request: &RunRequest) -> RunEnd {
     } else {
         RunEnd::Changed
     }
-}
-
-/// Whether something that the plan rests on was read in part.
-fn is_incomplete(plan: &Plan) -> bool {
-    let is_partial = |warning: &Warning| {
-        matches!(
-            warning,
-            Warning::PartialCatalog { .. }
-                | Warning::PartialCollection { .. }
-                | Warning::PartialSource { .. }
-                | Warning::PartialTarget { .. }
-        )
-    };
-    let mut holds = plan.sections().iter().flat_map(|section| &section.holds);
-    plan.header().warnings.iter().any(is_partial) || holds.any(|hold| hold.cause.is_incompleteness())
 }
 
 /// Whether a reviewed plan is one of this job at all.

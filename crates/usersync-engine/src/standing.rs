@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use usersync_model::ContainerRef;
-use usersync_reconcile::{Hold, HoldCause, Plan, Section};
+use usersync_reconcile::{Hold, HoldCause, Plan, Section, Warning};
 
 use crate::job::Scope;
 
@@ -31,22 +31,12 @@ impl StandingHolds {
         self.containers.iter().cloned().collect()
     }
 
-    /// What stays shut after `plan`, which covers the containers that `is_planned` picks.
-    pub(crate) fn after(
-        &self,
-        plan: &Plan,
-        scope: &Scope,
-        is_planned: impl Fn(&ContainerRef) -> bool,
-    ) -> Self {
+    /// What stays shut after `plan`, which rests on all that there is in the containers that `is_seen` picks. Of others nobody
+    /// knows whether something still waits.
+    pub(crate) fn after(&self, plan: &Plan, scope: &Scope, is_seen: impl Fn(&ContainerRef) -> bool) -> Self {
         let before = self.by_container();
-        let mut containers: BTreeMap<ContainerRef, HoldCause> = match scope {
-            Scope::Containers(_) => before
-                .iter()
-                .filter(|(id, _)| !is_planned(id))
-                .map(cloned)
-                .collect(),
-            Scope::Everything => BTreeMap::new(),
-        };
+        let mut containers: BTreeMap<ContainerRef, HoldCause> =
+            before.iter().filter(|(id, _)| !is_seen(id)).map(cloned).collect();
         for section in plan.sections() {
             let shut = held_removals(section)
                 .map(|hold| &hold.cause)
@@ -66,7 +56,7 @@ impl StandingHolds {
             .peekable();
         let run = match scope {
             Scope::Containers(_) => self.run.clone(),
-            Scope::Everything if held.peek().is_none() => None,
+            Scope::Everything if held.peek().is_none() && (is_approved(plan) || !is_incomplete(plan)) => None,
             Scope::Everything => held
                 .find(|cause| matches!(cause, HoldCause::RunLimit { .. }))
                 .or(self.run.as_ref())
@@ -88,6 +78,27 @@ fn held_removals(section: &Section) -> impl Iterator<Item = &Hold> {
         .holds
         .iter()
         .filter(|hold| hold.operation.action.is_removal())
+}
+
+/// Whether somebody let something go that was held.
+fn is_approved(plan: &Plan) -> bool {
+    let mut operations = plan.sections().iter().flat_map(|section| &section.operations);
+    operations.any(|operation| operation.approved)
+}
+
+/// Whether something that the plan rests on was read in part.
+pub(crate) fn is_incomplete(plan: &Plan) -> bool {
+    let is_partial = |warning: &Warning| {
+        matches!(
+            warning,
+            Warning::PartialCatalog { .. }
+                | Warning::PartialCollection { .. }
+                | Warning::PartialSource { .. }
+                | Warning::PartialTarget { .. }
+        )
+    };
+    let mut holds = plan.sections().iter().flat_map(|section| &section.holds);
+    plan.header().warnings.iter().any(is_partial) || holds.any(|hold| hold.cause.is_incompleteness())
 }
 
 fn is_of_container(cause: &HoldCause) -> bool {

@@ -167,13 +167,13 @@ impl<'a> Assembly<'a> {
         waiting.held_digest().is_some_and(is_approved).then_some(waiting)
     }
 
-    /// The plan, and what goes with it. `replan` plans again what an approval lets go, where that has consequences.
+    /// The plan, and what goes with it. `seen` are the containers that were read completely. `replan` plans again what an approval lets go, where that has consequences.
     pub(crate) fn finish(
         &self,
         frame: &Frame,
         mut drafts: Drafts,
         departures: DepartureChanges,
-        is_planned: &BTreeSet<ContainerRef>,
+        seen: &BTreeSet<ContainerRef>,
         replan: impl FnOnce(&Plan) -> Option<Drafts>,
     ) -> Planned {
         let waiting = self.waiting(&drafts);
@@ -182,8 +182,8 @@ impl<'a> Assembly<'a> {
             drafts = again;
         }
         let plan = self.assemble(drafts, approval);
-        let is_planned = |container: &ContainerRef| is_planned.contains(container);
-        let holds = frame.standing.after(&plan, &frame.scope, is_planned);
+        let is_seen = |container: &ContainerRef| seen.contains(container);
+        let holds = frame.standing.after(&plan, &frame.scope, is_seen);
         let until = approval.and_then(|held| self.valid.get(&held).copied());
         let until = until.or_else(|| frame.granted.as_ref().map(Grant::expires));
         let granted = until.and_then(|until| Grant::of(&plan, until));
@@ -247,16 +247,16 @@ pub(crate) fn plan(
     let mut warnings = survey.warnings.clone();
     warnings.extend(planner.missing.iter().cloned());
     let header = header(&survey.sources, warnings, job, frame.policy, options);
-    let planned = survey
-        .containers
-        .iter()
-        .map(|container| container.id.clone())
+    let sights = survey.containers.iter().zip(&survey.sights);
+    let seen = sights
+        .filter(|(_, sight)| sight.rest.is_none() && !sight.missing)
+        .map(|(container, _)| container.id.clone())
         .collect();
     Assembly::new(job, &frame, header, circumstances, options).finish(
         &frame,
         drafts,
         departures,
-        &planned,
+        &seen,
         |waiting| {
             (stages.len() > 1).then(|| {
                 planner.approve(waiting);

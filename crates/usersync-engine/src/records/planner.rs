@@ -8,7 +8,7 @@ use tracing::Instrument;
 use usersync_connector::{CallContext, PresentRecord, RecordRead, Retry};
 use usersync_model::{ContainerRef, LedgerRow, RecordRef, Subject};
 use usersync_reconcile::{
-    Direction, Drafts, FacetRule, Fingerprinter, Guards, Policy, RecordRow, RecordRules, Records,
+    Direction, Drafts, FacetRule, Fingerprinter, Guards, Mode, Policy, RecordRow, RecordRules, Records,
     RunEvidence, Section, TargetRecord, Warning, plan_records, standing,
 };
 use usersync_store::LedgerKey;
@@ -100,7 +100,7 @@ pub(crate) async fn make_plan(
         drafts,
         recovery: Recovery::default(),
         warnings: BTreeSet::new(),
-        planned: BTreeSet::new(),
+        seen: BTreeSet::new(),
         failures: Failures::default(),
         survey: RecordSurvey {
             sources,
@@ -131,7 +131,7 @@ pub(crate) async fn make_plan(
         drafts,
         recovery,
         warnings: found,
-        planned,
+        seen: completely,
         failures,
         mut survey,
         ..
@@ -154,7 +154,7 @@ pub(crate) async fn make_plan(
             &frame,
             drafts,
             departed,
-            &planned,
+            &completely,
             |_| None,
         )
     });
@@ -187,11 +187,15 @@ pub(super) fn rules_of(records: &RecordJob, target: &dyn RecordRead) -> RecordRu
     rules
 }
 
-/// How collections are planned that are no destinations any more. All that we wrote there goes, which is what the guards of one
+/// How collections are planned that are no destinations any more. All that we wrote there goes, and nothing else: what is somebody's
+/// own is no business of the job's any more, even where it made collections equal. That much goes is what the guards of one
 /// collection are there to hold: they count only where nobody is a destination any more. Those of the run and of the window count
 /// in any case.
 fn leaving_policy(policy: &Policy, others_stay: bool) -> Policy {
     let mut policy = policy.clone();
+    if policy.mode == Mode::Mirror {
+        policy.mode = Mode::Managed;
+    }
     if others_stay {
         policy.guards = Guards {
             container: None,
@@ -215,7 +219,8 @@ struct Planner<'a> {
     drafts: Drafts,
     recovery: Recovery,
     warnings: BTreeSet<Warning>,
-    planned: BTreeSet<ContainerRef>,
+    /// What was read completely, or is as it was.
+    seen: BTreeSet<ContainerRef>,
     failures: Failures,
     survey: RecordSurvey,
 }
@@ -229,7 +234,7 @@ struct Failures {
 }
 
 impl Failures {
-    /// One by one; where all of them failed, as a failure of their system.
+    /// One by one; where all of them failed, once, as a failure of their system.
     fn reads(self, job: &Job, records: &RecordJob) -> Vec<FailedRead> {
         let mut reads = Vec::new();
         for (failed, system, whole) in [
@@ -237,7 +242,8 @@ impl Failures {
             (self.targets, &job.target, ReadOf::Target(job.target.clone())),
         ] {
             let all = failed.len() == self.looked;
-            for (container, (kind, retry)) in failed {
+            let told = if all { 1 } else { failed.len() };
+            for (container, (kind, retry)) in failed.into_iter().take(told) {
                 let what = if all {
                     whole.clone()
                 } else {
@@ -260,7 +266,7 @@ impl Planner<'_> {
         match look {
             Look::Same(tally) => {
                 self.drafts.push(Section::unchanged(&item.collection, tally));
-                self.planned.insert(container);
+                self.seen.insert(container);
             }
             Look::Read(mut seen) => {
                 if seen.target.missing {
@@ -368,6 +374,9 @@ impl Planner<'_> {
         if let Some(subjects) = self.frame.approved.get(container) {
             section.approve(subjects);
         }
+        if seen.target.rest.is_none() {
+            self.seen.insert(container.clone());
+        }
         self.keep_rows(&section, &mut seen.rows);
         let is_certain = !matches!(item.wish, Wish::Doubtful(_));
         self.survey.read.insert(
@@ -382,7 +391,6 @@ impl Planner<'_> {
                 tally: section.tally,
             },
         );
-        self.planned.insert(container.clone());
         self.drafts.push(section);
     }
 

@@ -53,7 +53,8 @@ pub(crate) async fn read(
     }
     sound &= reader.extent() != Some(Extent::Changes);
     let error = reader.error();
-    let missing = error.is_some_and(|error| error.kind() == ErrorKind::NotFound);
+    // Where something was shown, it is the rest that was not found.
+    let missing = records.is_empty() && error.is_some_and(|error| error.kind() == ErrorKind::NotFound);
     let failed = error.map(|error| (error.kind().code(), error.retry()));
     let end = reader.finish();
     let rest = match (

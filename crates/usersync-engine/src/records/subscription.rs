@@ -155,7 +155,8 @@ impl Preview {
     /// The target is read anew. Of a plan only operations count: what it holds does not happen.
     ///
     /// # Errors
-    /// [`EngineError`] when the job is not known, the connector of its target is missing, the store fails, or nobody may act.
+    /// [`EngineError`] when the job is not known, the plan is another job's, the connector of its target is missing, the store fails,
+    /// or nobody may act.
     pub async fn subscription_use(
         &self,
         tenant: &TenantId,
@@ -168,6 +169,9 @@ impl Preview {
         let job = load_job(readers.state.as_ref(), tenant, job)
             .await?
             .ok_or_else(|| EngineError::UnknownJob(job.clone()))?;
+        if after.is_some_and(|plan| !is_of(plan, &job)) {
+            return Err(EngineError::Foreign);
+        }
         let JobKind::Records(records) = &job.kind else {
             return Ok(Vec::new());
         };
@@ -284,6 +288,11 @@ impl Engine {
         self.inner.store.commit(transaction).await?;
         Ok(())
     }
+}
+
+fn is_of(plan: &Plan, job: &Job) -> bool {
+    let header = plan.header();
+    header.tenant == job.tenant && header.job == job.id && header.target == job.target
 }
 
 async fn context(readers: &Readers, job: &Job) -> Result<CallContext> {

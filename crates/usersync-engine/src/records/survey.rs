@@ -53,7 +53,8 @@ impl RecordSurvey {
         };
     }
 
-    /// What has to be durable before the first effect of `plan`: in which collections there may be something of the job's.
+    /// What has to be durable before the first effect of `plan`: in which collections there may be something of the job's, and
+    /// that they are not what was agreed on.
     pub(crate) fn marks(&self, job: &Job, plan: &Plan) -> Result<Vec<Write>> {
         let touches = plan
             .sections()
@@ -64,7 +65,8 @@ impl RecordSurvey {
             let Some(read) = self.read.get(&section.container) else {
                 continue;
             };
-            if read.served.is_none() {
+            // What was agreed on held for the ledger as it was, and a source may go back to what it was then.
+            if read.served.as_ref().is_none_or(|served| served.agreed.is_some()) {
                 let served = Served {
                     principal: read.principal.clone(),
                     agreed: None,

@@ -330,14 +330,16 @@ impl RecordPlan<'_> {
         }
         // A conflict is reported again in every plan, so it is compared again.
         if let (Some(source), Some(seen), false) = (source.fingerprint, target.fingerprint, merged.conflict) {
-            merged.base.source = Some(source);
-            merged.base.target = Some(if merged.writes.is_empty() {
+            let left = if merged.writes.is_empty() {
                 seen
             } else {
                 let mut after = target.record.clone();
                 after.facets.extend(merged.writes.clone());
                 self.fingerprinter.fingerprint(&after)
-            });
+            };
+            merged.base.source = Some(source);
+            // What only this mode keeps is compared again, since another mode writes.
+            merged.base.target = (policy.mode != Mode::AddOnly || left == source).then_some(left);
         }
         merged
     }
