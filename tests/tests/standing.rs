@@ -1,6 +1,8 @@
 //! What a guard holds stays held: the additions of one run make no room for the removals of the next.
 
+use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{RunEnd, RunRequest, Scope};
+use usersync::memory::{CallKind, Fault, FaultRule};
 use usersync::model::Digest;
 use usersync::reconcile::{Guards, Mode, Policy, Share};
 use usersync_tests::{World, container, free_policy};
@@ -170,4 +172,30 @@ fn another_container_is_not_held_and_a_run_of_one_container_keeps_what_stands() 
     let previewed = world.planned("sync", &Scope::container(container("team")));
     assert_eq!(previewed.plan().summary().removals, 0);
     assert_eq!(previewed.plan().summary().held, 10);
+}
+
+#[test]
+fn promise_10_an_outage_of_the_target_opens_no_guard() {
+    let (percent, floor) = (50, 10);
+    let of_container = guards(Some(Share { percent, floor }), None);
+    let (percent, floor) = (20, 2);
+    let of_run = guards(None, Some(Share { percent, floor }));
+    for guards in [of_container, of_run] {
+        let world = world(guards);
+        exchange(&world, 10);
+        for n in 0..60 {
+            let name = format!("r{n:02}");
+            world.put_user(&name);
+            world.join("staff", &name);
+        }
+        assert_eq!(world.run("sync").end, RunEnd::Held);
+        let (kind, retry) = (ErrorKind::Unavailable, Retry::Later);
+        world
+            .faults
+            .inject(FaultRule::new(Fault::Failed { kind, retry }).on(CallKind::Members));
+        let _ = world.run("sync");
+        world.faults.heal();
+        assert_eq!(world.run("sync").end, RunEnd::Held);
+        assert!(world.members("team").contains("p01"));
+    }
 }
