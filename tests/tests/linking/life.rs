@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
-use usersync::connector::{News, Notification};
+use usersync::connector::{News, Notification, Recipient};
 use usersync::engine::{ByHand, Chosen, LinkOutcome};
 use usersync::memory::{CallKind, Fault, FaultRule};
 use usersync::model::{LinkOptions, PartialKind, Rank, RankSet, TenantId};
@@ -263,12 +263,13 @@ pub(crate) fn told(office: &Office) -> Vec<String> {
     let tell = |bytes: &Vec<u8>| {
         let text: serde_json::Value = serde_json::from_slice(bytes).expect("a notification");
         let told: Notification = serde_json::from_value(text["value"].clone()).expect("a notification");
-        let usersync::connector::Recipient::Principal(principal) = told.recipient else {
-            panic!("the administrators were told")
-        };
-        match told.news {
-            News::LinkChanged { change, state, .. } => format!("{} {change} {state}", principal.object),
-            News::ConsentRequested { .. } => format!("{} asked", principal.object),
+        match (told.recipient, told.news) {
+            (Recipient::Principal(principal), News::LinkChanged { change, state, .. }) => {
+                format!("{} {change} {state}", principal.object)
+            }
+            (Recipient::Account(account), News::ConsentRequested { .. }) => {
+                format!("{} asked", account.object)
+            }
             other => panic!("{other:?}"),
         }
     };
