@@ -230,3 +230,32 @@ fn consent_is_asked_of_the_account() {
         serde_json::json!({"account": {"system": "mail", "object": "a0"}})
     );
 }
+
+/// What the token store said before is no answer to what a person did since.
+#[test]
+fn what_was_followed_already_undoes_nothing() {
+    let office = office();
+    let owner = TokenKey::Account(office.list()[0].link.account().clone());
+    let follow = || {
+        block_on(office.links().follow_tokens(&context(), &only([0]))).expect("it works");
+        office.list()[0].link.state()
+    };
+    let keep = || {
+        let secret = Secret::new("canary");
+        block_on(office.tokens.keep(&tenant(), &owner, secret, None)).expect("it is kept");
+    };
+    keep();
+    assert_eq!(follow(), LinkState::Active);
+    block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
+    assert_eq!(follow(), LinkState::Suspended, "the owner took it back");
+    block_on(office.tokens.revoke(&tenant(), &owner)).expect("it works");
+    assert_eq!(follow(), LinkState::Suspended);
+    let token = ask(&office);
+    assert_eq!(consent(&office, &token), Ok(LinkState::Active));
+    assert_eq!(follow(), LinkState::Active, "the owner consented since");
+    block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
+    assert_eq!(follow(), LinkState::Suspended);
+    keep();
+    assert_eq!(follow(), LinkState::Active, "the owner consented anew");
+    office.check();
+}

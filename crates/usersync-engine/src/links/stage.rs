@@ -229,6 +229,8 @@ impl Links {
             waiting: None,
             missing: None,
             asked: None,
+            followed: None,
+            privileged: false,
         };
         draft.set(entry, Action::Stage);
         LinkOutcome::Staged
