@@ -58,6 +58,8 @@ pub struct Notification {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipient {
+    /// Whoever reads the mail of this account, and nobody else: it is sent to the account itself.
+    Account(AccountRef),
     /// Whoever looks after the job: its owner and the administrators.
     Administrators,
     /// Whoever a collection of records belongs to: the person whose address book it is, the administrators of an

@@ -136,16 +136,30 @@ impl AddressKey {
 }
 
 fn check_local(local: &str) -> Result<(), AddressError> {
-    let is_quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
+    let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let fits = !local.is_empty() && local.len() <= MAX_LOCAL_BYTES;
     // Quoted, anything printable may be in it, an @ too (RFC 5321, section 4.1.2).
-    let may_hold =
-        |c: char| !c.is_control() && (is_quoted || !(c.is_whitespace() || r#"@"(),:;<>[\]"#.contains(c)));
-    if fits && local.chars().all(may_hold) {
+    let is_plain = |c: char| !(c.is_whitespace() || r#"@"(),:;<>[\]"#.contains(c));
+    let is_well_formed = match quoted {
+        Some(inner) => is_quotable(inner),
+        None => local.chars().all(is_plain),
+    };
+    if fits && is_well_formed && !local.chars().any(char::is_control) {
         Ok(())
     } else {
         Err(AddressError::Local)
     }
+}
+
+/// Whether quotes around it end where it does, and not earlier or later.
+fn is_quotable(inner: &str) -> bool {
+    let mut rest = inner.chars();
+    while let Some(c) = rest.next() {
+        if c == '"' || (c == '\\' && rest.next().is_none()) {
+            return false;
+        }
+    }
+    !inner.is_empty()
 }
 
 fn ascii_domain(domain: &str) -> Result<String, AddressError> {

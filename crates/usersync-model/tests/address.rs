@@ -53,6 +53,11 @@ fn keys_of_addresses() {
         // The last @ splits; an earlier one is legal in quotes only.
         ("\"anna@home\"@acme.example", "\"anna@home\"@acme.example"),
         ("anna@home@acme.example", "local!"),
+        // Quotes end where a mail system ends them: what follows would be somebody else's address to it.
+        ("\"a\"@evil.example,\"b\"@acme.example", "local!"),
+        ("\"anna\\\"@acme.example", "local!"),
+        ("\"an\\\"na\"@acme.example", "\"an\\\"na\"@acme.example"),
+        ("\"anna\\\\\"@acme.example", "\"anna\\\\\"@acme.example"),
         // Nothing is trimmed.
         (" anna@acme.example", "local!"),
         ("anna@acme.example ", "domain!"),

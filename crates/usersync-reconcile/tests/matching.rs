@@ -368,10 +368,54 @@ fn generated_worlds_reach_every_situation() {
         "linked",
         "not_eligible",
         "privileged",
+        "privileged_principal",
         "proposed",
         "unknown",
         "unmatched",
         "vanished",
     ];
     assert!(seen.into_iter().eq(all));
+}
+
+/// Whoever is told in two ways holds what either says: it may be the owner of both.
+#[test]
+fn promise_21_a_contradiction_hides_no_candidate() {
+    let anna = "anna@acme.example";
+    for other in ["aaa@acme.example", "zzz@acme.example"] {
+        let twice = |id: &str| {
+            vec![
+                Card::new(id, &[other]).with("employee", "8"),
+                Card::new(id, &[anna]).with("employee", "7"),
+            ]
+        };
+        let mut accounts = twice("a1");
+        accounts.push(Card::new("a2", &[anna]).with("employee", "7"));
+        let mut world = World::new(vec![Card::new("p1", &[anna]).with("number", "7")], accounts);
+        assert_eq!(world.situation("p1").code(), "ambiguous", "{other}: an account");
+        world.rules = vec![number_rule(true)];
+        assert_eq!(
+            world.situation("p1").code(),
+            "ambiguous",
+            "{other}: by its number"
+        );
+
+        let mut people = twice("p2");
+        people.push(Card::new("p1", &[anna]));
+        let world = World::new(people, vec![Card::new("a1", &[anna])]);
+        assert_eq!(world.situation("p1").code(), "ambiguous", "{other}: a principal");
+    }
+}
+
+/// An administrator is linked by a person only, whichever side is one.
+#[test]
+fn a_privileged_principal_is_disputed() {
+    let mut person = Card::new("p1", &["anna@acme.example"]);
+    person.privileged = true;
+    let world = World::new(
+        vec![person.clone()],
+        vec![Card::new("a1", &["anna@acme.example"])],
+    );
+    assert_eq!(world.situation("p1").code(), "disputed");
+    let world = World::new(vec![person], vec![Card::new("a1", &["other@acme.example"])]);
+    assert_eq!(world.situation("p1").code(), "unmatched");
 }

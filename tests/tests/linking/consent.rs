@@ -56,7 +56,7 @@ fn a_link_becomes_active_when_its_owner_consents() {
     let token = ask(&office);
     assert_eq!(consent(&office, &token), Ok(LinkState::Active));
     assert_eq!(office.shown(), "p0-a0 active, p1-a1 saved");
-    assert_eq!(told(&office)[2..], ["p0 asked", "p0 authorized active"]);
+    assert_eq!(told(&office)[2..], ["a0 asked", "p0 authorized active"]);
     let report = block_on(office.links().request_consent(&context(), &only([0, 5]))).expect("it works");
     assert_eq!(codes(&report), "p0 unchanged, p5 no_link");
     office.check();
@@ -216,4 +216,46 @@ fn consent_needs_a_place_for_tokens() {
     );
     let error = block_on(without.request_consent(&context(), &Chosen::All)).expect_err("there is none");
     assert!(error.to_string().contains("token store"));
+}
+
+/// Whoever is linked with an account need not be its owner: the owner is asked, and nobody else gets the token.
+#[test]
+fn consent_is_asked_of_the_account() {
+    let office = office();
+    ask(&office);
+    let bytes = office.outbox().pop().expect("somebody was told");
+    let text: serde_json::Value = serde_json::from_slice(&bytes).expect("a notification");
+    assert_eq!(
+        text["value"]["recipient"],
+        serde_json::json!({"account": {"system": "mail", "object": "a0"}})
+    );
+}
+
+/// What the token store said before is no answer to what a person did since.
+#[test]
+fn what_was_followed_already_undoes_nothing() {
+    let office = office();
+    let owner = TokenKey::Account(office.list()[0].link.account().clone());
+    let follow = || {
+        block_on(office.links().follow_tokens(&context(), &only([0]))).expect("it works");
+        office.list()[0].link.state()
+    };
+    let keep = || {
+        let secret = Secret::new("canary");
+        block_on(office.tokens.keep(&tenant(), &owner, secret, None)).expect("it is kept");
+    };
+    keep();
+    assert_eq!(follow(), LinkState::Active);
+    block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
+    assert_eq!(follow(), LinkState::Suspended, "the owner took it back");
+    block_on(office.tokens.revoke(&tenant(), &owner)).expect("it works");
+    assert_eq!(follow(), LinkState::Suspended);
+    let token = ask(&office);
+    assert_eq!(consent(&office, &token), Ok(LinkState::Active));
+    assert_eq!(follow(), LinkState::Active, "the owner consented since");
+    block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
+    assert_eq!(follow(), LinkState::Suspended);
+    keep();
+    assert_eq!(follow(), LinkState::Active, "the owner consented anew");
+    office.check();
 }

@@ -146,3 +146,58 @@ fn promise_10_mass_departures_are_held() {
     assert_eq!(follow(&office, None).outcomes.len(), 10);
     office.check();
 }
+
+/// The time that the principal was missing for does not count for its account.
+#[test]
+fn the_grace_period_begins_anew_for_the_other_side() {
+    let mut office = linked(2);
+    office.settings.after_grace = AfterGrace::Remove;
+    let day = Duration::from_secs(24 * 3600);
+    office.people.remove(&object("p0"));
+    follow(&office, None);
+    office.clock.advance(office.settings.grace - day);
+    office.people.put(person(0));
+    office.mail.remove(&object("a0"));
+    follow(&office, None);
+    follow(&office, None);
+    office.clock.advance(2 * day);
+    follow(&office, None);
+    assert_eq!(
+        office.shown(),
+        "p0-a0 suspended, p1-a1 active",
+        "missing for two days"
+    );
+    office.clock.advance(office.settings.grace);
+    follow(&office, None);
+    assert_eq!(office.shown(), "p1-a1 active");
+    office.check();
+}
+
+/// Few links, but all of them: a system that shows nobody at all is asked about.
+#[test]
+fn promise_10_a_system_that_shows_nobody_suspends_nobody() {
+    let office = linked(3);
+    for n in 0..3 {
+        office.mail.remove(&object(&format!("a{n}")));
+    }
+    let report = follow(&office, None);
+    let (who, digest) = report.held.expect("nobody is left");
+    assert_eq!((who.len(), report.outcomes.len()), (3, 0));
+    assert_eq!(follow(&office, Some(&digest)).outcomes.len(), 3);
+}
+
+/// The same links depart once more: that is not what was approved.
+#[test]
+fn promise_12_an_approval_of_departures_is_good_once() {
+    let office = linked(30);
+    let leave = || (0..11).for_each(|n| assert!(office.mail.remove(&object(&format!("a{n}")))));
+    leave();
+    let (_, digest) = follow(&office, None).held.expect("eleven are too many");
+    office.clock.advance(Duration::from_secs(60));
+    assert_eq!(follow(&office, Some(&digest)).outcomes.len(), 11);
+    (0..11).for_each(|n| office.mail.put(account(n)));
+    assert_eq!(follow(&office, None).outcomes.len(), 11);
+    leave();
+    let again = follow(&office, Some(&digest));
+    assert_eq!((again.held.is_some(), again.outcomes.len()), (true, 0));
+}

@@ -5,14 +5,17 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
-use usersync::connector::{News, Notification};
+use usersync::connector::{News, Notification, Recipient};
 use usersync::engine::{ByHand, Chosen, LinkOutcome};
 use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{LinkOptions, PartialKind, Rank, RankSet, TenantId};
+use usersync::model::{
+    Completeness, DirectoryChange, GraphBuilder, GroupKind, LinkOptions, PartialKind, Principal,
+    PrincipalKind, PrincipalRef, Rank, RankSet, ResolvePolicy, Selection, TenantId,
+};
 use usersync::reconcile::Situation;
 use usersync_tests::tenant;
 
-use crate::{Office, account, codes, context, context_of, object, only, person, plain, principal};
+use crate::{Office, account, codes, context, context_of, object, only, person, plain, principal, system};
 
 #[test]
 fn proposals_have_no_effect_until_they_are_saved() {
@@ -61,6 +64,55 @@ fn a_selection_of_principals_is_staged() {
     let report = block_on(office.links().stage(&context(), &only([1, 7]))).expect("it works");
     assert_eq!(codes(&report), "p1 staged, p7 not_seen");
     assert_eq!(office.shown(), "p1-a1 proposed");
+}
+
+/// Groups stand for who is below them; whoever is not known to be selected is not.
+#[test]
+fn a_selection_is_resolved_through_the_directory() {
+    let crm = system("crm");
+    let group = |name: &str| PrincipalRef::parse("crm", name).expect("an id");
+    let graph = |verdict: Completeness| {
+        let mut graph = GraphBuilder::new();
+        for n in 0..5 {
+            let user = Principal::new(object(&format!("p{n}")), PrincipalKind::User, "");
+            graph.add(&crm, DirectoryChange::Upsert(user));
+        }
+        for (name, members) in [
+            ("sales", vec!["p0", "inner"]),
+            ("inner", vec!["p1", "p2"]),
+            ("out", vec!["p2"]),
+        ] {
+            let kind = PrincipalKind::Group(GroupKind::Role);
+            graph.add(
+                &crm,
+                DirectoryChange::Upsert(Principal::new(object(name), kind, "")),
+            );
+            graph.add(
+                &crm,
+                DirectoryChange::Members {
+                    group: object(name),
+                    system: crm.clone(),
+                    members: members.into_iter().map(object).collect(),
+                },
+            );
+        }
+        graph.end(&crm, verdict, Vec::new());
+        graph.finish()
+    };
+    let selection = Selection::of([group("sales"), principal(4)]).except([group("out")]);
+    let policy = ResolvePolicy::default();
+    let all = graph(Completeness::Complete);
+    assert_eq!(Chosen::resolve(&all, &selection, &policy), only([0, 1, 4]));
+    let some = graph(Completeness::partial(PartialKind::Limit, "too many"));
+    assert_eq!(
+        Chosen::resolve(&some, &selection, &policy),
+        only([]),
+        "anybody may be excluded"
+    );
+    let office = Office::new(9).with_pairs(5);
+    let chosen = Chosen::resolve(&all, &selection, &policy);
+    let report = block_on(office.links().stage(&context(), &chosen)).expect("it works");
+    assert_eq!(codes(&report), "p0 staged, p1 staged, p4 staged");
 }
 
 #[test]
@@ -263,12 +315,13 @@ pub(crate) fn told(office: &Office) -> Vec<String> {
     let tell = |bytes: &Vec<u8>| {
         let text: serde_json::Value = serde_json::from_slice(bytes).expect("a notification");
         let told: Notification = serde_json::from_value(text["value"].clone()).expect("a notification");
-        let usersync::connector::Recipient::Principal(principal) = told.recipient else {
-            panic!("the administrators were told")
-        };
-        match told.news {
-            News::LinkChanged { change, state, .. } => format!("{} {change} {state}", principal.object),
-            News::ConsentRequested { .. } => format!("{} asked", principal.object),
+        match (told.recipient, told.news) {
+            (Recipient::Principal(principal), News::LinkChanged { change, state, .. }) => {
+                format!("{} {change} {state}", principal.object)
+            }
+            (Recipient::Account(account), News::ConsentRequested { .. }) => {
+                format!("{} asked", account.object)
+            }
             other => panic!("{other:?}"),
         }
     };

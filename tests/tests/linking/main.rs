@@ -1,5 +1,6 @@
 //! Linking: from what two systems show to saved links with seats.
 
+mod certainty;
 mod consent;
 mod departures;
 mod history;

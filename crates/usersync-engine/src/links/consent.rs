@@ -1,11 +1,13 @@
 //! The consent of account owners: asked for by mail, given by a token that is good once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use usersync_connector::{CallContext, Secret, Token, TokenKey, TokenStore};
-use usersync_model::{Authorization, Digest, DigestBuilder, LinkState, OperationId, PrincipalRef, TenantId};
+use usersync_model::{
+    AccountRef, Authorization, Digest, DigestBuilder, LinkState, OperationId, PrincipalRef, TenantId,
+};
 use usersync_store::Table;
 
 use super::draft::{Action, Draft};
@@ -59,7 +61,7 @@ impl Links {
     pub async fn request_consent(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
         let tokens = self.token_store()?;
         loop {
-            let book = self.book(context).await?;
+            let book = self.book_of(context, chosen).await?;
             let until = after(self.clock.now(), self.settings.consent_lifetime);
             let mut draft = Draft::default();
             let mut outcomes = self.without_link(&book, chosen);
@@ -107,7 +109,7 @@ impl Links {
                 return Ok(Err(NotConsented::Unknown));
             };
             let id: LinkId = CONSENT.decode(&stored.bytes)?;
-            let book = self.book(context).await?;
+            let book = self.book_of(context, &Chosen::of([id.principal.clone()])).await?;
             let Some(entry) = self
                 .pair(&book)
                 .find(|(other, _)| **other == id)
@@ -138,12 +140,14 @@ impl Links {
 
     /// Asks the [`TokenStore`] what became of the consent of the chosen links' owners, and lets the links follow: those whose owners
     /// consented are resumed, those whose consent ran out or was taken back are suspended. What it keeps is looked at and dropped.
+    /// What it said before, and goes on saying, undoes nothing that was done here since: an owner who consented by mail, or took the
+    /// consent back, is not overruled by that.
     ///
     /// # Errors
     /// When there is no token store, or it or the store fails.
     pub async fn follow_tokens(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
         let tokens = self.token_store()?;
-        let book = self.book(context).await?;
+        let book = self.book_of(context, chosen).await?;
         let mut found = BTreeMap::new();
         for (id, entry) in self.pair(&book) {
             let needs = entry.link.is_kept() && entry.link.authorization() != Authorization::NotNeeded;
@@ -166,11 +170,16 @@ impl Links {
             if account != entry.link.account() {
                 return None;
             }
-            match wanted {
+            if entry.followed == Some(*wanted) {
+                return None;
+            }
+            entry.followed = Some(*wanted);
+            let action = match wanted {
                 Authorization::Authorized => authorize(entry),
                 Authorization::Expired => entry.link.expire().ok()?.then_some(Action::Expire),
                 _ => revoke(entry),
-            }
+            };
+            Some(action.unwrap_or(Action::Note))
         })
         .await
     }
@@ -192,7 +201,36 @@ impl Links {
     /// # Errors
     /// When the store fails.
     pub async fn revoke(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
-        self.change(context, chosen, revoke).await
+        // What is kept there by now is older than this.
+        let outdated = self.with_tokens_kept(context, chosen).await?;
+        self.change(context, chosen, |entry| {
+            let action = revoke(entry)?;
+            if outdated.contains(entry.link.account()) {
+                entry.followed = Some(Authorization::Authorized);
+            }
+            Some(action)
+        })
+        .await
+    }
+
+    /// The accounts of the chosen links whose owners' consent the token store keeps, or may keep.
+    async fn with_tokens_kept(&self, context: &CallContext, chosen: &Chosen) -> Result<BTreeSet<AccountRef>> {
+        let mut kept = BTreeSet::new();
+        let Some(tokens) = &self.tokens else {
+            return Ok(kept);
+        };
+        let book = self.book_of(context, chosen).await?;
+        for (id, entry) in self.pair(&book) {
+            if chosen.has(&id.principal) && entry.link.is_kept() {
+                let account = entry.link.account();
+                let key = TokenKey::Account(account.clone());
+                // Consent can be taken back whether the token store can be asked or not.
+                if let Ok(Token::Valid(_)) | Err(_) = tokens.token(&context.tenant, &key).await {
+                    kept.insert(account.clone());
+                }
+            }
+        }
+        Ok(kept)
     }
 
     fn token_store(&self) -> Result<&Arc<dyn TokenStore>> {

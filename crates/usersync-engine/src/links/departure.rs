@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use usersync_connector::CallContext;
-use usersync_model::{Completeness, Digest, DigestBuilder, PrincipalRef, SuspendCause};
+use usersync_model::{Completeness, Digest, DigestBuilder, ObjectId, PrincipalRef, SuspendCause};
 use usersync_reconcile::Situation;
+use usersync_store::Revision;
 
 use super::draft::{Action, Draft};
 use super::load::Seen;
@@ -65,7 +66,9 @@ impl Links {
     ///
     /// More suspensions and removals than the larger of 10 and
     /// [`LinkSettings::departure_percent`](super::LinkSettings::departure_percent) of the pair's links are held, all of them, until
-    /// the call is made with the digest that was reported. Returns are never held.
+    /// the call is made with the digest that was reported; and so are any at all while a system shows nobody, and those of
+    /// administrators' links always. An approval is good for these departures only: once it was used, or a link of them has changed,
+    /// there is another digest. Returns are never held.
     ///
     /// # Errors
     /// When the store fails.
@@ -77,6 +80,7 @@ impl Links {
         let (principals, accounts) = self.read(context).await;
         let people: BTreeSet<_> = principals.parties.iter().map(|party| &party.id).collect();
         let mailboxes: BTreeSet<_> = accounts.parties.iter().map(|party| &party.id).collect();
+        let shows_nobody = people.is_empty() || mailboxes.is_empty();
         loop {
             let book = self.book(context).await?;
             let now = self.clock.now();
@@ -99,31 +103,38 @@ impl Links {
                 }
                 if returned {
                     let gone = [SuspendCause::AccountVanished, SuspendCause::PrincipalVanished];
-                    if !gone.iter().any(|cause| entry.link.suspended_by().contains(cause)) {
-                        entry.missing = None;
-                    }
+                    // The grace period of what is missing still does not begin before what returned was gone.
+                    let is_gone = gone.iter().any(|cause| entry.link.suspended_by().contains(cause));
+                    entry.missing = is_gone.then_some(now);
                     draft.set(entry, Action::Resume);
                     outcomes.insert(id.principal.clone(), Departed::Returned);
                 }
             }
-            let going = self.going(&book, &principals, &accounts, now);
+            let going = self.going(&book, &draft, &principals, &accounts, now);
             let kept = self.pair(&book).filter(|(_, entry)| entry.link.is_kept()).count();
             let share = kept * usize::from(self.settings.departure_percent.get()) / 100;
-            let digest = digest_of(context, &going);
-            let is_held = going.len() > share.max(AT_ONCE) && approved != Some(&digest);
-            let held = is_held.then(|| {
-                let who = going.iter().map(|(id, ..)| id.principal.clone());
-                (who.collect(), digest)
-            });
-            for (id, after, departed) in going.into_iter().filter(|_| !is_held) {
-                outcomes.insert(id.principal.clone(), departed);
-                match after {
+            let is_much = shows_nobody || going.len() > share.max(AT_ONCE);
+            let (mut held, mut free): (Vec<_>, Vec<_>) = going
+                .into_iter()
+                .partition(|going| is_much || going.is_privileged);
+            let digest = digest_of(context, &held);
+            if approved == Some(&digest) {
+                free.append(&mut held);
+            }
+            let who: Vec<_> = held.into_iter().map(|going| going.id.principal).collect();
+            let held = (!who.is_empty()).then_some((who, digest));
+            for going in free {
+                outcomes.insert(going.id.principal.clone(), going.departed);
+                match going.after {
                     Some(entry) => draft.set(entry, Action::Suspend),
-                    None => draft.drop(id, Action::Remove),
+                    None => draft.drop(going.id, Action::Remove),
                 }
             }
             let mut let_in = Vec::new();
-            let (limits, _) = self.let_in(context, &book, &mut draft, &mut let_in).await?;
+            let doubted = self.doubted(&book, &principals, &accounts);
+            let (limits, _) = self
+                .let_in(context, &book, &mut draft, &doubted, &mut let_in)
+                .await?;
             if self.commit(context, &book, draft, limits.as_ref()).await? {
                 return Ok(DepartureReport {
                     outcomes: outcomes.into_iter().collect(),
@@ -140,10 +151,16 @@ impl Links {
     fn going(
         &self,
         book: &Book,
+        returned: &Draft,
         principals: &Seen,
         accounts: &Seen,
         now: DateTime<Utc>,
-    ) -> Vec<(LinkId, Option<LinkEntry>, Departed)> {
+    ) -> Vec<Going> {
+        let privileged = |seen: &'_ Seen| -> BTreeSet<ObjectId> {
+            let parties = seen.parties.iter().filter(|party| party.privileged);
+            parties.map(|party| party.id.clone()).collect()
+        };
+        let (people, mailboxes) = (privileged(principals), privileged(accounts));
         let mut going = Vec::new();
         for matched in self.matching(book, principals, accounts).principals {
             let Situation::Vanished { gone, .. } = matched.situation else {
@@ -151,22 +168,50 @@ impl Links {
             };
             let principal = PrincipalRef::new(self.principals.system().clone(), matched.principal);
             let id = self.id(&principal);
-            let Some(before) = book.entry(&id) else { continue };
-            let mut entry = before.clone();
+            let Some((before, revision)) = book.links.get(&id) else {
+                continue;
+            };
+            let revision = *revision;
+            let is_privileged = before.privileged
+                || people.contains(&id.principal.object)
+                || mailboxes.contains(&before.link.account().object);
+            let returned = returned.changes.get(&id).and_then(|change| change.after.as_ref());
+            let mut entry = returned.unwrap_or(before).clone();
             let mut is_new = false;
             for cause in causes(gone) {
                 is_new |= entry.link.suspend(*cause) == Ok(true);
             }
             let since = *entry.missing.get_or_insert(now);
             let is_over = after(since, self.settings.grace) <= now;
-            if is_over && self.settings.after_grace == AfterGrace::Remove {
-                going.push((id, None, Departed::Removed));
+            let (after, departed) = if is_over && self.settings.after_grace == AfterGrace::Remove {
+                (None, Departed::Removed)
             } else if is_new {
-                going.push((id, Some(entry), Departed::Suspended));
-            }
+                (Some(entry), Departed::Suspended)
+            } else {
+                continue;
+            };
+            going.push(Going {
+                id,
+                revision,
+                after,
+                departed,
+                is_privileged,
+            });
         }
         going
     }
+}
+
+/// A link that is to be suspended or removed.
+#[derive(Debug)]
+struct Going {
+    id: LinkId,
+    /// Of the link as it is.
+    revision: Revision,
+    /// `None`: it is removed.
+    after: Option<LinkEntry>,
+    departed: Departed,
+    is_privileged: bool,
 }
 
 fn causes(gone: usersync_reconcile::Gone) -> &'static [SuspendCause] {
@@ -178,15 +223,16 @@ fn causes(gone: usersync_reconcile::Gone) -> &'static [SuspendCause] {
     }
 }
 
-/// Names exactly these departures, whatever the time.
-fn digest_of(context: &CallContext, going: &[(LinkId, Option<LinkEntry>, Departed)]) -> Digest {
+/// Names exactly these departures, whatever the time: of the links as they are, so that it names none that come later.
+fn digest_of(context: &CallContext, going: &[Going]) -> Digest {
     let start = DigestBuilder::new("usersync.departures/1").part(context.tenant.as_str().as_bytes());
     going
         .iter()
-        .fold(start, |digest, (id, _, departed)| {
+        .fold(start, |digest, going| {
             digest
-                .part(id.key().as_str().as_bytes())
-                .part(departed.code().as_bytes())
+                .part(going.id.key().as_str().as_bytes())
+                .part(&going.revision.to_be_bytes())
+                .part(going.departed.code().as_bytes())
         })
         .finish()
 }

@@ -308,27 +308,34 @@ fn tell(
         key: Key::of(&[About::Link.prefix(), &operation.to_string(), &moment, action]),
         bytes: AUDIT.encode(&audit)?,
     });
-    if !change.action.is_effect() {
+    if !change.action.is_effect() || state == LinkState::Proposed {
         return Ok(());
     }
     let account = link.account().clone();
-    let news = match (change.action, &entry.asked) {
-        (Action::Ask(_), Some(asked)) => News::ConsentRequested {
-            account,
-            until: asked.until,
-        },
-        _ => News::LinkChanged {
-            account,
-            change: action.to_owned(),
-            state,
-        },
+    let (recipient, news) = match (change.action, &entry.asked) {
+        // The principal need not be the account's owner, and must not consent for the owner.
+        (Action::Ask(_), Some(asked)) => (
+            Recipient::Account(account.clone()),
+            News::ConsentRequested {
+                account,
+                until: asked.until,
+            },
+        ),
+        _ => (
+            Recipient::Principal(id.principal.clone()),
+            News::LinkChanged {
+                account,
+                change: action.to_owned(),
+                state,
+            },
+        ),
     };
     let notification = Notification {
         key: operation,
         tenant: context.tenant.clone(),
         job: context.job.clone(),
         sender: Some(context.actor.clone()),
-        recipient: Recipient::Principal(id.principal.clone()),
+        recipient,
         news,
     };
     transaction.write(Write::Append {

@@ -20,7 +20,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use usersync_connector::{AccountDirectory, CallContext, Clock, EntitlementSource, TokenStore};
 use usersync_license::{ResourcePlacement, SeatLimits};
-use usersync_model::{LinkOptions, PrincipalRef, Rank, SuspendCause};
+use usersync_model::{
+    DirectoryGraph, LinkOptions, PrincipalRef, Rank, ResolvePolicy, Scratch, Selection, SuspendCause,
+};
 use usersync_reconcile::MatchRule;
 use usersync_store::{StateStore, StoreErrorKind};
 
@@ -40,6 +42,9 @@ use record::{Book, LinkId};
 
 use crate::audit::{self, About};
 use crate::error::Result;
+
+/// So many links are read one by one rather than with all others.
+const SINGLY: usize = 64;
 
 /// The links between the principals of one system and the accounts of another.
 ///
@@ -127,6 +132,14 @@ impl Chosen {
     #[must_use]
     pub fn of(principals: impl IntoIterator<Item = PrincipalRef>) -> Self {
         Self::Of(principals.into_iter().collect())
+    }
+
+    /// Those whom `selection` stands for in `graph` for sure, groups being expanded. Whoever may be selected, as far as could be
+    /// read, is not among them. O(V+E) of what is reached.
+    #[must_use]
+    pub fn resolve(graph: &DirectoryGraph, selection: &Selection, policy: &ResolvePolicy) -> Self {
+        let resolved = graph.resolve(selection, policy, &mut Scratch::new());
+        Self::of(resolved.certain.iter().map(|node| graph.principal_ref(*node)))
     }
 
     fn has(&self, principal: &PrincipalRef) -> bool {
@@ -268,12 +281,16 @@ impl Links {
         mut edit: impl FnMut(&mut LinkEntry) -> Option<Action>,
     ) -> Result<LinkReport> {
         loop {
-            let book = self.book(context).await?;
+            let book = self.book_of(context, chosen).await?;
             let mut draft = Draft::default();
             let mut outcomes = self.without_link(&book, chosen);
             for (id, entry) in self.pair(&book).filter(|(id, _)| chosen.has(&id.principal)) {
                 let mut after = entry.clone();
                 let outcome = match edit(&mut after) {
+                    Some(Action::Note) => {
+                        draft.set(after, Action::Note);
+                        LinkOutcome::Unchanged(entry.link.state())
+                    }
                     Some(action) => {
                         let state = after.link.state();
                         draft.set(after, action);
@@ -320,6 +337,17 @@ impl Links {
 
     async fn book(&self, context: &CallContext) -> Result<Book> {
         Book::load(self.store.as_ref(), &context.tenant).await
+    }
+
+    /// As much of the book as is needed to change the chosen links, none of which begins or ends by that.
+    async fn book_of(&self, context: &CallContext, chosen: &Chosen) -> Result<Book> {
+        match chosen {
+            Chosen::Of(principals) if principals.len() <= SINGLY => {
+                let ids = principals.iter().map(|principal| self.id(principal));
+                Book::of(self.store.as_ref(), &context.tenant, ids).await
+            }
+            Chosen::All | Chosen::Of(_) => self.book(context).await,
+        }
     }
 
     fn pair<'a>(&'a self, book: &'a Book) -> impl Iterator<Item = (&'a LinkId, &'a LinkEntry)> {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use usersync_connector::Actor;
 use usersync_license::SeatHolder;
 use usersync_model::{
-    AccountRef, Digest, JobId, Link, LinkState, ObjectId, OperationId, PrincipalRef, SystemId, TenantId,
+    AccountRef, Authorization, Digest, JobId, Link, LinkState, ObjectId, OperationId, PrincipalRef, SystemId,
+    TenantId,
 };
 use usersync_store::{Format, Key, Revision, StateRead, StoreError, StoreErrorKind, Table};
 
@@ -44,12 +45,18 @@ pub struct LinkEntry {
     /// Since when a proposal waits for a seat, after it was to be saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<DateTime<Utc>>,
-    /// Since when complete reads miss the principal or the account.
+    /// Since when complete reads miss what they miss now of the principal and the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<DateTime<Utc>>,
     /// The consent that its owner was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
+    /// What the token store last said of the owner's consent: what it goes on saying undoes nothing that was done since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed: Option<Authorization>,
+    /// Whether the principal or the account was an administrator's when a person confirmed the pair.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub privileged: bool,
 }
 
 /// An owner was asked to consent, and has not answered.
@@ -146,6 +153,24 @@ impl Book {
         Ok(Self { links, seats })
     }
 
+    /// As much of it as concerns these links, without seats: enough for what neither begins nor ends a link.
+    pub(super) async fn of(
+        state: &dyn StateRead,
+        tenant: &TenantId,
+        ids: impl IntoIterator<Item = LinkId>,
+    ) -> Result<Self> {
+        let mut links = BTreeMap::new();
+        for id in ids {
+            let key = id.key();
+            if let Some(stored) = state.value(tenant, Table::Link, &key).await? {
+                let (id, entry) = decode(&key, &stored.bytes)?;
+                links.insert(id, (entry, stored.revision));
+            }
+        }
+        let seats = BTreeMap::new();
+        Ok(Self { links, seats })
+    }
+
     /// The links between two systems.
     pub(super) fn pair<'a>(
         &'a self,
@@ -182,16 +207,21 @@ pub(super) async fn load_links(
     let mut chunks = state.values(tenant, Table::Link, &links_prefix());
     while let Some(chunk) = chunks.try_next().await? {
         for (key, stored) in chunk {
-            let entry: LinkEntry = LINK.decode(&stored.bytes)?;
-            let id = LinkId::of(&entry.link);
-            if id.key() != key {
-                let misplaced = StoreError::new(StoreErrorKind::Corrupt, "a link is stored as another");
-                return Err(misplaced.into());
-            }
+            let (id, entry) = decode(&key, &stored.bytes)?;
             links.insert(id, (entry, stored.revision));
         }
     }
     Ok(links)
+}
+
+fn decode(key: &Key, bytes: &[u8]) -> Result<(LinkId, LinkEntry)> {
+    let entry: LinkEntry = LINK.decode(bytes)?;
+    let id = LinkId::of(&entry.link);
+    if id.key() == *key {
+        Ok((id, entry))
+    } else {
+        Err(StoreError::new(StoreErrorKind::Corrupt, "a link is stored as another").into())
+    }
 }
 
 async fn load_seats(

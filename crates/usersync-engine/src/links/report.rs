@@ -30,7 +30,7 @@ pub enum LinkOutcome {
     AlreadyStaged,
     /// The link was changed.
     Changed(LinkState),
-    /// The account is an administrator's: that must be confirmed.
+    /// The account or the principal is an administrator's: what was asked for must be confirmed.
     ConfirmationNeeded,
     /// Its owner was asked to consent.
     ConsentRequested,
@@ -132,9 +132,7 @@ impl fmt::Display for LinkOutcome {
             }
             Self::AlreadyStaged => f.write_str("it is staged already; save it"),
             Self::Changed(state) => write!(f, "changed; it is {state}"),
-            Self::ConfirmationNeeded => {
-                f.write_str("the account is an administrator's; confirm that it is to be linked")
-            }
+            Self::ConfirmationNeeded => f.write_str("it is an administrator's; confirm that this is meant"),
             Self::ConsentRequested => f.write_str("its owner was asked to consent"),
             Self::Linked(state) => write!(f, "it was linked before, and is {state}"),
             Self::NoLink => f.write_str("there is no such link; stage and save it first"),

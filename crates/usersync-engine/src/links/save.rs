@@ -19,13 +19,18 @@ impl Links {
     /// those who have waited longer, and is let in by the next call that saves or removes links when there is a seat. One call is one
     /// transaction: those who are refused are reported, and all others are saved.
     ///
+    /// Both sides are read again first: a proposal that what they show now contradicts is not saved, nor is who waits let in on it. What
+    /// cannot be read contradicts nothing.
+    ///
     /// # Errors
     /// When the entitlement cannot be told, or the store fails.
     pub async fn save_added(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
+        let (principals, accounts) = self.read(context).await;
         loop {
             let book = self.book(context).await?;
             let limits = self.limits(context).await?;
             let now = self.clock.now();
+            let doubted = self.doubted(&book, &principals, &accounts);
             let mut outcomes = self.without_link(&book, chosen);
             let mut wanted = BTreeSet::new();
             for (id, entry) in self.pair(&book).filter(|(id, _)| chosen.has(&id.principal)) {
@@ -37,13 +42,16 @@ impl Links {
                     }
                 } else if self.is_stale(entry, now) {
                     outcomes.push((id.principal.clone(), LinkOutcome::ProposalExpired));
+                } else if let Some(doubt) = doubted.get(id) {
+                    outcomes.push((id.principal.clone(), doubt.clone()));
                 } else {
                     wanted.insert(id.clone());
                 }
             }
             let mut draft = Draft::default();
             let mut seated = Vec::new();
-            let plan = seat(&book, &mut draft, &wanted, &limits, now, &mut seated)?;
+            let candidates = candidates(&book, &draft, &wanted, &doubted);
+            let plan = seat(&book, &mut draft, &candidates, &limits, now, &mut seated)?;
             // Of those who waited before, only who waits no longer is of interest.
             seated.retain(|(principal, outcome)| {
                 wanted.contains(&self.id(principal)) || matches!(outcome, LinkOutcome::Saved(_))
@@ -56,25 +64,63 @@ impl Links {
     }
 
     /// Ends the links of the chosen principals, and drops their proposals. Whoever has no link left gives the seat back, and in the
-    /// same transaction it goes to who has waited longest, unless the entitlement cannot be told.
+    /// same transaction it goes to who has waited longest, unless the entitlement cannot be told. An administrator's link, one that a
+    /// person had to confirm, stays.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn remove(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
+        self.remove_if(context, chosen, |entry| !entry.privileged).await
+    }
+
+    /// As [`remove`](Self::remove), also of administrators' links.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn remove_even_if_privileged(
+        &self,
+        context: &CallContext,
+        chosen: &Chosen,
+    ) -> Result<LinkReport> {
+        self.remove_if(context, chosen, |_| true).await
+    }
+
+    async fn remove_if(
+        &self,
+        context: &CallContext,
+        chosen: &Chosen,
+        may_end: fn(&LinkEntry) -> bool,
+    ) -> Result<LinkReport> {
+        let mut seen = None;
         loop {
             let book = self.book(context).await?;
+            if seen.is_none() && self.pair(&book).any(|(_, entry)| entry.waiting.is_some()) {
+                seen = Some(self.read(context).await);
+            }
+            let doubted = seen
+                .as_ref()
+                .map_or_else(BTreeMap::new, |(principals, accounts)| {
+                    self.doubted(&book, principals, accounts)
+                });
             let mut draft = Draft::default();
             let mut outcomes = self.without_link(&book, chosen);
-            let chosen_ids: Vec<_> = self
+            let (ending, staying): (Vec<_>, Vec<_>) = self
                 .pair(&book)
                 .filter(|(id, _)| chosen.has(&id.principal))
+                .partition(|(_, entry)| !entry.link.is_kept() || may_end(entry));
+            let chosen_ids: Vec<_> = ending
+                .into_iter()
                 .map(|(id, entry)| (id.clone(), entry.link.is_kept()))
                 .collect();
+            let stays = |(id, _): (&LinkId, _)| (id.principal.clone(), LinkOutcome::ConfirmationNeeded);
+            outcomes.extend(staying.into_iter().map(stays));
             for (id, is_kept) in &chosen_ids {
                 let action = if *is_kept { Action::Remove } else { Action::Unstage };
                 draft.drop(id.clone(), action);
             }
-            let (limits, plan) = self.let_in(context, &book, &mut draft, &mut outcomes).await?;
+            let (limits, plan) = self
+                .let_in(context, &book, &mut draft, &doubted, &mut outcomes)
+                .await?;
             let releases = draft.releases(&book);
             outcomes.extend(chosen_ids.into_iter().map(|(id, is_kept)| {
                 let released = releases.contains(&id.principal);
@@ -90,12 +136,13 @@ impl Links {
         }
     }
 
-    /// Gives seats to those who wait, as far as there are any once `draft` is committed.
+    /// Gives seats to those who wait and are not `doubted`, as far as there are any once `draft` is committed.
     pub(super) async fn let_in(
         &self,
         context: &CallContext,
         book: &Book,
         draft: &mut Draft,
+        doubted: &BTreeMap<LinkId, LinkOutcome>,
         outcomes: &mut Vec<(PrincipalRef, LinkOutcome)>,
     ) -> Result<(Option<SeatLimits>, SeatPlan)> {
         let is_waiting = book.links.values().any(|(entry, _)| entry.waiting.is_some());
@@ -108,7 +155,8 @@ impl Links {
         };
         let now = self.clock.now();
         let mut told = Vec::new();
-        let plan = seat(book, draft, &BTreeSet::new(), &limits, now, &mut told)?;
+        let candidates = candidates(book, draft, &BTreeSet::new(), doubted);
+        let plan = seat(book, draft, &candidates, &limits, now, &mut told)?;
         told.retain(|(_, outcome)| matches!(outcome, LinkOutcome::Saved(_)));
         outcomes.append(&mut told);
         Ok((Some(limits), plan))
@@ -122,23 +170,24 @@ impl Links {
         let book = self.book(context).await?;
         let limits = self.limits(context).await?;
         let now = self.clock.now();
-        let requests = requests(&book, &Draft::default(), &BTreeSet::new(), now);
+        let candidates = candidates(&book, &Draft::default(), &BTreeSet::new(), &BTreeMap::new());
+        let requests = requests(&candidates, now);
         Ok(allocate(&limits, &seats(&book)?, &[], &requests))
     }
 }
 
-/// Saves those of `wanted`, and those who wait, who have or get a seat; notes who begins to wait.
+/// Saves those of `candidates` who have or get a seat; notes who begins to wait.
 fn seat(
     book: &Book,
     draft: &mut Draft,
-    wanted: &BTreeSet<LinkId>,
+    candidates: &[(&LinkId, &LinkEntry)],
     limits: &SeatLimits,
     now: DateTime<Utc>,
     outcomes: &mut Vec<(PrincipalRef, LinkOutcome)>,
 ) -> Result<SeatPlan> {
     let seats = seats(book)?;
     let releases: Vec<_> = draft.releases(book).into_iter().collect();
-    let requests = requests(book, draft, wanted, now);
+    let requests = requests(candidates, now);
     let plan = allocate(limits, &seats, &releases, &requests);
     let after = seats.after(&plan);
     let places: BTreeMap<_, _> = plan
@@ -151,8 +200,8 @@ fn seat(
         .iter()
         .map(|refused| (&refused.principal, refused.reason))
         .collect();
-    for (id, entry) in candidates(book, draft, wanted) {
-        let mut entry = entry.clone();
+    for (id, entry) in candidates {
+        let mut entry = (*entry).clone();
         let principal = id.principal.clone();
         let outcome = if let Some(reason) = refused.get(&principal) {
             LinkOutcome::Refused(*reason)
@@ -179,27 +228,23 @@ fn seat(
     Ok(plan)
 }
 
-/// The proposals to be saved: those wanted, and those that wait.
+/// The proposals to be saved: those wanted, and those that wait, without those in doubt.
 fn candidates<'a>(
     book: &'a Book,
     draft: &Draft,
     wanted: &BTreeSet<LinkId>,
+    doubted: &BTreeMap<LinkId, LinkOutcome>,
 ) -> Vec<(&'a LinkId, &'a LinkEntry)> {
     book.links
         .iter()
         .map(|(id, (entry, _))| (id, entry))
         .filter(|(id, entry)| !entry.link.is_kept() && (entry.waiting.is_some() || wanted.contains(id)))
-        .filter(|(id, _)| !draft.changes.contains_key(id))
+        .filter(|(id, _)| !draft.changes.contains_key(id) && !doubted.contains_key(id))
         .collect()
 }
 
-fn requests(
-    book: &Book,
-    draft: &Draft,
-    wanted: &BTreeSet<LinkId>,
-    now: DateTime<Utc>,
-) -> Vec<SeatRequest<DateTime<Utc>>> {
-    let request = |(id, entry): (&LinkId, &LinkEntry)| {
+fn requests(candidates: &[(&LinkId, &LinkEntry)], now: DateTime<Utc>) -> Vec<SeatRequest<DateTime<Utc>>> {
+    let request = |(id, entry): &(&LinkId, &LinkEntry)| {
         let kind = SeatKind::of(entry.link.kind())?;
         let principal = id.principal.clone();
         Some(SeatRequest::new(
@@ -207,10 +252,7 @@ fn requests(
             entry.waiting.unwrap_or(now),
         ))
     };
-    candidates(book, draft, wanted)
-        .into_iter()
-        .filter_map(request)
-        .collect()
+    candidates.iter().filter_map(request).collect()
 }
 
 fn seats(book: &Book) -> Result<Seats> {

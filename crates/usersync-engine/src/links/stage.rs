@@ -8,7 +8,8 @@ use usersync_model::{AccountRef, Activity, AddressKey, Evidence, Link, ObjectId,
 use usersync_reconcile::{Ineligible, IneligibleReason, Situation};
 
 use super::draft::{Action, Draft};
-use super::record::{Book, LinkEntry};
+use super::load::Seen;
+use super::record::{Book, LinkEntry, LinkId};
 use super::report::{LinkOutcome, LinkReport};
 use super::{Chosen, Links, after};
 use crate::error::Result;
@@ -49,7 +50,6 @@ impl Links {
     /// When the store fails.
     pub async fn stage(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
         let (principals, accounts) = self.read(context).await;
-        let by_id = |parties| by_id(parties);
         let (people, mailboxes) = (by_id(&principals.parties), by_id(&accounts.parties));
         loop {
             let book = self.book(context).await?;
@@ -77,8 +77,9 @@ impl Links {
                         else {
                             continue;
                         };
-                        let addresses = addresses(person, mailbox);
+                        let addresses = addresses(person.account, mailbox.account);
                         let evidence = Evidence::Rule { rule, addresses };
+                        let (person, mailbox) = (person.account, mailbox.account);
                         self.propose(&book, &claims, &mut draft, person, mailbox, evidence, now)
                     }
                     None => match book.entry(&self.id(&principal)) {
@@ -101,46 +102,32 @@ impl Links {
     }
 
     /// Stages one pair that a person picked, whatever its situation: but nobody who is linked, nothing that cannot be linked, and an
-    /// administrator's account only if that is confirmed. It takes the place of an older proposal for the principal.
+    /// administrator's account or principal only if that is confirmed. It takes the place of an older proposal for the principal.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn stage_by_hand(&self, context: &CallContext, pair: &ByHand) -> Result<LinkOutcome> {
         let (principals, accounts) = self.read(context).await;
-        let find = |parties: &[Account], id: &ObjectId| {
-            let mut same = parties.iter().filter(|party| party.id == *id);
-            let first = same.next().cloned();
-            // Told in two ways: neither is to be relied on.
-            let is_certain = same.all(|other| Some(other) == first.as_ref());
-            first.map(|party| (party, is_certain))
-        };
-        let (Some((person, known)), Some((mailbox, certain))) = (
-            find(&principals.parties, &pair.principal),
-            find(&accounts.parties, &pair.account),
-        ) else {
+        let (people, mailboxes) = (by_id(&principals.parties), by_id(&accounts.parties));
+        let (Some(person), Some(mailbox)) = (people.get(&pair.principal), mailboxes.get(&pair.account))
+        else {
             return Ok(LinkOutcome::NotSeen);
         };
-        if let Some(reason) = ineligible(&person, known) {
-            return Ok(unfit(Ineligible::Principal(reason)));
+        if let Some(outcome) = doubt_by_hand(Some(person), Some(mailbox), pair.privileged) {
+            return Ok(outcome);
         }
-        if let Some(reason) = ineligible(&mailbox, certain) {
-            let account = mailbox.id.clone();
-            return Ok(unfit(Ineligible::Account { account, reason }));
-        }
-        if mailbox.privileged && !pair.privileged {
-            return Ok(LinkOutcome::ConfirmationNeeded);
-        }
+        let (person, mailbox) = (person.account, mailbox.account);
         loop {
             let book = self.book(context).await?;
             let mut draft = Draft::default();
-            let addresses = addresses(&person, &mailbox);
+            let addresses = addresses(person, mailbox);
             let evidence = Evidence::ByHand { addresses };
             let outcome = self.propose(
                 &book,
                 &self.claims(&book),
                 &mut draft,
-                &person,
-                &mailbox,
+                person,
+                mailbox,
                 evidence,
                 self.clock.now(),
             );
@@ -156,7 +143,7 @@ impl Links {
     /// When the store fails.
     pub async fn unstage(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
         loop {
-            let book = self.book(context).await?;
+            let book = self.book_of(context, chosen).await?;
             let mut draft = Draft::default();
             let mut outcomes = self.without_link(&book, chosen);
             for (id, entry) in self.pair(&book).filter(|(id, _)| chosen.has(&id.principal)) {
@@ -177,6 +164,53 @@ impl Links {
     /// Whether a proposal is too old to be saved. Who waits for a seat was saved in time.
     pub(super) fn is_stale(&self, entry: &LinkEntry, now: DateTime<Utc>) -> bool {
         entry.waiting.is_none() && after(entry.staged, self.settings.proposal_lifetime) <= now
+    }
+
+    /// The proposals that what is seen now contradicts, and what to tell of them. A read that was cut contradicts nothing by what it
+    /// does not show.
+    pub(super) fn doubted(
+        &self,
+        book: &Book,
+        principals: &Seen,
+        accounts: &Seen,
+    ) -> BTreeMap<LinkId, LinkOutcome> {
+        let is_proposal = |(_, entry): &(&LinkId, &LinkEntry)| !entry.link.is_kept();
+        if !self.pair(book).any(|proposal| is_proposal(&proposal)) {
+            return BTreeMap::new();
+        }
+        let (people, mailboxes) = (by_id(&principals.parties), by_id(&accounts.parties));
+        let matched = self.matching(book, principals, accounts).principals;
+        let doubt = |id: &LinkId, entry: &LinkEntry| {
+            let account = &entry.link.account().object;
+            let (person, mailbox) = (people.get(&id.principal.object), mailboxes.get(account));
+            let is_gone = person.is_none() && principals.verdict.is_complete()
+                || mailbox.is_none() && accounts.verdict.is_complete();
+            if is_gone {
+                return Some(LinkOutcome::NotSeen);
+            }
+            if let Evidence::ByHand { .. } = entry.link.evidence() {
+                return doubt_by_hand(person, mailbox, entry.privileged);
+            }
+            let at = matched
+                .binary_search_by(|other| other.principal.cmp(&id.principal.object))
+                .ok()?;
+            match &matched[at].situation {
+                Situation::Proposed {
+                    account: other,
+                    vouched: true,
+                    ..
+                }
+                | Situation::Unknown {
+                    candidate: Some(other),
+                } if other == account => None,
+                Situation::Unknown { candidate: None } => None,
+                other => Some(LinkOutcome::Unfit(other.clone())),
+            }
+        };
+        self.pair(book)
+            .filter(is_proposal)
+            .filter_map(|(id, entry)| Some((id.clone(), doubt(id, entry)?)))
+            .collect()
     }
 
     fn claims<'a>(&'a self, book: &'a Book) -> Claims<'a> {
@@ -200,15 +234,21 @@ impl Links {
         let principal = PrincipalRef::new(self.principals.system().clone(), person.id.clone());
         let account = AccountRef::new(self.accounts.system().clone(), mailbox.id.clone());
         let id = self.id(&principal);
+        let privileged = person.privileged || mailbox.privileged;
+        let mut waiting = None;
         if let Some(entry) = book.entry(&id) {
-            let is_by_rule = matches!(evidence, Evidence::Rule { .. });
+            let is_by_rule = |evidence: &Evidence| matches!(evidence, Evidence::Rule { .. });
             let is_same = *entry.link.account() == account;
             if entry.link.is_kept() {
                 return LinkOutcome::Linked(entry.link.state());
             }
-            if (is_by_rule || is_same) && !self.is_stale(entry, now) {
+            // A person says more than a rule does, and may have confirmed what was not known before.
+            let says_more = is_by_rule(entry.link.evidence()) || privileged && !entry.privileged;
+            let is_news = !is_by_rule(&evidence) && (!is_same || says_more);
+            if !is_news && !self.is_stale(entry, now) {
                 return LinkOutcome::AlreadyStaged;
             }
+            waiting = entry.waiting.filter(|_| is_same);
         }
         if claims
             .get(&account.object)
@@ -226,9 +266,11 @@ impl Links {
         let entry = LinkEntry {
             link,
             staged: now,
-            waiting: None,
+            waiting,
             missing: None,
             asked: None,
+            followed: None,
+            privileged,
         };
         draft.set(entry, Action::Stage);
         LinkOutcome::Staged
@@ -238,8 +280,44 @@ impl Links {
 /// Which account has which principal.
 type Claims<'a> = BTreeMap<&'a ObjectId, &'a PrincipalRef>;
 
-fn by_id(parties: &[Account]) -> BTreeMap<&ObjectId, &Account> {
-    parties.iter().map(|party| (&party.id, party)).collect()
+/// What is told of one party.
+#[derive(Clone, Copy, Debug)]
+struct Told<'a> {
+    account: &'a Account,
+    /// Told in two ways, neither is to be relied on.
+    is_certain: bool,
+}
+
+fn by_id(parties: &[Account]) -> BTreeMap<&ObjectId, Told<'_>> {
+    let mut told: BTreeMap<&ObjectId, Told<'_>> = BTreeMap::new();
+    for account in parties {
+        let first = told.entry(&account.id).or_insert(Told {
+            account,
+            is_certain: true,
+        });
+        first.is_certain &= first.account == account;
+    }
+    told
+}
+
+/// Why a person's pair cannot be linked, as far as the two are seen; `confirmed`: even if one is an administrator's.
+fn doubt_by_hand(
+    person: Option<&Told<'_>>,
+    mailbox: Option<&Told<'_>>,
+    confirmed: bool,
+) -> Option<LinkOutcome> {
+    if let Some(reason) = person.and_then(ineligible) {
+        return Some(unfit(Ineligible::Principal(reason)));
+    }
+    if let Some(told) = mailbox
+        && let Some(reason) = ineligible(told)
+    {
+        let account = told.account.id.clone();
+        return Some(unfit(Ineligible::Account { account, reason }));
+    }
+    let is_privileged = |told: Option<&Told<'_>>| told.is_some_and(|told| told.account.privileged);
+    let is_unconfirmed = !confirmed && (is_privileged(person) || is_privileged(mailbox));
+    is_unconfirmed.then_some(LinkOutcome::ConfirmationNeeded)
 }
 
 /// The keys of all addresses of both.
@@ -251,8 +329,9 @@ fn addresses(person: &Account, mailbox: &Account) -> Vec<AddressKey> {
     keys
 }
 
-fn ineligible(party: &Account, is_certain: bool) -> Option<IneligibleReason> {
-    if !is_certain {
+fn ineligible(told: &Told<'_>) -> Option<IneligibleReason> {
+    let party = told.account;
+    if !told.is_certain {
         Some(IneligibleReason::Contradictory)
     } else if party.kind.is_group() {
         Some(IneligibleReason::Group)

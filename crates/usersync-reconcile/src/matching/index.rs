@@ -116,10 +116,12 @@ fn collect<'a>(
     rules: &[MatchRule],
     is_principal: bool,
 ) {
-    for (party, keys) in side.parties.iter().zip(keys) {
+    for (at, keys) in keys.iter().enumerate() {
         held.extend(keys.iter().flatten().map(Held::Address));
         for (place, name) in attributes(rules, is_principal) {
-            values(party, name, place, |value| held.push(value));
+            for party in side.told(at) {
+                values(party, name, place, |value| held.push(value));
+            }
         }
     }
 }
@@ -131,16 +133,20 @@ fn holdings(
     rules: &[MatchRule],
     is_principal: bool,
 ) -> Vec<Holdings> {
-    let of = |(party, keys): (&Party<'_>, &Vec<Option<AddressKey>>)| {
+    let of = |(at, keys): (usize, &Vec<Option<AddressKey>>)| {
         let address = |key: &Option<AddressKey>| number(held, Held::Address(key.as_ref()?));
         let mut addresses: Vec<Group> = keys.iter().filter_map(address).collect();
         addresses.sort_unstable();
         addresses.dedup();
         let mut by_rule = vec![Vec::new(); rules.len()];
         for (place, name) in attributes(rules, is_principal) {
-            values(party, name, place, |value| {
-                by_rule[place].extend(number(held, value))
-            });
+            for party in side.told(at) {
+                values(party, name, place, |value| {
+                    by_rule[place].extend(number(held, value))
+                });
+            }
+            by_rule[place].sort_unstable();
+            by_rule[place].dedup();
         }
         Holdings {
             primary: keys.first().and_then(address),
@@ -148,7 +154,7 @@ fn holdings(
             values: by_rule,
         }
     };
-    side.parties.iter().zip(keys).map(of).collect()
+    keys.iter().enumerate().map(of).collect()
 }
 
 fn attributes(rules: &[MatchRule], is_principal: bool) -> impl Iterator<Item = (usize, &AttributeName)> {

@@ -81,6 +81,8 @@ pub struct Party<'a> {
 pub struct Side<'a> {
     /// Ascending by id, each once.
     pub(super) parties: Vec<Party<'a>>,
+    /// What else is told under the id of the party at a place, ascending by that: it may be what is true.
+    pub(super) versions: Vec<(usize, Party<'a>)>,
     /// Whether different things were told of the party at the same place.
     pub(super) contradictory: Vec<bool>,
     pub(super) complete: bool,
@@ -88,7 +90,8 @@ pub struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// These parties, in any order. One that is told in two ways cannot be linked. O(n log n).
+    /// These parties, in any order. One that is told in two ways cannot be linked, and holds what it is told to hold in either.
+    /// O(n log n).
     ///
     /// `complete`: whether all there are were seen. `vouched`: whether addresses are verified, and cannot be edited by their
     /// holders.
@@ -98,12 +101,14 @@ impl<'a> Side<'a> {
         all.sort_unstable();
         all.dedup();
         let mut parties: Vec<Party<'a>> = Vec::with_capacity(all.len());
+        let mut versions = Vec::new();
         let mut contradictory = Vec::with_capacity(all.len());
         for party in all {
             if parties.last().is_some_and(|last| last.id == party.id) {
                 if let Some(last) = contradictory.last_mut() {
                     *last = true;
                 }
+                versions.push((parties.len() - 1, party));
             } else {
                 parties.push(party);
                 contradictory.push(false);
@@ -111,10 +116,20 @@ impl<'a> Side<'a> {
         }
         Self {
             parties,
+            versions,
             contradictory,
             complete,
             vouched,
         }
+    }
+
+    /// All that is told of the party at a place: usually one thing.
+    pub(super) fn told(&self, at: usize) -> impl Iterator<Item = &Party<'a>> {
+        let from = self.versions.partition_point(|(other, _)| *other < at);
+        let others = self.versions[from..]
+            .iter()
+            .take_while(move |(other, _)| *other == at);
+        std::iter::once(&self.parties[at]).chain(others.map(|(_, party)| party))
     }
 
     pub(super) fn find(&self, id: &ObjectId) -> Option<usize> {

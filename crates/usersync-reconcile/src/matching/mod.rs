@@ -20,8 +20,8 @@ use look_alike::Looks;
 /// - Links follow ids alone: whoever is linked is linked or vanished, whatever became of names and addresses.
 /// - Rules are tried in their order; the first that gives candidates decides. It is proposed only what is the only candidate both
 ///   ways. Everybody who shares what decided counts as a candidate: by any of the addresses, disabled or not.
-/// - What belongs, or belonged when it was linked, to a link of others is disputed, and so is what is an administrator's account.
-///   Dispute goes before ambiguity.
+/// - What belongs, or belonged when it was linked, to a link of others is disputed, and so is what is an administrator's, on either
+///   side. Dispute goes before ambiguity.
 /// - From a partial read of either side follows no proposal, since it may hide another candidate, and from one of the accounts no
 ///   absence of candidates; from partial reads nobody vanishes.
 /// - The result does not depend on the order or repetition of anything but of `rules`.
@@ -113,9 +113,8 @@ impl<'a> Matcher<'a> {
             if let Some(link) = addresses.iter().find_map(|group| index.linked[*group as usize]) {
                 return Some(address_linked(linked(link)));
             }
-            party
-                .privileged
-                .then(|| Dispute::Privileged { account: account() })
+            let is_privileged = accounts.told(at).any(|party| party.privileged);
+            is_privileged.then(|| Dispute::Privileged { account: account() })
         };
         let disputes: Vec<_> = accounts.parties.iter().enumerate().map(dispute).collect();
         let is_disputed = |account: &&u32| disputes[**account as usize].is_some();
@@ -195,6 +194,9 @@ impl<'a> Matcher<'a> {
             .min();
         if let Some(dispute) = disputed.and_then(|account| self.disputes[account as usize].clone()) {
             return Situation::Disputed(dispute);
+        }
+        if self.principals.told(at).any(|party| party.privileged) {
+            return Situation::Disputed(Dispute::PrivilegedPrincipal);
         }
         self.candidates(at, &self.rules[*rule], groups)
     }
@@ -328,8 +330,8 @@ fn address_linked(link: KnownLink<'_>) -> Dispute {
 
 fn address_keys(side: &Side<'_>) -> Vec<Vec<Option<AddressKey>>> {
     let key = |address: &String| AddressKey::of(address).ok();
-    let keys = |party: &Party<'_>| party.addresses.iter().map(key).collect();
-    side.parties.iter().map(keys).collect()
+    let keys = |at| side.told(at).flat_map(|party| party.addresses).map(key).collect();
+    (0..side.parties.len()).map(keys).collect()
 }
 
 /// The first of what ascending lists hold, and whether there are more. O(1) for each list.

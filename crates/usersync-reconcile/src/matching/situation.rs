@@ -101,6 +101,8 @@ pub enum Dispute {
         /// The account.
         account: ObjectId,
     },
+    /// The principal is an administrator.
+    PrivilegedPrincipal,
 }
 
 /// Who cannot be linked, and why.
@@ -186,8 +188,8 @@ impl Situation {
     pub fn next_action(&self) -> Option<&'static str> {
         match self {
             Self::Ambiguous { .. } => Some("link the right pair by hand"),
-            Self::Disputed(Dispute::Privileged { .. }) => {
-                Some("link by hand, confirming that the account is an administrator's")
+            Self::Disputed(Dispute::Privileged { .. } | Dispute::PrivilegedPrincipal) => {
+                Some("link by hand, confirming that it is an administrator's")
             }
             Self::Disputed(_) => Some("find out whose it is; then link by hand, or remove the other link"),
             Self::Linked { trouble: None, .. } => None,
@@ -246,6 +248,7 @@ impl Dispute {
             Self::AccountLinked { .. } => "account_linked",
             Self::AddressLinked { .. } => "address_linked",
             Self::Privileged { .. } => "privileged",
+            Self::PrivilegedPrincipal => "privileged_principal",
         }
     }
 }
@@ -260,6 +263,7 @@ impl fmt::Display for Dispute {
                 write!(f, "an address belongs to the link of {principal} with {account}")
             }
             Self::Privileged { account } => write!(f, "account {account} is an administrator's"),
+            Self::PrivilegedPrincipal => f.write_str("the principal is an administrator"),
         }
     }
 }

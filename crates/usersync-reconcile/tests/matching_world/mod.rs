@@ -302,6 +302,9 @@ impl World {
         {
             return Situation::Disputed(dispute);
         }
+        if p.privileged {
+            return Situation::Disputed(Dispute::PrivilegedPrincipal);
+        }
         let decisive = self.decisive(p);
         let others = || self.principals.iter().filter(|other| other.id != p.id);
         let mut rivals: BTreeSet<_> = others()
