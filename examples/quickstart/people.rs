@@ -94,8 +94,8 @@ impl Notifier for Messages {
     async fn notify(&self, notification: &Notification) -> Result<()> {
         let recipient = match &notification.recipient {
             Recipient::Administrators => "administrators".to_owned(),
-            // This host has no collections of records.
-            Recipient::Collection(_) => return Err(Error::unsupported("this recipient")),
+            // This host has neither links nor collections of records.
+            Recipient::Account(_) | Recipient::Collection(_) => return Err(Error::unsupported("this recipient")),
             Recipient::Principal(who) => who.to_string(),
         };
         let text = match &notification.news {
