@@ -6,8 +6,7 @@ use usersync::engine::{
     Engine, JobEntry, RunControl, RunEnd, RunReport, Saved, Scope, Trigger, Triggered, Waiting,
 };
 use usersync::model::{ContainerRef, Digest, JobId};
-use usersync::reconcile::{Plan, RenderOptions, render_table};
-use usersync_examples::visible;
+use usersync::reconcile::{Plan, RenderOptions, render_table, visible};
 
 use crate::Outcome;
 use crate::command::{self, Command};

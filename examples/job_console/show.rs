@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use usersync::engine::{
     JobEntry, NextRun, RunNumber, RunRecord, RunReport, RunResult, RunState, Scope, Waiting,
 };
-use usersync_examples::visible;
+
+use usersync::reconcile::visible;
 
 use crate::exports::AddressBook;
 
@@ -207,7 +208,7 @@ impl Screen {
 impl Cell {
     /// Whatever is in the text, it is one line.
     pub(crate) fn new(text: &str, tone: Tone) -> Self {
-        let text = visible(text);
+        let text = visible(text).into_owned();
         Self { text, tone }
     }
 

@@ -95,7 +95,9 @@ impl Notifier for Messages {
         let recipient = match &notification.recipient {
             Recipient::Administrators => "administrators".to_owned(),
             // This host has neither links nor collections of records.
-            Recipient::Account(_) | Recipient::Collection(_) => return Err(Error::unsupported("this recipient")),
+            Recipient::Account(_) | Recipient::Collection(_) => {
+                return Err(Error::unsupported("this recipient"));
+            }
             Recipient::Principal(who) => who.to_string(),
         };
         let text = match &notification.news {

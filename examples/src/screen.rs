@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use futures::StreamExt;
 use futures::executor::block_on;
 use usersync::engine::{RunControl, RunEvent};
+use usersync::reconcile::visible;
 
 /// What an example ends with.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -35,11 +36,10 @@ impl Screen {
     pub fn say(&self, text: impl Display) {
         if !self.quiet {
             // Whoever closed the pipe has seen enough.
-            let _ = writeln!(
-                io::stdout(),
-                "{}",
-                visible(text.to_string().trim_end_matches('\n'))
-            );
+            let text = text.to_string();
+            for line in text.trim_end_matches('\n').split('\n') {
+                let _ = writeln!(io::stdout(), "{}", visible(line));
+            }
         }
     }
 
@@ -137,20 +137,4 @@ pub fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     message
-}
-
-fn visible(text: &str) -> String {
-    let is_deceptive = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_deceptive(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }

@@ -7,8 +7,7 @@ use std::io::{self, Write};
 
 use usersync::engine::{Outcome as Ended, RunReport};
 use usersync::model::{ObjectId, Subject};
-use usersync::reconcile::{Plan, RenderOptions, render_table};
-use usersync_examples::visible;
+use usersync::reconcile::{Plan, RenderOptions, render_table, visible};
 
 use crate::outcome::Status;
 use crate::roster::Roster;

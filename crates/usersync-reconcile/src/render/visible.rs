@@ -4,8 +4,16 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The text with every character that is invisible, ends a line or turns the direction of its surroundings written as
-/// `\u{…}`. The result is one line.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+/// `\u{…}`. The result is one line. For hosts that show what a directory says on a terminal or in a log; the renderings of a plan do
+/// so themselves.
+///
+/// ```
+/// # use usersync_reconcile::visible;
+/// assert_eq!(visible("Ada\u{1b}[2J"), "Ada\\u{1b}[2J");
+/// assert_eq!(visible("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
+/// ```
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_deceptive) {
         return Cow::Borrowed(text);
     }
