@@ -162,7 +162,7 @@ impl RecordWorld {
         self.engine_on(Arc::new(self.tapped_store()), worker)
     }
 
-    /// Another worker on a store.
+    /// Another worker on a store. Its administrator, `root`, may act once [`actors`](Self::actors) says so.
     #[must_use]
     pub fn engine_on(&self, store: Arc<dyn StateStore>, worker: &str) -> Engine {
         let (faults, calls) = (&self.faults, &self.calls);
@@ -182,6 +182,7 @@ impl RecordWorld {
         .record_target(Arc::new(
             self.target.clone().with_faults(faults).with_calls(calls),
         ))
+        .administrator(user("root"))
         .options(self.options())
         .worker(worker)
         .build()

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
+use usersync::connector::{ActorState, Authority};
 use usersync::engine::{Chosen, ItemRequest, RunControl, RunEnd};
-use usersync::memory::CallKind;
+use usersync::memory::{CallKind, FaultRule};
 use usersync::model::{ItemKind, LinkOptions, Rank, RankSet};
 use usersync::reconcile::Policy;
 use usersync::store::Table;
-use usersync_tests::tenant;
+use usersync_tests::{tenant, user};
 
 use crate::{EVERY, GENEROUS, Home, SIDES, Where, card, collection, context, lines, object, principal};
 
@@ -157,4 +158,27 @@ fn expired_cursors_lose_nothing() {
         assert_eq!(home.cards(side).into_keys().collect::<Vec<_>>(), ["d"]);
     }
     home.clock.advance(Duration::from_secs(1));
+}
+
+#[test]
+fn promise_23_the_owners_removal_changes_the_actor_of_items_from_the_next_batch_on() {
+    let home = Home::new(1, GENEROUS);
+    home.actors.set(&tenant(), user("root"), ActorState::Active);
+    for n in 0..6 {
+        home.put(
+            Where::Crm,
+            &format!("c{n}"),
+            &card(&format!("c{n}"), &[("FN", "Ada")]),
+        );
+    }
+    let actors = home.actors.clone();
+    let vanish = move || actors.set(&tenant(), user("boss"), ActorState::Missing);
+    home.faults
+        .inject(FaultRule::meanwhile(vanish).on(CallKind::Create).once());
+    let report = home.run();
+    assert_eq!((report.end, report.operations().count()), (RunEnd::Changed, 6));
+    let audit = block_on(home.engine().audit(&tenant())).unwrap();
+    let acted: Vec<Authority> = audit.iter().map(|record| record.actor.authority).collect();
+    let (boss, root) = (Authority::JobOwner, Authority::Administrator);
+    assert_eq!(acted, [boss, boss, boss, root, root, root]);
 }

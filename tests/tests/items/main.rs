@@ -208,6 +208,7 @@ impl Home {
                 .with_faults(&self.faults)
                 .with_calls(&self.calls),
         ))
+        .administrator(user("root"))
         .options(options)
         .build()
     }
