@@ -6,6 +6,7 @@ mod crashes;
 mod gating;
 mod history;
 mod jobs;
+mod rooms;
 mod single;
 
 use std::collections::BTreeMap;
