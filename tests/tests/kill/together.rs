@@ -168,11 +168,11 @@ fn late_effects(base: &Base, skipped: u32, weeks: usize, arrives: Arrives) -> us
         let other = Worker::start(&folder, seed, weeks, "retry", None);
         assert_eq!(other.end().1, "end: done");
         // What was let go of may be wanted again later, and goes under another name then, while the first attempt is still begun.
-        let late = match arrives {
+        let watched = match arrives {
             Arrives::Nothing => Late::Nobody,
             Arrives::Stays => Late::Between,
         };
-        let left = inspect(&folder, seed, late);
+        let left = inspect(&folder, seed, watched);
         stopped.go_on();
         assert_eq!(stopped.end().1, "end: lost");
         let late = difference(&left, &inspect(&folder, seed, Late::Between));

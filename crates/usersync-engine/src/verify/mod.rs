@@ -60,7 +60,7 @@ impl Preview {
 }
 
 impl Engine {
-    /// Compares what the ledger says of a job's members with what its target shows. Nothing is written.
+    /// Compares what the ledger says of a job's members or records with what its target shows. Nothing is written.
     ///
     /// # Errors
     /// As [`Preview::verify`].
