@@ -5,6 +5,7 @@
 
 mod directory;
 mod dn;
+mod entry;
 mod ldif;
 
 pub use directory::{
