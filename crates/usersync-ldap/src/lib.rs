@@ -7,9 +7,11 @@ mod directory;
 mod dn;
 mod entry;
 mod ldif;
+mod url;
 
 pub use directory::{
     ClassRule, IdAttribute, IdEncoding, LdifContents, LdifDirectory, LdifProfile, LdifWarning, MemberSource,
 };
 pub use dn::{Dn, DnError};
 pub use ldif::{LdifEntry, LdifError, LdifErrorKind, LdifLimits, LdifReader};
+pub use url::Scope;
