@@ -5,6 +5,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "for reads of Active Directory"))]
+pub(crate) mod extended;
+mod prepare;
+
 /// The longest name accepted, in bytes.
 const MAX_DN_BYTES: usize = 16 << 10;
 /// The deepest name accepted; bounds what looking up all ancestors of an entry costs.
@@ -26,7 +30,7 @@ pub enum DnError {
         /// Byte offset of the `#`.
         at: usize,
     },
-    /// The text is longer than 16 KiB, or has more than 256 components.
+    /// The text or its key is longer than 16 KiB, or has more than 256 components.
     #[error("the name is too long; at most {MAX_DN_BYTES} bytes and {MAX_RDNS} components are accepted")]
     TooLong,
     /// An attribute type is missing, malformed, or not followed by `=`.
@@ -63,7 +67,8 @@ impl Dn {
     /// text is the root. Time and space are linear in the length, but for the sorting of multi-valued components.
     ///
     /// # Errors
-    /// [`DnError`] when the text is malformed, longer than 16 KiB or deeper than 256 components.
+    /// [`DnError`] when the text is malformed, longer than 16 KiB or deeper than 256 components. A
+    /// [`key`](Self::key) of more than 16 KiB is too long, too: few characters grow by normalization, but some do.
     pub fn parse(text: &str) -> Result<Self, DnError> {
         let mut key = String::with_capacity(text.len());
         write_key(text, &mut key)?;
@@ -73,13 +78,50 @@ impl Dn {
         })
     }
 
+    /// The name of an entry right below this one: `attribute=value`, with the value escaped as RFC 4514,
+    /// section 2.4, demands. Whatever the value is, it stays one value of one component.
+    ///
+    /// ```
+    /// use usersync_ldap::Dn;
+    ///
+    /// let people = Dn::parse("ou=People,dc=example,dc=net")?;
+    /// let person = people.child("cn", "Doe, Jo,dc=example")?;
+    /// assert_eq!(person.to_string(), r"cn=Doe\, Jo\,dc=example,ou=People,dc=example,dc=net");
+    /// assert_eq!(person.parent(), Some(people));
+    /// # Ok::<(), usersync_ldap::DnError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DnError::Type`] when `attribute` is neither a name nor a dotted number (RFC 4512, section 1.4), and
+    /// [`DnError::TooLong`].
+    pub fn child(&self, attribute: &str, value: &str) -> Result<Self, DnError> {
+        if !is_type(attribute.as_bytes()) {
+            return Err(DnError::Type { at: 0 });
+        }
+        let mut text = String::with_capacity(attribute.len() + value.len() + self.text.len() + 2);
+        text.push_str(attribute);
+        text.push('=');
+        push_escaped(value, &mut text);
+        if !self.is_root() {
+            text.push(',');
+            text.push_str(&self.text);
+        }
+        Self::parse(&text)
+    }
+
     /// The canonical form. Two names are equal exactly when their keys are.
     ///
-    /// Types and values are compared without regard to ASCII case and with the insignificant spaces of
-    /// caseIgnoreMatch removed (RFC 4518, section 2.6.1); all other characters are compared as they are, without
-    /// Unicode case mapping or normalization. The types of RFC 4514, section 3, are the same by number, by
-    /// short and by long name; the order within a multi-valued component does not matter; a `#` value that
-    /// holds a character string is the same as that string. The key is itself a name in the form of RFC 4514.
+    /// Values are prepared as caseIgnoreMatch compares them (RFC 4518): invisible and control characters are left
+    /// out, white space is one space and none at either end, letters are lower case, and the rest is in Unicode
+    /// normalization form KC, so that `JÖRG`, `jörg` and `jo\u{308}rg` are one. Lower case is what Unicode
+    /// maps each character to. The foldings that go further, `ß` to `ss` and `ς` to `σ`, are not made: servers
+    /// differ in them, and taking two entries for one is worse than not finding one. Characters that RFC 4518
+    /// prohibits are compared as they are.
+    ///
+    /// Types are compared without regard to ASCII case, and those of RFC 4514, section 3, are the same by number,
+    /// by short and by long name; the order within a multi-valued component does not matter; a `#` value that
+    /// holds a character string is the same as that string. The key is itself a name in the form of RFC 4514,
+    /// and its own key.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
@@ -89,6 +131,22 @@ impl Dn {
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.key.is_empty()
+    }
+
+    /// Whether this names `ancestor` itself or an entry below it. Everything is below the root. Takes time linear in
+    /// the length and allocates nothing.
+    #[must_use]
+    pub fn is_within(&self, ancestor: &Self) -> bool {
+        if ancestor.is_root() {
+            return true;
+        }
+        match self.key.strip_suffix(&ancestor.key) {
+            None => false,
+            Some("") => true,
+            Some(below) => below.strip_suffix(',').is_some_and(|component| {
+                component.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 0
+            }),
+        }
     }
 
     /// The name of the entry above, which is the root for a name of one component; none for the root.
@@ -130,12 +188,16 @@ pub(crate) fn write_key(text: &str, key: &mut String) -> Result<(), DnError> {
         at: 0,
         value: Vec::new(),
     };
+    let start = key.len();
     parser.spaces();
     if parser.peek().is_none() {
         return Ok(());
     }
     for _ in 0..MAX_RDNS {
         parser.rdn(key)?;
+        if key.len() - start > MAX_DN_BYTES {
+            return Err(DnError::TooLong);
+        }
         if parser.peek().is_none() {
             return Ok(());
         }
@@ -275,14 +337,19 @@ impl Parser<'_> {
 }
 
 /// A descriptor or a dotted number (RFC 4512, section 1.4).
-fn is_type(kind: &[u8]) -> bool {
+pub(crate) fn is_type(kind: &[u8]) -> bool {
     match kind.first() {
-        Some(b'0'..=b'9') => kind
-            .split(|&b| b == b'.')
-            .all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit)),
-        Some(_) => kind[0].is_ascii_alphabetic() && !kind.contains(&b'.'),
+        Some(b'0'..=b'9') => kind.split(|&b| b == b'.').all(is_number),
+        Some(first) => {
+            first.is_ascii_alphabetic() && kind.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'-')
+        }
         None => false,
     }
+}
+
+/// Digits without a zero in front.
+fn is_number(part: &[u8]) -> bool {
+    !part.is_empty() && part.iter().all(u8::is_ascii_digit) && (part[0] != b'0' || part.len() == 1)
 }
 
 fn push_type(kind: &[u8], key: &mut String) {
@@ -304,22 +371,36 @@ fn push_type(kind: &[u8], key: &mut String) {
     key.push_str(short);
 }
 
-/// Appends a value folded to lower case, its spaces reduced, and escaped.
+/// Appends a value prepared for comparison, and escaped.
 fn push_value(text: &str, key: &mut String) {
     let mut first = true;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        if !first {
-            key.push(' ');
+    prepare::each(text, |c| {
+        match c {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => key.push('\\'),
+            // A space is first only if a combining mark follows, which makes it a character of its own.
+            '#' | ' ' if first => key.push('\\'),
+            _ => {}
         }
-        for c in word.chars() {
-            match c {
-                '\0' => key.push_str("\\00"),
-                '"' | '+' | ',' | ';' | '<' | '>' | '\\' => key.extend(['\\', c]),
-                '#' if first => key.push_str("\\#"),
-                _ => key.push(c.to_ascii_lowercase()),
+        key.push(c);
+        first = false;
+    });
+}
+
+/// Appends a value as it is, and escaped.
+fn push_escaped(value: &str, text: &mut String) {
+    let last = value.len().wrapping_sub(1);
+    for (at, c) in value.char_indices() {
+        match c {
+            '\0' => {
+                text.push_str("\\00");
+                continue;
             }
-            first = false;
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => text.push('\\'),
+            '#' if at == 0 => text.push('\\'),
+            ' ' if at == 0 || at == last => text.push('\\'),
+            _ => {}
         }
+        text.push(c);
     }
 }
 

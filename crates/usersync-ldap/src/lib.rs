@@ -7,6 +7,8 @@ mod directory;
 mod dn;
 mod entry;
 mod ldif;
+#[cfg_attr(not(test), expect(dead_code, reason = "for reads of Active Directory"))]
+mod sid;
 mod url;
 
 pub use directory::{
