@@ -1,0 +1,144 @@
+//! The servers that other tests talk to are there, hold what they say, and leave nothing behind. The library has no
+//! part in this.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail a test by them"
+)]
+
+mod servers;
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+
+use servers::{Kind, Server};
+
+#[test]
+fn openldap_is_what_it_says() {
+    let Some(server) = servers::openldap() else { return };
+    holds_its_seed(server);
+    is_trusted_by_its_ca_alone(server);
+    has_room_for_tests(server);
+
+    let everyone = format!("cn=everyone,ou=groups,{}", server.base);
+    let everyone = server.entry(&everyone, &["member"]).unwrap();
+    assert_eq!(everyone.texts("member").len(), 5_000);
+    let odd = server.search(&format!("ou=odd,{}", server.base), "(uid=odd1)", &["cn"]);
+    assert_eq!(odd[0].texts("cn"), ["Smíth, J++"]);
+}
+
+#[test]
+fn openldap_knows_clients_by_socket_and_by_certificate() {
+    let Some(server) = servers::openldap() else { return };
+    let (certificate, key) = server.client_certificate.as_ref().unwrap();
+    let who = |uri: &str| {
+        let output = Command::new("ldapwhoami")
+            .args(["-Q", "-Y", "EXTERNAL", "-H", uri])
+            .env("LDAPTLS_CACERT", &server.ca)
+            .env("LDAPTLS_CERT", certificate)
+            .env("LDAPTLS_KEY", key)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        who(server.ldapi.as_ref().unwrap()).trim(),
+        format!("dn:{}", server.admin_dn)
+    );
+    let sync = format!("dn:cn=sync,ou=services,{}", server.suffix);
+    assert_eq!(who(&server.ldaps).trim(), sync);
+}
+
+/// Each row: who searches, with what, how many entries come (all of them unless said), and the result code.
+#[test]
+fn openldap_limits_its_accounts() {
+    let Some(server) = servers::openldap() else { return };
+    let all = server.entries;
+    // Three entries and the unit itself are hidden.
+    let seen = all - 4;
+    for (name, page, entries, code) in [
+        ("sync", None, 500, 4),
+        ("sync", Some(200), all, 0),
+        ("sync", Some(201), 0, 11),
+        ("limited", None, 100, 4),
+        ("limited", Some(50), 100, 4),
+        ("restricted", Some(200), seen, 0),
+    ] {
+        let dn = format!("cn={name},ou=services,{}", server.suffix);
+        let mut search = server.client_as("ldapsearch", &server.uri, &dn, name);
+        search.args(["-LLL", "-o", "ldif-wrap=no", "-b", &server.base]);
+        if let Some(page) = page {
+            search.args(["-E", &format!("pr={page}/noprompt")]);
+        }
+        let output = search.arg("1.1").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let count = text.lines().filter(|line| line.starts_with("dn:")).count();
+        assert_eq!(
+            (count, output.status.code()),
+            (entries, Some(code)),
+            "{name} {page:?}"
+        );
+    }
+}
+
+#[test]
+fn openldap_leaves_nothing_behind() {
+    leaves_nothing_behind(Kind::OpenLdap, &["--users", "0"]);
+}
+
+fn holds_its_seed(server: &Server) {
+    let entries = server.search(&server.base, "(objectClass=*)", &["1.1"]);
+    assert_eq!(entries.len(), server.entries);
+    assert!(server.users >= 2_000, "{}", server.users);
+    assert!(server.entries > server.users);
+}
+
+fn is_trusted_by_its_ca_alone(server: &Server) {
+    let answers = |uri: &str, tls: &[&str], ca: &Path| {
+        let mut client = server.client_as("ldapwhoami", uri, &server.admin_dn, &server.admin_password);
+        client.args(tls).env("LDAPTLS_CACERT", ca);
+        client.output().unwrap().status.success()
+    };
+    for (uri, tls) in [(&server.uri, ["-ZZ"].as_slice()), (&server.ldaps, &[])] {
+        assert!(answers(uri, tls, &server.ca), "{uri}");
+        assert!(!answers(uri, tls, &server.stranger), "{uri}");
+    }
+    if let Some(misnamed) = &server.misnamed {
+        assert!(!answers(misnamed, &[], &server.ca));
+    }
+}
+
+fn has_room_for_tests(server: &Server) {
+    let (one, other) = (server.fresh_base(), server.fresh_base());
+    assert_ne!(one, other);
+    assert_eq!(server.search(&one, "(objectClass=*)", &["1.1"]).len(), 1);
+    server.modify(&format!("dn: {other}\nchangetype: delete\n"));
+    assert_eq!(server.entry(&other, &["1.1"]), None);
+    assert!(
+        server
+            .try_modify(&format!("dn: {other}\nchangetype: delete\n"))
+            .is_err()
+    );
+}
+
+fn leaves_nothing_behind(kind: Kind, options: &[&str]) {
+    let Some(server) = servers::start(kind, options) else {
+        return;
+    };
+    let (pid, dir) = (server.pid, server.dir.clone());
+    let port = server
+        .uri
+        .trim_start_matches("ldap://")
+        .parse::<SocketAddr>()
+        .unwrap();
+    let process = Path::new("/proc").join(pid.to_string());
+    assert!(process.exists() && dir.exists());
+    assert!(TcpStream::connect(port).is_ok());
+
+    assert!(server.stop().success());
+
+    assert!(!process.exists());
+    assert!(!dir.exists());
+    assert!(TcpStream::connect(port).is_err());
+}
