@@ -14,17 +14,17 @@
 //! | [`engine`] | jobs and runs |
 //! | [`memory`] | reference implementation of every trait, with fault injection (feature `memory`) |
 //! | [`sqlite`] | a durable store for one machine (feature `sqlite`) |
-//! | [`ldap`] | LDAP directories; so far LDIF exports (feature `ldap`) |
+//! | [`ldap`] | LDIF exports of LDAP directories (feature `ldif`), and live servers (feature `ldap`) |
 //! | [`tokio`] | the real clock, and a runner that runs what is due (feature `tokio`) |
 
-#[cfg(all(doctest, feature = "ldap", feature = "memory"))]
+#[cfg(all(doctest, feature = "ldif", feature = "memory"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
 pub use usersync_connector as connector;
 pub use usersync_content as content;
 pub use usersync_engine as engine;
-#[cfg(feature = "ldap")]
+#[cfg(feature = "ldif")]
 pub use usersync_ldap as ldap;
 pub use usersync_license as license;
 #[cfg(feature = "memory")]
