@@ -6,6 +6,7 @@
 mod directory;
 mod dn;
 mod entry;
+mod filter;
 mod ldif;
 #[cfg_attr(not(test), expect(dead_code, reason = "for reads of Active Directory"))]
 mod sid;
@@ -15,5 +16,6 @@ pub use directory::{
     ClassRule, IdAttribute, IdEncoding, LdifContents, LdifDirectory, LdifProfile, LdifWarning, MemberSource,
 };
 pub use dn::{Dn, DnError};
+pub use filter::{Filter, FilterError};
 pub use ldif::{LdifEntry, LdifError, LdifErrorKind, LdifLimits, LdifReader};
 pub use url::Scope;
