@@ -10,6 +10,7 @@ mod filter;
 mod ldif;
 #[cfg_attr(not(test), expect(dead_code, reason = "for reads of Active Directory"))]
 mod sid;
+#[cfg_attr(not(test), expect(dead_code, reason = "for dynamic groups"))]
 mod url;
 
 pub use directory::{

@@ -91,6 +91,11 @@ fn texts() {
         assert_eq!(filter.to_string(), canonical, "{text:?}");
         assert_eq!(filter.as_str(), canonical);
         assert_eq!(canonical.parse(), Ok(filter), "the text of {text:?}");
+        #[cfg(feature = "client")]
+        assert!(
+            ldap3::parse_filter(canonical).is_ok(),
+            "the protocol library reads {canonical}"
+        );
     }
 }
 
@@ -292,7 +297,7 @@ fn what_is_built_keeps_the_limits() {
 #[derive(Clone, Debug)]
 enum Model {
     Compare(&'static str, &'static str, Vec<u8>),
-    Combine(char, Vec<Model>),
+    Combine(char, Vec<Self>),
     Substring(&'static str, Vec<Vec<u8>>),
 }
 
@@ -411,6 +416,12 @@ proptest! {
         let mut next = choices.iter().cycle();
         let text = model.render(&mut |n| next.next().map_or(0, |choice| choice % n));
         prop_assert_eq!(Filter::parse(&text), Ok(filter), "{}", text);
+    }
+
+    #[test]
+    #[cfg(feature = "client")]
+    fn the_protocol_library_reads_what_is_sent(model in model()) {
+        prop_assert!(ldap3::parse_filter(model.build().as_str()).is_ok(), "{}", model.build());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The string form of filters (RFC 4515, section 3), read without recursion and written in its canonical form.
 
 use super::{Filter, FilterError, MAX_BYTES, MAX_DEPTH, is_description, is_rule, push_byte};
+use crate::dn::hex_byte;
 
 /// Reads the text of a filter.
 pub(super) fn parse(text: &str) -> Result<Filter, FilterError> {
@@ -231,10 +232,10 @@ impl<'a> Parser<'a> {
                 None | Some(b')' | b'*') => return Ok(()),
                 Some(b'(' | b'\0') => return Err(FilterError::Unescaped { at }),
                 Some(b'\\') => {
-                    let digit = |at: usize| char::from(*self.bytes.get(at)?).to_digit(16);
-                    let byte = digit(at + 1).zip(digit(at + 2));
+                    let digits = self.bytes.get(at + 1).zip(self.bytes.get(at + 2));
                     self.at += 3;
-                    byte.and_then(|(high, low)| u8::try_from(high << 4 | low).ok())
+                    digits
+                        .and_then(|(&high, &low)| hex_byte(high, low))
                         .ok_or(FilterError::Escape { at })?
                 }
                 Some(byte) => {
