@@ -192,9 +192,7 @@ fn dn(name: &str) -> Result<Dn, Error> {
     } else {
         name
     };
-    Dn::parse(text).map_err(|error| {
-        wrong("an entry has a name that is no DN").with_source(error)
-    })
+    Dn::parse(text).map_err(|error| wrong("an entry has a name that is no DN").with_source(error))
 }
 
 fn parts(tag: StructureTag) -> Result<Vec<StructureTag>, Error> {
@@ -330,7 +328,11 @@ impl Pages {
             None => Vec::new(),
         };
         self.ended = self.cookie.is_empty();
-        self.empty_pages = if self.in_page == 0 { self.empty_pages + 1 } else { 0 };
+        self.empty_pages = if self.in_page == 0 {
+            self.empty_pages + 1
+        } else {
+            0
+        };
         if !self.ended && self.empty_pages > EMPTY_PAGES {
             return Err(limit("empty pages", u64::from(EMPTY_PAGES)));
         }
