@@ -1,22 +1,29 @@
-//! LDAP directories for usersync: reads LDIF exports (RFC 2849).
+//! LDAP directories for usersync. With the feature `client` (default) it is bound to tokio.
 //!
-//! [`LdifDirectory`] offers an export as a directory of users, groups and resources; [`LdifReader`] and [`Dn`] are
-//! what it is made of. Nothing here opens a network connection.
+//! [`LdifDirectory`] offers an LDIF export (RFC 2849) as a directory of users, groups and resources; [`LdifReader`] and
+//! [`Dn`] are what it is made of. Live servers are reached through an `LdapClient`.
 
+#[cfg(feature = "client")]
+mod client;
 mod directory;
 mod dn;
 mod entry;
 mod filter;
+#[cfg_attr(not(test), expect(dead_code, reason = "for reads of live servers"))]
+mod index;
 mod ldif;
+mod rules;
 #[cfg_attr(not(test), expect(dead_code, reason = "for reads of Active Directory"))]
 mod sid;
 #[cfg_attr(not(test), expect(dead_code, reason = "for dynamic groups"))]
 mod url;
 
-pub use directory::{
-    ClassRule, IdAttribute, IdEncoding, LdifContents, LdifDirectory, LdifProfile, LdifWarning, MemberSource,
-};
+#[cfg(feature = "client")]
+pub use client::{ClientLimits, LdapClient, LdapServer, LdapServerError, Traffic};
+pub use directory::{LdifContents, LdifDirectory, LdifProfile};
 pub use dn::{Dn, DnError};
 pub use filter::{Filter, FilterError};
+pub use index::DirectoryWarning;
 pub use ldif::{LdifEntry, LdifError, LdifErrorKind, LdifLimits, LdifReader};
+pub use rules::{ClassRule, EntryRules, IdAttribute, IdEncoding, MemberSource};
 pub use url::Scope;
