@@ -4,6 +4,9 @@
 //! [`Dn`] are what it is made of. Live servers are reached through an `LdapClient`.
 
 #[cfg(feature = "client")]
+#[allow(dead_code, unused_imports, reason = "for reads of live servers")]
+mod changes;
+#[cfg(feature = "client")]
 mod client;
 mod directory;
 mod dn;
