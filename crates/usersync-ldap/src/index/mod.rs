@@ -4,6 +4,8 @@
 //! states. [`tree`] and [`table`] make states cheap to keep.
 
 mod change;
+#[cfg(feature = "client")]
+mod look_ups;
 mod names;
 mod node;
 mod read;

@@ -1,0 +1,39 @@
+//! What readers ask of an index.
+
+use std::collections::BTreeSet;
+
+use super::{EntryKey, Index};
+use super::names::{Meaning, NameKind};
+
+impl Index {
+    /// The canonical DNs that groups name and no entry has, as of the last settlement, sorted; the first `limit` that come
+    /// to hand. Takes time in the number of unknown members.
+    pub(crate) fn unseen_dns(&self, limit: usize) -> Vec<String> {
+        let names = &self.now.names;
+        let unknown: BTreeSet<u32> = self.report.unknown.iter().map(|(_, name)| name).collect();
+        let mut unseen: Vec<String> = unknown
+            .into_iter()
+            .filter(|&name| names.kind(name) == NameKind::Dn && names.meaning(name) == Meaning::Unseen)
+            .take(limit)
+            .map(|name| names.text(name))
+            .collect();
+        unseen.sort_unstable();
+        unseen
+    }
+
+    /// The entries below the one with this key, at any depth, as of the last settlement; sorted.
+    pub(crate) fn below(&self, key: &EntryKey) -> Vec<EntryKey> {
+        let node = self.now.slot(key).and_then(|slot| self.now.node(slot));
+        let mut keys = Vec::new();
+        let mut open: Vec<u32> = node.map(|node| node.dn).into_iter().collect();
+        while let Some(name) = open.pop() {
+            for below in self.now.names.below(name) {
+                let slots = self.now.names.claims(below).map(|claim| claim.slot);
+                keys.extend(slots.filter_map(|slot| Some(self.now.node(slot)?.key.clone())));
+                open.push(below);
+            }
+        }
+        keys.sort_unstable();
+        keys
+    }
+}
