@@ -1,6 +1,6 @@
 //! The client of a server: connections, their limits, and what goes over them.
 
-mod ber;
+pub(crate) mod ber;
 mod code;
 mod control;
 mod guard;
