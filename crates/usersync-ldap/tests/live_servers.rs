@@ -148,6 +148,29 @@ fn samba_ad_leaves_nothing_behind() {
     leaves_nothing_behind(Kind::SambaAd, &[]);
 }
 
+#[test]
+fn ds389_is_what_it_says() {
+    let Some(server) = servers::ds389() else { return };
+    holds_its_seed(server);
+    is_trusted_by_its_ca_alone(server);
+    has_room_for_tests(server);
+
+    let user = format!("uid=u00000,ou=people,{}", server.base);
+    let user = server.entry(&user, &["memberOf", "nsRole"]).unwrap();
+    let below = |name: &str| format!("{name},{}", server.base);
+    assert_eq!(user.texts("nsRole"), [below("cn=managed"), below("cn=nested")]);
+    assert!(user.texts("memberOf").contains(&below("cn=top,ou=groups")));
+    let everyone = server
+        .entry(&below("cn=everyone,ou=groups"), &["member"])
+        .unwrap();
+    assert_eq!(everyone.texts("member").len(), 5_000);
+}
+
+#[test]
+fn ds389_leaves_nothing_behind() {
+    leaves_nothing_behind(Kind::Ds389, &["--users", "0"]);
+}
+
 fn holds_its_seed(server: &Server) {
     let entries = server.search(&server.base, "(objectClass=*)", &["1.1"]);
     assert_eq!(entries.len(), server.entries);
