@@ -12,6 +12,8 @@ mod directory;
 mod dn;
 mod entry;
 mod filter;
+#[cfg(feature = "client")]
+mod groups;
 #[cfg_attr(not(test), expect(dead_code, reason = "for reads of live servers"))]
 mod index;
 mod ldif;
@@ -26,6 +28,8 @@ pub use client::{ClientLimits, LdapClient, LdapServer, LdapServerError, Traffic}
 pub use directory::{LdifContents, LdifDirectory, LdifProfile};
 pub use dn::{Dn, DnError};
 pub use filter::{Filter, FilterError};
+#[cfg(feature = "client")]
+pub use groups::{GroupSettings, LastMember, LdapGroups, MembersBy};
 pub use index::DirectoryWarning;
 pub use ldif::{LdifEntry, LdifError, LdifErrorKind, LdifLimits, LdifReader};
 pub use rules::{ClassRule, EntryRules, IdAttribute, IdEncoding, MemberSource};
