@@ -59,16 +59,20 @@ impl Index {
             let below: Vec<u32> = self.before.names.below(from).collect();
             for old in below {
                 let slots: Vec<u32> = self.before.names.claims(old).map(|claim| claim.slot).collect();
-                if slots.iter().any(|slot| self.touched.placed.contains(slot)) {
+                let is_placed = |slot: &u32| self.touched.placed.contains(slot);
+                if slots.len() == 1 && slots.iter().all(is_placed) {
+                    // It was told where it is, and what is below it follows that.
                     continue;
                 }
                 let new = self.now.names.moved_below(old, to);
-                for &slot in &slots {
-                    if self.now.node(slot).is_some() {
-                        self.place(slot, new);
-                        if slots.len() == 1 {
-                            renamed.insert(slot, (old, Some(new)));
-                        }
+                let follow = slots
+                    .iter()
+                    .copied()
+                    .filter(|slot| !is_placed(slot) && self.now.node(*slot).is_some());
+                for slot in follow.collect::<Vec<_>>() {
+                    self.place(slot, new);
+                    if slots.len() == 1 {
+                        renamed.insert(slot, (old, Some(new)));
                     }
                 }
                 open.push((old, new));
@@ -104,31 +108,31 @@ impl Index {
         self.touched.slots.insert(slot);
     }
 
-    /// Lets the groups of entries that are called otherwise now, or gone, follow: but for what was said of the groups
-    /// themselves.
+    /// Lets groups follow their members that are called otherwise now, or gone. What was said of a group itself goes
+    /// by the names of now: it is never about the former name of such a member.
     fn relink(&mut self, renamed: &BTreeMap<u32, (u32, Option<u32>)>) {
-        let mut moved = Vec::new();
+        let told = |other: &Ref| self.touched.refs.get(other).copied();
+        let (mut old_links, mut new_links) = (Vec::new(), Vec::new());
         for &(old, new) in renamed.values() {
-            let links = self.before.referrers_of(old).filter(|other| {
-                let source = self.now.sources.0.get(usize::from(other.source));
-                matches!(source, Some(MemberSource::Dn(_)))
-                    && self.now.refs.contains(other)
-                    && !self.touched.given.contains(&other.holder)
-                    && !self.touched.refs.contains_key(other)
-            });
-            moved.extend(links.map(|other| {
-                let linked = new.map(|name| Ref { name, ..other });
-                (
-                    other,
-                    linked.filter(|linked| !self.touched.refs.contains_key(linked)),
-                )
-            }));
+            for link in self.before.referrers_of(old) {
+                let is_dn = matches!(
+                    self.now.sources.0.get(usize::from(link.source)),
+                    Some(MemberSource::Dn(_))
+                );
+                let group = self.now.node(link.holder).map_or(&[][..], Node::sources);
+                if !is_dn || !group.contains(&link.source) || self.touched.given.contains(&link.holder) {
+                    continue;
+                }
+                old_links.extend(Some(link).filter(|link| told(link).is_none()));
+                let link = new.map(|name| Ref { name, ..link });
+                new_links.extend(link.filter(|link| told(link).is_none()));
+            }
         }
-        for &(old, _) in &moved {
-            self.change_ref(old, false);
+        for link in old_links {
+            self.change_ref(link, false);
         }
-        for linked in moved.into_iter().filter_map(|(_, linked)| linked) {
-            self.change_ref(linked, true);
+        for link in new_links {
+            self.change_ref(link, true);
         }
     }
 
@@ -183,6 +187,11 @@ impl Index {
                 affected.turned.insert(slot);
                 affected.names.extend(before.names_of(slot));
                 affected.names.extend(now.names_of(slot));
+            }
+            // What holds what is below it ends the way up, shown or not.
+            let sources = [before, now].map(|state| state.node(slot).map(Node::sources));
+            if sources[0] != sources[1] {
+                affected.names.extend(dns.into_iter().flatten());
             }
             affected.flaws.insert(slot);
         }
@@ -419,10 +428,16 @@ impl Index {
                 set(&mut report.missing_id, slot, missing == Some(Missing::Id)),
                 set(&mut report.disputed, slot, is_disputed),
             ];
-            // Those that stay are called by their DNs.
-            let is_named = missing.is_some() || is_disputed;
-            let dns = [before, now].map(|state| state.node(slot).map(|node| node.dn));
-            is_same &= !changed.contains(&true) && !(is_named && dns[0] != dns[1]);
+            let called = |state: &State| {
+                let node = state.node(slot)?;
+                Some((
+                    node.dn,
+                    node.principal.as_ref().map(|principal| principal.id.clone()),
+                ))
+            };
+            let is_told = missing.is_some() || is_disputed;
+            let is_same_told = !changed.contains(&true) && (!is_told || called(before) == called(now));
+            is_same &= is_same_told;
         }
         for &name in &affected.names {
             is_same &= !set(&mut report.shared_dns, name, is_shared_dn(now, name));

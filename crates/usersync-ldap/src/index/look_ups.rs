@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{EntryKey, Index};
 use super::names::{Meaning, NameKind};
+use super::{EntryKey, Index};
 
 impl Index {
     /// The canonical DNs that groups name and no entry has, as of the last settlement, sorted; the first `limit` that come

@@ -194,8 +194,8 @@ impl Index {
         for &gone in old.iter().filter(|other| refs.binary_search(other).is_err()) {
             self.change_ref(gone, false);
         }
-        for other in refs {
-            self.change_ref(other, true);
+        for new in refs.into_iter().filter(|other| old.binary_search(other).is_err()) {
+            self.change_ref(new, true);
         }
     }
 

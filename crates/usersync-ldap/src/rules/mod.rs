@@ -8,6 +8,7 @@ mod servers;
 use std::collections::BTreeMap;
 
 use crate::dn::Dn;
+use crate::filter::{Filter, FilterError};
 
 pub(crate) use classes::Role;
 pub use classes::{ClassRule, IdAttribute, IdEncoding, MemberSource};
@@ -76,6 +77,19 @@ impl EntryRules {
         let sources = self.classes.iter().flat_map(|rule| &rule.members);
         sorted(sources.filter_map(MemberSource::listed))
     }
+
+    /// The filter that chooses the entries that some rule is about: principals, and what members are told from.
+    ///
+    /// # Errors
+    /// [`FilterError::TooLarge`] when there are thousands of rules.
+    pub fn filter(&self) -> Result<Filter, FilterError> {
+        let classes = sorted(self.classes.iter().map(|rule| &*rule.class));
+        let filters: Result<Vec<Filter>, _> = classes
+            .iter()
+            .map(|class| Filter::equal("objectClass", class))
+            .collect();
+        Filter::any(filters?)
+    }
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -88,14 +102,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_filter_matches_all_classes() {
+        let filter = EntryRules::active_directory().filter().unwrap();
+        assert_eq!(
+            filter.as_str(),
+            "(|(objectClass=computer)(objectClass=contact)(objectClass=foreignSecurityPrincipal)(objectClass=group)\
+             (objectClass=msExchDynamicDistributionList)(objectClass=organizationalUnit)(objectClass=user))"
+        );
+        let filter = EntryRules::directory_server_389().filter().unwrap();
+        // Without this comparison the server keeps roles to itself.
+        assert!(filter.as_str().contains("(objectClass=LDAPsubentry)"));
+        assert!(EntryRules::default().filter().is_ok() && EntryRules::openldap().filter().is_ok());
+    }
+
+    #[test]
     fn attributes_are_those_needed() {
         let rules = EntryRules::active_directory();
         assert_eq!(
             rules.attributes().join(" "),
             "cn displayName groupType loginDisabled mail member msExchDynamicDLBaseDN msExchDynamicDLFilter \
              msExchRecipientTypeDetails name nsAccountLock objectClass objectGUID objectSid ou primaryGroupID \
-             proxyAddresses pwdAccountLockedTime sAMAccountName userAccountControl userPrincipalName"
-                .replace("proxyAddresses ", "")
+             pwdAccountLockedTime sAMAccountName userAccountControl userPrincipalName"
         );
         assert_eq!(rules.member_attributes(), ["member"]);
 

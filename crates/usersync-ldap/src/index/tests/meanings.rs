@@ -1,0 +1,1 @@
+//! What entries and members mean, as tables.
