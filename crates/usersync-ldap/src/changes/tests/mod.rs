@@ -1,0 +1,3 @@
+//! Tests of the codecs, of the machines without I/O, and of everything on a scripted server.
+
+mod replica;
