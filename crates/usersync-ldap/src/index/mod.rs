@@ -424,6 +424,7 @@ impl Index {
 
     /// Puts the references gathered so far where they are looked for.
     fn end_loading(&mut self) {
+        self.now.names.end_loading();
         let Some(mut refs) = self.loading.take() else {
             return;
         };

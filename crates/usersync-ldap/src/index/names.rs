@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 
 use super::table::Table;
 use super::tree::Tree;
@@ -66,6 +67,8 @@ pub(super) struct Names {
     texts: Texts,
     /// Part of the hash, and the name.
     by_hash: Tree<(u32, u32)>,
+    /// The same while everything is read, which is quicker and not to be shared.
+    loading: Option<HashTable<(u32, u32)>>,
     /// DNs and those directly below them.
     below: Tree<(u32, u32)>,
     claims: Tree<Claim>,
@@ -83,6 +86,22 @@ struct Name {
 type Above = std::num::NonZeroU32;
 
 impl Names {
+    /// No names; many are to come.
+    pub(super) fn loading() -> Self {
+        Self {
+            loading: Some(HashTable::new()),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn end_loading(&mut self) {
+        if let Some(loading) = self.loading.take() {
+            let mut names: Vec<(u32, u32)> = loading.into_iter().collect();
+            names.sort_unstable();
+            self.by_hash = Tree::from_sorted(&names);
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
@@ -208,7 +227,14 @@ impl Names {
         let text = self.texts.push(text);
         let above = above.and_then(|above| Above::new(above + 1));
         let number = self.names.push(Name { text, above, kind });
-        self.by_hash.insert((hash, number));
+        match &mut self.loading {
+            Some(loading) => {
+                loading.insert_unique(spread(hash), (hash, number), |&(hash, _)| spread(hash));
+            }
+            None => {
+                self.by_hash.insert((hash, number));
+            }
+        }
         number
     }
 
@@ -220,11 +246,16 @@ impl Names {
     }
 
     fn find_hashed(&self, hash: u32, kind: NameKind, text: &str) -> Option<u32> {
+        let is_it = |number: u32| self.kind(number) == kind && self.is(number, text);
+        if let Some(loading) = &self.loading {
+            let same = |&(other, number): &(u32, u32)| other == hash && is_it(number);
+            return loading.find(spread(hash), same).map(|&(_, number)| number);
+        }
         self.by_hash
             .iter_from((hash, 0))
             .take_while(|&(other, _)| other == hash)
             .map(|(_, number)| number)
-            .find(|&number| self.kind(number) == kind && self.is(number, text))
+            .find(|&number| is_it(number))
     }
 
     fn is(&self, name: u32, text: &str) -> bool {
@@ -251,6 +282,11 @@ impl Names {
     fn name(&self, name: u32) -> Name {
         *self.names.get(name).expect("a name has a number of this table")
     }
+}
+
+/// Tables take the bits of both ends.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 /// What a name stands for that has these claims: the first two of them are enough, in their order.

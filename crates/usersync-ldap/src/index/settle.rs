@@ -90,12 +90,19 @@ impl Index {
 
     fn settle_all(&mut self) -> Vec<DirectoryChange> {
         let now = &self.now;
-        let named: Vec<Named> = (0..now.names.len()).map(|name| now.named(number(name))).collect();
-        let named = |name: u32| named[name as usize];
         let mut shown: Vec<(u32, &Principal)> = (0..now.len())
             .filter_map(|slot| Some((slot, now.shown(slot)?)))
             .collect();
         shown.sort_unstable_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+        let mut places = vec![u32::MAX; now.len() as usize];
+        for (place, (slot, _)) in (0..).zip(&shown) {
+            places[*slot as usize] = place;
+        }
+        let is_shown = |slot: u32| places[slot as usize] != u32::MAX;
+        let named: Vec<Named> = (0..now.names.len())
+            .map(|name| now.named_if(number(name), is_shown))
+            .collect();
+        let named = |name: u32| named[name as usize];
 
         let roots = privileged_roots(now, &self.rules.privileged_groups);
         let reached = closure(roots, |group| now.members(group, named, |_, _| {}));
@@ -108,10 +115,6 @@ impl Index {
             })
             .collect();
 
-        let mut places = vec![u32::MAX; now.len() as usize];
-        for (place, (slot, _)) in (0..).zip(&shown) {
-            places[*slot as usize] = place;
-        }
         let (mut skipped, mut unknown) = (Vec::new(), Vec::new());
         for &(group, principal) in shown.iter().filter(|(_, principal)| principal.kind.is_group()) {
             let mut members = now.members(group, named, |name, flaw| {

@@ -90,6 +90,7 @@ impl State {
     pub(super) fn new(sources: Sources) -> Self {
         Self {
             sources: Arc::new(sources),
+            names: Names::loading(),
             ..Self::default()
         }
     }
@@ -182,6 +183,11 @@ impl State {
     }
 
     pub(super) fn named(&self, name: u32) -> Named {
+        self.named_if(name, |slot| self.shown(slot).is_some())
+    }
+
+    /// The same for who knows already whether a principal is shown.
+    pub(super) fn named_if(&self, name: u32, is_shown: impl Fn(u32) -> bool) -> Named {
         if self.names.is_empty(name) {
             return Named::Nobody;
         }
@@ -192,7 +198,7 @@ impl State {
         };
         match meaning {
             Meaning::Other => Named::Other,
-            Meaning::Principal(slot) if self.shown(slot).is_some() => Named::Principal(slot),
+            Meaning::Principal(slot) if is_shown(slot) => Named::Principal(slot),
             Meaning::Many | Meaning::Principal(_) | Meaning::Unseen => Named::Unknown,
         }
     }
