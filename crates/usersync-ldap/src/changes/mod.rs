@@ -137,6 +137,21 @@ pub(crate) trait Known: Send + Sync {
 
     /// All entries below this one, at any depth.
     fn below(&self, key: &EntryKey) -> Vec<EntryKey>;
+
+    /// The canonical DN of an entry.
+    fn dn(&self, _: &EntryKey) -> Option<String> {
+        None
+    }
+
+    /// The groups that name this entry by its DN.
+    fn holders(&self, _: &EntryKey) -> Vec<EntryKey> {
+        Vec::new()
+    }
+
+    /// Those that are not among `keys`.
+    fn others(&self, _keys: &BTreeSet<EntryKey>) -> Vec<EntryKey> {
+        Vec::new()
+    }
 }
 
 /// A way to continue reads of one [`Spec`].
@@ -195,7 +210,12 @@ impl Changes {
         known: &dyn Known,
         sink: Sink<'_>,
     ) -> Result<Cookie, Error> {
-        let tally = Tally::new(known, sink, self.spec.page.entries);
+        // The overlays of OpenLDAP that mend references change groups without a trace.
+        let groups_change_silently = matches!(
+            self.way,
+            Way::ContentSync(content_sync::Dialect::Standard) | Way::PollTime
+        );
+        let tally = Tally::new(known, sink, self.spec.page.entries, groups_change_silently);
         match (&self.way, cookie) {
             (Way::ContentSync(dialect), Cookie::ContentSync(cookie)) => {
                 content_sync::since(session, &self.spec, *dialect, cookie, tally).await

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use usersync_connector::{Error, ErrorKind};
 
 use super::tally::{HAS_SUBORDINATES, Tally};
-use super::{RangeLimits, Spec, complete_ranges};
+use super::{RangeLimits, Spec, complete_ranges, expired};
 use crate::client::{Base, FoundEntry, Item, Pages, Search, Session};
+use crate::dn::Dn;
 use crate::filter::Filter;
 use crate::index::EntryKey;
 
@@ -50,6 +51,51 @@ pub(super) async fn tell(
         }
     }
     Ok(there)
+}
+
+/// Tells the groups that name one of these, as far as they were not told.
+pub(super) async fn tell_groups_of(
+    session: &mut Session,
+    spec: &Spec,
+    members: &[Dn],
+    tally: &mut Tally<'_>,
+) -> Result<(), Error> {
+    if spec.member_attributes.is_empty() {
+        return Ok(());
+    }
+    for batch in members.chunks(BATCH) {
+        let names = |dn: &Dn| {
+            let name = dn.to_string();
+            let attributes = spec.member_attributes.iter();
+            attributes
+                .map(|attribute| Filter::equal(attribute, &name))
+                .collect::<Vec<_>>()
+        };
+        let named: Result<Vec<Filter>, _> = batch.iter().flat_map(names).collect();
+        let filter = named
+            .and_then(Filter::any)
+            .and_then(|named| Filter::all([spec.filter.clone(), named]));
+        let search = Search {
+            base: Base::Dn(spec.base.clone()),
+            scope: spec.scope,
+            filter: filter.map_err(|_| expired("very long names came"))?,
+            attributes: attributes(spec, true),
+            controls: Vec::new(),
+        };
+        let mut pages = Pages::new(search, spec.page);
+        let mut groups = Vec::new();
+        while let Some(item) = pages.next(session).await? {
+            let Item::Entry(found) = item else { continue };
+            let key = spec.key.key(&found.entry)?;
+            if !tally.is_told(&key) {
+                groups.push((key, found));
+            }
+        }
+        for (key, found) in groups {
+            tell_entry(session, spec, key, found, true, tally).await?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn tell_entry(

@@ -7,7 +7,7 @@ use crate::client::ber::{
 use crate::client::{Control, oid};
 
 /// The name of the Sync Info Message.
-pub(super) const SYNC_INFO: &str = "1.3.6.1.4.1.4203.1.9.1.4";
+pub(crate) const SYNC_INFO: &str = "1.3.6.1.4.1.4203.1.9.1.4";
 
 const NEW_COOKIE: u8 = 0x80;
 const REFRESH_DELETE: u8 = 0xa1;
@@ -15,40 +15,40 @@ const REFRESH_PRESENT: u8 = 0xa2;
 const ID_SET: u8 = 0xa3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     RefreshAndPersist,
     RefreshOnly,
 }
 
 /// What an entry means that comes with it (section 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     Add,
     Delete,
     Modify,
     Present,
 }
 
-pub(super) type Uuid = [u8; 16];
+pub(crate) type Uuid = [u8; 16];
 
 /// A Sync State Control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SyncState<'a> {
-    pub(super) state: State,
-    pub(super) uuid: Uuid,
-    pub(super) cookie: Option<&'a [u8]>,
+pub(crate) struct SyncState<'a> {
+    pub(crate) state: State,
+    pub(crate) uuid: Uuid,
+    pub(crate) cookie: Option<&'a [u8]>,
 }
 
 /// A Sync Done Control (section 2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SyncDone<'a> {
-    pub(super) cookie: Option<&'a [u8]>,
-    pub(super) refresh_deletes: bool,
+pub(crate) struct SyncDone<'a> {
+    pub(crate) cookie: Option<&'a [u8]>,
+    pub(crate) refresh_deletes: bool,
 }
 
 /// A Sync Info Message (section 2.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum SyncInfo<'a> {
+pub(crate) enum SyncInfo<'a> {
     IdSet {
         cookie: Option<&'a [u8]>,
         refresh_deletes: bool,
@@ -66,7 +66,7 @@ pub(super) enum SyncInfo<'a> {
 }
 
 /// A Sync Request Control (section 2.2), without which the search means nothing.
-pub(super) fn request(mode: Mode, cookie: Option<&[u8]>) -> Control {
+pub(crate) fn request(mode: Mode, cookie: Option<&[u8]>) -> Control {
     let mode = match mode {
         Mode::RefreshOnly => 1,
         Mode::RefreshAndPersist => 3,
@@ -82,7 +82,7 @@ pub(super) fn request(mode: Mode, cookie: Option<&[u8]>) -> Control {
 }
 
 impl<'a> SyncState<'a> {
-    pub(super) fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
         let mut fields = whole(value, SEQUENCE)?.elements();
         let state = match fields.expect(ENUMERATED)?.integer()? {
             0 => State::Present,
@@ -99,7 +99,7 @@ impl<'a> SyncState<'a> {
 }
 
 impl<'a> SyncDone<'a> {
-    pub(super) fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
         let mut fields = whole(value, SEQUENCE)?.elements();
         let cookie = cookie(&mut fields)?;
         let refresh_deletes = flag(&mut fields, false)?;
@@ -112,7 +112,7 @@ impl<'a> SyncDone<'a> {
 }
 
 impl<'a> SyncInfo<'a> {
-    pub(super) fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
         let mut outer = Elements::new(value);
         let choice = outer.next()?.ok_or(Malformed("a sync message is empty"))?;
         outer.end()?;

@@ -1,8 +1,8 @@
 //! Content synchronization (RFC 4533): [`codec`] reads the messages, [`phase`] knows what they mean.
 
 mod changelog;
-pub(super) mod codec;
-pub(super) mod phase;
+pub(crate) mod codec;
+pub(crate) mod phase;
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::filter::Filter;
 use crate::index::EntryKey;
 use crate::url::Scope;
 use codec::{Mode, SYNC_INFO, SyncDone, SyncInfo, SyncState, Uuid};
-pub(super) use phase::Dialect;
+pub(crate) use phase::Dialect;
 use phase::{Effect, Refresh};
 
 /// Asks for no attributes (RFC 4511, section 4.5.1.8).
@@ -105,7 +105,7 @@ pub(super) async fn since(
         let changed: Vec<EntryKey> = changed.into_iter().collect();
         tell(session, spec, &changed, true, &mut tally).await?;
     }
-    tally.check(session, spec).await?;
+    tally.end(session, spec).await?;
     Ok(Cookie::ContentSync(next))
 }
 

@@ -18,7 +18,7 @@ pub(crate) enum Dialect {
 
 /// What a message makes of what is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     Gone(Vec<Uuid>),
     Nothing,
     OnlyTheseRemain(BTreeSet<Uuid>),
@@ -28,7 +28,7 @@ pub(super) enum Effect {
 
 /// A refresh under way.
 #[derive(Clone, Debug)]
-pub(super) struct Refresh {
+pub(crate) struct Refresh {
     dialect: Dialect,
     /// The last one that the server gave: it covers all messages until then.
     cookie: Option<Vec<u8>>,
@@ -41,7 +41,7 @@ pub(super) struct Refresh {
 }
 
 impl Refresh {
-    pub(super) fn new(dialect: Dialect) -> Self {
+    pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
             cookie: None,
@@ -52,11 +52,11 @@ impl Refresh {
     }
 
     /// The last cookie so far.
-    pub(super) fn cookie(&self) -> Option<&[u8]> {
+    pub(crate) fn cookie(&self) -> Option<&[u8]> {
         self.cookie.as_deref()
     }
 
-    pub(super) fn entry(&mut self, entry: &SyncState<'_>) -> Result<Effect, Error> {
+    pub(crate) fn entry(&mut self, entry: &SyncState<'_>) -> Result<Effect, Error> {
         let effect = match entry.state {
             State::Add | State::Modify => {
                 self.note(entry.uuid);
@@ -75,7 +75,7 @@ impl Refresh {
         Ok(effect)
     }
 
-    pub(super) fn info(&mut self, info: SyncInfo<'_>) -> Result<Effect, Error> {
+    pub(crate) fn info(&mut self, info: SyncInfo<'_>) -> Result<Effect, Error> {
         let (cookie, effect) = match info {
             SyncInfo::NewCookie(cookie) => (Some(cookie), Effect::Nothing),
             SyncInfo::IdSet {
@@ -114,7 +114,7 @@ impl Refresh {
     }
 
     /// Answers what the end means, and the cookie to go on from, if the server gave any.
-    pub(super) fn done(mut self, done: SyncDone<'_>) -> Result<(Effect, Option<Vec<u8>>), Error> {
+    pub(crate) fn done(mut self, done: SyncDone<'_>) -> Result<(Effect, Option<Vec<u8>>), Error> {
         let effect = match (done.refresh_deletes, self.deletes, self.presents) {
             (true, _, true) => {
                 return Err(expired("the server ended a phase as another one"));

@@ -11,14 +11,14 @@ const ANSWER_BYTES: i64 = 1 << 20;
 
 /// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// Whether the server has more to say at once.
-    pub(in super::super) more: bool,
-    pub(in super::super) cookie: &'a [u8],
+    pub(crate) more: bool,
+    pub(crate) cookie: &'a [u8],
 }
 
 /// The control of a request; an empty cookie stands for the beginning of time.
-pub(super) fn request(cookie: &[u8]) -> Control {
+pub(crate) fn request(cookie: &[u8]) -> Control {
     let mut fields = Vec::new();
     push_number(&mut fields, INTEGER, i64::from(INCREMENTAL_VALUES));
     push_number(&mut fields, INTEGER, ANSWER_BYTES);
@@ -29,7 +29,7 @@ pub(super) fn request(cookie: &[u8]) -> Control {
 }
 
 impl<'a> Answer<'a> {
-    pub(in super::super) fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn parse(value: &'a [u8]) -> Result<Self, Malformed> {
         let mut outer = Elements::new(value);
         let mut fields = outer.expect(SEQUENCE)?.elements();
         outer.end()?;

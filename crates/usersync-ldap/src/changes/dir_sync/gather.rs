@@ -22,7 +22,7 @@ const ADDED: Range = Range {
 
 /// What is to be done about an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) enum Need {
+pub(crate) enum Need {
     /// Nothing but its members changed, which are told.
     Nothing,
     /// To be read without members.
@@ -34,16 +34,16 @@ pub(in super::super) enum Need {
 }
 
 /// The values of a member attribute that came (true) and went.
-pub(in super::super) type Values = BTreeMap<Vec<u8>, bool>;
+pub(crate) type Values = BTreeMap<Vec<u8>, bool>;
 
 #[derive(Clone, Debug)]
-pub(in super::super) struct Object {
-    pub(in super::super) need: Need,
-    pub(in super::super) members: BTreeMap<String, Values>,
+pub(crate) struct Object {
+    pub(crate) need: Need,
+    pub(crate) members: BTreeMap<String, Values>,
 }
 
 /// Objects by key.
-pub(in super::super) struct Gathered<'a> {
+pub(crate) struct Gathered<'a> {
     spec: &'a Spec,
     known: &'a dyn Known,
     objects: BTreeMap<EntryKey, Object>,
@@ -51,7 +51,7 @@ pub(in super::super) struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    pub(in super::super) fn new(spec: &'a Spec, known: &'a dyn Known) -> Self {
+    pub(crate) fn new(spec: &'a Spec, known: &'a dyn Known) -> Self {
         Self {
             spec,
             known,
@@ -60,7 +60,7 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    pub(in super::super) fn add(&mut self, found: &FoundEntry) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, found: &FoundEntry) -> Result<(), Error> {
         let key = self.spec.key.key(&found.entry)?;
         let is_known = self.known.contains(&key);
         let is_deleted = || {
@@ -121,7 +121,7 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
-    pub(in super::super) fn into_objects(self) -> BTreeMap<EntryKey, Object> {
+    pub(crate) fn into_objects(self) -> BTreeMap<EntryKey, Object> {
         self.objects
     }
 

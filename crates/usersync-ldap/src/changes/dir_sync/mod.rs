@@ -1,8 +1,8 @@
 //! DirSync of Active Directory ([MS-ADTS] 3.1.1.3.4.1.3). It works on whole naming contexts, reports what changed of each
 //! object instead of the object, and says of linked attributes which values came and went.
 
-pub(super) mod codec;
-pub(super) mod gather;
+pub(crate) mod codec;
+pub(crate) mod gather;
 
 use usersync_connector::{Error, ErrorKind};
 
@@ -97,7 +97,7 @@ pub(super) async fn since(
             tally.members(key.clone(), attribute, values(added), values(removed))?;
         }
     }
-    tally.check(session, spec).await?;
+    tally.end(session, spec).await?;
     Ok(Cookie::DirSync(ask.cookie))
 }
 

@@ -64,7 +64,7 @@ pub(in super::super) async fn since(
         Ok(())
     };
     tell(session, spec, after, MODIFIED, &mut tally, &mut note).await?;
-    tally.check(session, spec).await?;
+    tally.end(session, spec).await?;
     Ok(Cookie::Time(TimeCookie {
         seen,
         full: cookie.full,

@@ -44,7 +44,7 @@ pub(in super::super) async fn since(
         let after = Filter::at_least(CHANGED, (cookie.seen + 1).to_string());
         tell(session, spec, after, CHANGED, &mut tally, |_| Ok(())).await?;
     }
-    tally.check(session, spec).await?;
+    tally.end(session, spec).await?;
     Ok(Cookie::Usn(UsnCookie {
         full: cookie.full,
         ..present

@@ -96,6 +96,36 @@ impl Known for Replica {
         let entries = self.entries.iter().filter(|(_, (dn, _))| below(dn));
         entries.map(|(key, _)| key.clone()).collect()
     }
+
+    fn dn(&self, key: &EntryKey) -> Option<String> {
+        self.entries.get(key).map(|(dn, _)| dn.key().to_owned())
+    }
+
+    fn holders(&self, key: &EntryKey) -> Vec<EntryKey> {
+        let Some((named, _)) = self.entries.get(key) else {
+            return Vec::new();
+        };
+        let is = |value: &Vec<u8>| {
+            std::str::from_utf8(value).is_ok_and(|text| Dn::parse(text).as_ref() == Ok(named))
+        };
+        let holds = |values: &Values| {
+            self.members
+                .iter()
+                .filter_map(|name| values.get(name))
+                .flatten()
+                .any(is)
+        };
+        let entries = self.entries.iter().filter(|(_, (_, values))| holds(values));
+        entries.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn others(&self, keys: &BTreeSet<EntryKey>) -> Vec<EntryKey> {
+        self.entries
+            .keys()
+            .filter(|key| !keys.contains(key))
+            .cloned()
+            .collect()
+    }
 }
 
 fn values(entry: &Entry) -> Values {
