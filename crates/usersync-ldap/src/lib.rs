@@ -17,12 +17,16 @@ mod groups;
 #[cfg_attr(not(test), expect(dead_code, reason = "for reads of live servers"))]
 mod index;
 mod ldif;
+#[cfg(feature = "client")]
+mod read;
 mod rules;
 #[cfg_attr(not(test), expect(dead_code, reason = "for reads of Active Directory"))]
 mod sid;
 #[cfg_attr(not(test), expect(dead_code, reason = "for dynamic groups"))]
 mod url;
 
+#[cfg(feature = "client")]
+pub use changes::ChangeStrategy;
 #[cfg(feature = "client")]
 pub use client::{ClientLimits, LdapClient, LdapServer, LdapServerError, Traffic};
 pub use directory::{LdifContents, LdifDirectory, LdifProfile};
@@ -32,5 +36,7 @@ pub use filter::{Filter, FilterError};
 pub use groups::{GroupSettings, LastMember, LdapGroups, MembersBy};
 pub use index::DirectoryWarning;
 pub use ldif::{LdifEntry, LdifError, LdifErrorKind, LdifLimits, LdifReader};
+#[cfg(feature = "client")]
+pub use read::{DirectoryContents, LdapDirectory, LdapProfile, ReadLimits};
 pub use rules::{ClassRule, EntryRules, IdAttribute, IdEncoding, MemberSource};
 pub use url::Scope;

@@ -67,6 +67,11 @@ impl Shared {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Lets nobody ask anything more, since an answer is still on its way that nobody takes.
+    pub(crate) fn spoil(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
     fn end(&self, fault: Fault) {
         self.fault
             .lock()

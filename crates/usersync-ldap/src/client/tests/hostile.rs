@@ -7,7 +7,7 @@ use super::super::guard::operation::{
     ENTRY, EXTENDED_RESPONSE, INTERMEDIATE, REFERENCE, SEARCH, SEARCH_DONE,
 };
 use super::super::server::ClientLimits;
-use super::super::{LdapClient, LdapServer};
+use super::super::{LdapClient, LdapServer, PageLimits};
 use super::fake::{Fake, entry, message, outcome, page_end, result};
 use super::{LIMITS, kind, pages, plain, search};
 use usersync_connector::ErrorKind;
@@ -233,6 +233,27 @@ async fn pages_without_end_are_limited() {
     let error = pages(&plain(&full.url()), LIMITS).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded);
     assert!(error.message().contains("1000"), "{error}");
+}
+
+/// OpenLDAP refuses pages that are larger than the account may ask for.
+#[tokio::test]
+async fn pages_that_are_refused_are_made_smaller() {
+    let mut asked = 0;
+    let fake = Fake::start(move |tag, id| {
+        asked += 1;
+        let refused = result(id, SEARCH_DONE, 11, "illegal pagedResults page size");
+        let found = [entry(id, "cn=a", "cn", &[b"a"]), page_end(id, b"")].concat();
+        (tag == SEARCH).then(|| if asked < 4 { refused } else { found })
+    })
+    .await;
+    let client = plain(&fake.url());
+    let limits = PageLimits { size: 500, ..LIMITS };
+    assert_eq!(pages(&client, limits).await.unwrap(), 1);
+
+    let fake = Fake::start(|tag, id| (tag == SEARCH).then(|| result(id, SEARCH_DONE, 11, "never"))).await;
+    let client = plain(&fake.url());
+    assert_eq!(kind(pages(&client, limits).await), ErrorKind::LimitExceeded);
+    assert!(client.traffic().searches < 10);
 }
 
 #[tokio::test]

@@ -1,0 +1,12 @@
+//! A live server as a directory: full reads, and reads of what changed.
+
+mod directory;
+mod held;
+mod members;
+mod profile;
+mod stream;
+
+pub use directory::{DirectoryContents, LdapDirectory};
+pub(crate) use held::Held;
+pub use profile::{LdapProfile, ReadLimits};
+pub(crate) use stream::{Events, produced};
