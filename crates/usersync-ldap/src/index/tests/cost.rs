@@ -9,6 +9,9 @@ use crate::rules::EntryRules;
 const USERS: u32 = 20_000;
 const UNITS: u32 = 20;
 
+/// What happens, and what changes by that.
+type Case<'c> = (&'c str, &'c dyn Fn(&mut Index), &'c str);
+
 fn user(number: u32, unit: u32, uid: &str) -> crate::entry::Entry {
     entry(
         &format!("uid={uid},ou={unit},dc=x"),
@@ -58,7 +61,7 @@ fn directory() -> Index {
 fn one_change_among_many_costs_what_it_affects() {
     let settled = directory();
     let none: [&str; 0] = [];
-    let cases: [(&str, &dyn Fn(&mut Index), &str); 7] = [
+    let cases: [Case; 7] = [
         ("nothing", &|_| {}, ""),
         (
             "a name",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use usersync_model::{Activity, DirectoryChange};
 
 use super::super::{DirectoryWarning, Settled};
 use super::oracle::{Expected, expected};
@@ -80,5 +81,61 @@ proptest! {
     #[test]
     fn promise_07_links_follow_silently(history in ops(), seed in any::<u64>()) {
         follow(&history, true, seed);
+    }
+}
+
+/// What is tried above happens at all, and not just once in a while.
+#[test]
+fn histories_are_eventful() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 0..300 {
+        let history = ops().new_tree(&mut runner).unwrap().current();
+        let mut world = World::new(seed % 2 == 0);
+        let mut index = index(&rules(seed % 2 == 0));
+        for ops in &history {
+            ops.iter().for_each(|op| world.act(op));
+            world.report(&mut index, seed);
+            let settled = index.settle();
+            let mut note = |what, is: bool| *seen.entry(what).or_default() += usize::from(is);
+            for change in &settled.changes {
+                match change {
+                    DirectoryChange::Upsert(principal) => {
+                        note("privileged", principal.privileged);
+                        note("inactive", principal.activity == Activity::Inactive);
+                    }
+                    DirectoryChange::Removed(_) => note("removed", true),
+                    DirectoryChange::Members { .. } => note("members", true),
+                    DirectoryChange::MembersRemoved { .. } => note("members removed", true),
+                    DirectoryChange::MembersReset { .. } => {}
+                }
+            }
+            for warning in &settled.warnings {
+                note(warning.code(), true);
+            }
+        }
+    }
+    for what in [
+        "duplicate_dn",
+        "duplicate_id",
+        "inactive",
+        "members",
+        "members removed",
+        "missing_class",
+        "missing_id",
+        "missing_privileged_group",
+        "privileged",
+        "removed",
+        "shared_number",
+        "skipped_members",
+        "unknown_members",
+    ] {
+        assert!(
+            seen.get(what).is_some_and(|&count| count > 10),
+            "{what} in {seen:?}"
+        );
     }
 }

@@ -107,10 +107,7 @@ pub(super) fn ops() -> impl Strategy<Value = Vec<Vec<Op>>> {
 }
 
 pub(super) fn rules(silent: bool) -> EntryRules {
-    let mut rules = EntryRules::default();
-    rules.ids = vec![IdAttribute::new("id", IdEncoding::Text)];
-    rules.names = vec!["cn".to_owned()];
-    rules.classes = vec![
+    let classes = vec![
         ClassRule::ignored("device"),
         ClassRule::new("team", PrincipalKind::Group(GroupKind::UserGroup))
             .with_members(MemberSource::Dn("member".to_owned()))
@@ -122,9 +119,14 @@ pub(super) fn rules(silent: bool) -> EntryRules {
         ClassRule::new("unit", PrincipalKind::Group(GroupKind::OrgUnit)).with_members(MemberSource::Below),
         ClassRule::new("user", PrincipalKind::User),
     ];
-    rules.privileged_groups = vec![Dn::parse("cn=a,dc=x").unwrap()];
-    rules.silent_links = silent;
-    rules
+    EntryRules {
+        ids: vec![IdAttribute::new("id", IdEncoding::Text)],
+        names: vec!["cn".to_owned()],
+        classes,
+        privileged_groups: vec![Dn::parse("cn=a,dc=x").unwrap()],
+        silent_links: silent,
+        ..EntryRules::default()
+    }
 }
 
 impl World {
@@ -239,7 +241,7 @@ impl World {
                 .filter(|old| old.class == ent.class && old.id.is_some());
             match old {
                 // Lists that are the same need not be told again, and changes can be told one by one.
-                Some(old) if (u64::from(number) ^ seed) % 3 != 0 => {
+                Some(old) if !(u64::from(number) ^ seed).is_multiple_of(3) => {
                     index.upsert(key(number), &self.entry(ent, false), Members::Kept);
                     let (was, is) = (self.lists(&self.before, old), self.lists(&self.ents, ent));
                     for attribute in ["member", "memberUid", "mailMember"] {
