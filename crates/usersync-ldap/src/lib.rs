@@ -4,6 +4,8 @@
 //! [`Dn`] are what it is made of. Live servers are reached through an `LdapClient`.
 
 #[cfg(feature = "client")]
+mod accounts;
+#[cfg(feature = "client")]
 #[allow(dead_code, unused_imports, reason = "for reads of live servers")]
 mod changes;
 #[cfg(feature = "client")]
@@ -19,12 +21,16 @@ mod index;
 mod ldif;
 #[cfg(feature = "client")]
 mod read;
+#[cfg(feature = "client")]
+mod records;
 mod rules;
 #[cfg_attr(not(test), expect(dead_code, reason = "for reads of Active Directory"))]
 mod sid;
 #[cfg_attr(not(test), expect(dead_code, reason = "for dynamic groups"))]
 mod url;
 
+#[cfg(feature = "client")]
+pub use accounts::LdapAccounts;
 #[cfg(feature = "client")]
 pub use changes::ChangeStrategy;
 #[cfg(feature = "client")]
@@ -38,5 +44,7 @@ pub use index::DirectoryWarning;
 pub use ldif::{LdifEntry, LdifError, LdifErrorKind, LdifLimits, LdifReader};
 #[cfg(feature = "client")]
 pub use read::{DirectoryContents, LdapDirectory, LdapProfile, ReadLimits};
+#[cfg(feature = "client")]
+pub use records::{FacetSource, LdapRecords, RecipientType, RecordProfile, ValueForm};
 pub use rules::{ClassRule, EntryRules, IdAttribute, IdEncoding, MemberSource};
 pub use url::Scope;
