@@ -14,6 +14,7 @@ use usersync_model::{Completeness, DirectoryChange, ObjectId, PartialKind, Parti
 
 use super::held::Held;
 use super::members::Finder;
+use super::mending::Mending;
 use super::profile::LdapProfile;
 use super::stream::{Events, produced};
 use crate::changes::{
@@ -53,11 +54,11 @@ use crate::rules::EntryRules;
 pub struct LdapDirectory(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    system: SystemId,
-    client: LdapClient,
-    profile: LdapProfile,
-    rules: Arc<EntryRules>,
+pub(super) struct Inner {
+    pub(super) system: SystemId,
+    pub(super) client: LdapClient,
+    pub(super) profile: LdapProfile,
+    pub(super) rules: Arc<EntryRules>,
     held: Held<Arc<State>>,
 }
 
@@ -69,6 +70,7 @@ struct State {
     cookie: Cookie,
     /// DNs of members that nothing was found at, so that they are not looked up again and again.
     missing: BTreeSet<String>,
+    mending: Mending,
 }
 
 /// What a server says, with the verdict on it.
@@ -104,6 +106,10 @@ impl LdapDirectory {
     #[must_use]
     pub fn client(&self) -> &LdapClient {
         &self.0.client
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.0
     }
 
     /// Reads everything once, for people who want to see it and what is wrong with it.
@@ -178,6 +184,7 @@ impl Inner {
             strategy,
             cookie,
             missing: std::mem::take(&mut reading.missing),
+            mending: std::mem::take(&mut reading.mending),
         });
         reading.end();
         Ok(self.ended(end, state))
@@ -233,6 +240,7 @@ impl Inner {
             strategy: state.strategy,
             cookie,
             missing: std::mem::take(&mut reading.missing),
+            mending: std::mem::take(&mut reading.mending),
         };
         reading.end();
         Ok(self.ended(end, Some(state)))
@@ -261,6 +269,7 @@ struct Reading<'d> {
     spec: Spec,
     index: Index,
     missing: BTreeSet<String>,
+    mending: Mending,
     deadline: Instant,
 }
 
@@ -280,6 +289,7 @@ impl<'d> Reading<'d> {
             root_dse,
             index,
             missing: state.map(|state| state.missing.clone()).unwrap_or_default(),
+            mending: state.map(|state| state.mending.clone()).unwrap_or_default(),
             deadline,
         })
     }
@@ -380,6 +390,11 @@ impl<'d> Reading<'d> {
             changes.append(&mut settled.changes);
             settled.changes = changes;
         }
+        // Where links are kept by the server itself, there is nothing to mend.
+        if !self.directory.rules.silent_links {
+            let limit = self.directory.profile.limits.look_ups;
+            self.mending.follow(&self.index, limit);
+        }
         settled.flaw = flaw.map(|error| reason(&error)).or(settled.flaw);
         settled
     }
@@ -394,13 +409,17 @@ impl<'d> Reading<'d> {
             apply(index, delta);
             Ok(())
         };
-        let read = changes.since(
-            &mut self.session,
-            &state.cookie,
-            seconds_now(),
-            &state.index,
-            &mut apply,
-        );
+        let due = self.mending.due();
+        let session = &mut self.session;
+        let read = async {
+            let cookie = changes
+                .since(session, &state.cookie, seconds_now(), &state.index, &mut apply)
+                .await?;
+            if !due.is_empty() {
+                changes.again(session, &due, &state.index, &mut apply).await?;
+            }
+            Ok(cookie)
+        };
         let cookie = match timeout_at(self.deadline, read).await {
             Ok(read) => read?,
             Err(_) => return Err(self.directory.too_long()),

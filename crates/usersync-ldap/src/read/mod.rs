@@ -1,8 +1,10 @@
 //! A live server as a directory: full reads, and reads of what changed.
 
 mod directory;
+mod find;
 mod held;
 mod members;
+mod mending;
 mod profile;
 mod stream;
 
