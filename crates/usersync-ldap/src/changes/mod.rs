@@ -233,6 +233,19 @@ impl Changes {
         }
     }
 
+    /// Hands the entries `keys` to `sink` as they are now.
+    pub(crate) async fn again(
+        &self,
+        session: &mut Session,
+        keys: &[EntryKey],
+        known: &dyn Known,
+        sink: Sink<'_>,
+    ) -> Result<(), Error> {
+        let mut tally = Tally::new(known, sink, self.spec.page.entries, false);
+        reread::tell(session, &self.spec, keys, true, &mut tally).await?;
+        Ok(())
+    }
+
     /// Waits until the server says that something may have changed since `cookie`. The session is used up.
     ///
     /// # Errors

@@ -3,13 +3,13 @@
 const DAY: u64 = 24 * 3600;
 
 /// The second that `text` begins with, in the one form that compares as text.
-pub(super) fn second(text: &str) -> Option<String> {
+pub(crate) fn second(text: &str) -> Option<String> {
     seconds(text)?;
     Some(format!("{}Z", &text[..14]))
 }
 
 /// Seconds since 1970; none for a time before, or in another form.
-pub(super) fn seconds(text: &str) -> Option<u64> {
+pub(crate) fn seconds(text: &str) -> Option<u64> {
     let (digits, rest) = text.split_at_checked(14)?;
     let fraction = rest.strip_suffix('Z')?;
     let fraction = fraction
@@ -34,7 +34,7 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
 }
 
 /// The time `seconds` after the beginning of 1970; the end of 9999 for anything later.
-pub(super) fn text(seconds: u64) -> String {
+pub(crate) fn text(seconds: u64) -> String {
     let day = (seconds / DAY).min(days(9999, 12, 31));
     let (mut low, mut high) = (1970, 10_000);
     while high - low > 1 {

@@ -1,7 +1,7 @@
 //! Asking what was modified since the last time. What was deleted, or moved elsewhere, does not answer: so cookies expire,
 //! and everything is read from time to time.
 
-mod clock;
+pub(super) mod clock;
 pub(super) mod time;
 pub(super) mod usn;
 

@@ -1,5 +1,10 @@
 //! Tests of the codecs, of the machines without I/O, and of everything on a scripted server.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by them")]
 
+mod clock;
 mod codecs;
 mod phases;
+mod ranges;
+mod reads;
 mod replica;
+mod server;

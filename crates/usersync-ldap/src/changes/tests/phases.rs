@@ -68,11 +68,13 @@ impl Client {
     fn effect(&mut self, effect: Effect, now: &Content) {
         match effect {
             Effect::Nothing => {}
-            Effect::Gone(uuids) => uuids.iter().for_each(|uuid| drop(self.copy.remove(&uuid[0]))),
+            Effect::Gone(uuids) => self.copy.retain(|&entry, _| !uuids.contains(&uuid(entry))),
             Effect::OnlyTheseRemain(uuids) => {
                 self.copy.retain(|&entry, _| uuids.contains(&uuid(entry)));
             }
-            Effect::Shown(uuid) => drop(self.copy.insert(uuid[0], now[&uuid[0]])),
+            Effect::Shown(uuid) => {
+                self.copy.insert(uuid[0], now[&uuid[0]]);
+            }
         }
     }
 

@@ -64,7 +64,7 @@ impl Replica {
                     .expect("members change of known entries only");
                 let members = values.entry(attribute.clone()).or_default();
                 members.extend(added);
-                removed.iter().for_each(|value| drop(members.remove(value)));
+                members.retain(|value| !removed.contains(value));
                 if members.is_empty() {
                     values.remove(&attribute);
                 }
