@@ -2,20 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use usersync_connector::{Applied, Error, ErrorKind, MemberChange, MemberOperation, PresentMember, Result};
-use usersync_model::{Member, MemberFacets, ObjectId, PartialReason, PrincipalRef};
+use usersync_connector::{Applied, Error, ErrorKind, MemberChange, MemberOperation, Result};
+use usersync_model::{MemberFacets, ObjectId};
 
 use super::Inner;
 use super::changes::{self, ChangedGroup, Request, Whereabouts, Wish, copy, no_group};
-use super::find::{self, Features, Group, Person, Sought, SoughtPerson};
-use super::members::{self, Membership, Names, folded};
+use super::find::{self, Features, Group, Person, SoughtPerson};
+use super::members;
+use super::presence::{any_of, at_group, foreign, his_logins, sought, unclear, unknown, unknown_is_member};
 use super::settings::{GroupSettings, MembersBy};
 use crate::IdAttribute;
 use crate::client::ber::{self, OCTETS};
-use crate::client::{Base, Change, Code, Control, Search, Session, oid};
+use crate::client::{Base, Change, Code, Control, Session, oid};
 use crate::entry::Entry;
-use crate::filter::Filter;
-use crate::url::Scope;
 
 /// A filter that is an equality (RFC 4511, section 4.5.1).
 const EQUALITY: u8 = 0xa3;
@@ -54,41 +53,6 @@ pub(super) async fn apply(
     results
         .map(|result| result.map_err(|error| error.at(&inner.system, "apply")))
         .collect()
-}
-
-/// Reads one membership.
-pub(super) async fn member(
-    inner: &Inner,
-    container: &ObjectId,
-    principal: &PrincipalRef,
-) -> Result<Option<PresentMember>> {
-    let present = || PresentMember {
-        member: Member::new(principal.clone()),
-        version: None,
-    };
-    foreign(inner, principal).map_or(Ok(()), Err)?;
-    let (mut session, features) = inner.connect().await?;
-    let group = sought(find::group_for_change(&mut session, &features, &inner.settings, container).await?)?;
-    let Some((group, entry)) = group else {
-        inner.client.keep(session);
-        return Ok(None);
-    };
-    let wanted = std::slice::from_ref(&principal.object);
-    let mut persons = find::persons(&mut session, &features, &inner.settings, wanted).await?;
-    let is_member = match persons.remove(&principal.object) {
-        Some(SoughtPerson::Person(person)) => {
-            is_member(&mut session, &features, inner, (&group, &entry), &person).await?
-        }
-        Some(SoughtPerson::Unclear(reason)) => return Err(unclear(&reason)),
-        Some(SoughtPerson::Missing) | None => {
-            match unknown_is_member(&mut session, &features, inner, container, &principal.object).await? {
-                Some(is_member) => is_member,
-                None => return Err(unknown(principal)),
-            }
-        }
-    };
-    inner.client.keep(session);
-    Ok(is_member.then(present))
 }
 
 /// One call under way.
@@ -396,86 +360,6 @@ fn wish(
     }
 }
 
-/// The values by which a group that names its members by login names this one.
-fn his_logins(person: &Person, group: &Group, entry: &Entry) -> Vec<Vec<u8>> {
-    let logins: BTreeSet<_> = person.logins.iter().map(|login| folded(login)).collect();
-    let values = entry.values(group.by.attribute());
-    let is_his =
-        |value: &&[u8]| std::str::from_utf8(value).is_ok_and(|login| logins.contains(&folded(login)));
-    values.filter(is_his).map(<[u8]>::to_vec).collect()
-}
-
-async fn is_member(
-    session: &mut Session,
-    features: &Features,
-    inner: &Inner,
-    (group, entry): (&Group, &Entry),
-    person: &Person,
-) -> Result<bool> {
-    if person.primary_group.is_some() && person.primary_group == group.sid {
-        return Ok(true);
-    }
-    let values = match group.by {
-        MembersBy::Dn(_) if inner.settings.is_nobody(&person.dn) => return Ok(false),
-        MembersBy::Dn(_) => vec![person.dn.to_string().into_bytes()],
-        MembersBy::Login(_) if !his_logins(person, group, entry).is_empty() => return Ok(true),
-        MembersBy::Login(_) => person
-            .logins
-            .iter()
-            .map(|login| login.clone().into_bytes())
-            .collect(),
-    };
-    if values.is_empty() {
-        return Ok(false);
-    }
-    // A filter on what may not be read is neither true nor false.
-    let named = any_of(group.by.attribute(), &values)?;
-    let not_named = Filter::not(named.clone()).map_err(find::unfit)?;
-    let searches = [named, not_named].map(|filter| at_group(group, features, filter));
-    let mut answers = [false, false];
-    let mut failed = None;
-    members::at_bases(session, searches.into_iter().enumerate(), |index, found, code| {
-        if code.number == NO_SUCH_OBJECT {
-            answers[1] = true;
-        } else if !code.is_success() {
-            failed.get_or_insert(code);
-        }
-        answers[index] |= found.is_some();
-    })
-    .await?;
-    match (failed, answers) {
-        (_, [true, _]) => Ok(true),
-        (None, [_, true]) => Ok(false),
-        (Some(code), _) => Err(code.error()),
-        (None, _) => Err(Error::new(
-            ErrorKind::PermissionDenied,
-            format!(
-                "the server does not tell whether {} has a member; let the service account search `{}`",
-                group.dn,
-                group.by.attribute()
-            ),
-        )),
-    }
-}
-
-/// Whether a principal that the directory does not have is a member; none if the group has members of which it is not known who
-/// they are.
-async fn unknown_is_member(
-    session: &mut Session,
-    features: &Features,
-    inner: &Inner,
-    container: &ObjectId,
-    id: &ObjectId,
-) -> Result<Option<bool>> {
-    let wanted = std::slice::from_ref(container);
-    let mut read = members::read(session, features, &inner.settings, wanted, &mut Names::default()).await?;
-    Ok(match read.remove(container) {
-        Some(Membership::Members(members, _)) if members.contains(id) => Some(true),
-        Some(Membership::Members(_, None) | Membership::Missing) => Some(false),
-        _ => None,
-    })
-}
-
 /// Why an operation is not even tried.
 fn refusal(inner: &Inner, operation: &MemberOperation) -> Option<Error> {
     match &operation.change {
@@ -487,26 +371,6 @@ fn refusal(inner: &Inner, operation: &MemberOperation) -> Option<Error> {
     }
 }
 
-fn foreign(inner: &Inner, principal: &PrincipalRef) -> Option<Error> {
-    (principal.system != inner.directory).then(|| {
-        let message = format!(
-            "{principal} cannot be a member; members are of the system {}",
-            inner.directory
-        );
-        Error::new(ErrorKind::InvalidData, message)
-    })
-}
-
-fn unknown(principal: &PrincipalRef) -> Error {
-    let message =
-        format!("the directory has no {principal}; it was deleted, or is outside of the base for members");
-    Error::new(ErrorKind::NotFound, message)
-}
-
-fn unclear(reason: &PartialReason) -> Error {
-    Error::new(ErrorKind::InvalidData, reason.to_string())
-}
-
 fn primary_group(operation: &MemberOperation, group: &Group) -> Error {
     Error::new(
         ErrorKind::Unsupported,
@@ -515,35 +379,6 @@ fn primary_group(operation: &MemberOperation, group: &Group) -> Error {
             group.dn, operation.principal
         ),
     )
-}
-
-fn sought(sought: Sought) -> Result<Option<(Group, Entry)>> {
-    match sought {
-        Sought::Group(group) => Ok(Some((group.0, group.1.entry))),
-        Sought::Missing => Ok(None),
-        Sought::Unclear(reason) => Err(unclear(&reason)),
-    }
-}
-
-fn any_of(attribute: &str, values: &[Vec<u8>]) -> Result<Filter> {
-    let filters: std::result::Result<Vec<_>, _> = values
-        .iter()
-        .map(|value| Filter::equal(attribute, value))
-        .collect();
-    match filters.map_err(find::unfit)?.as_slice() {
-        [filter] => Ok(filter.clone()),
-        filters => Filter::any(filters.iter().cloned()).map_err(find::unfit),
-    }
-}
-
-fn at_group(group: &Group, features: &Features, filter: Filter) -> Search {
-    Search {
-        base: group.base.clone(),
-        scope: Scope::Base,
-        filter,
-        attributes: vec!["1.1".to_owned()],
-        controls: features.search_controls(),
-    }
 }
 
 /// Lets a change happen only to the entry with this id (RFC 4528).

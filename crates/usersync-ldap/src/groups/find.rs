@@ -17,8 +17,10 @@ use crate::filter::{Filter, FilterError};
 use crate::sid::Sid;
 use crate::url::Scope;
 
-/// How many ids one search looks for. A page of this size is granted by any server that grants pages.
+/// How many ids one search looks for.
 const IDS_AT_ONCE: usize = 50;
+/// How many entries a page has: more than are looked for at once, so that one page does, and what any server grants.
+const PAGE: u32 = 100;
 
 /// What the server of a call can do.
 #[derive(Clone, Debug)]
@@ -204,7 +206,7 @@ pub(super) async fn everything(
 ) -> Result<(Vec<FoundEntry>, bool), Error> {
     let entries = at_most as u64;
     let limits = PageLimits {
-        size: IDS_AT_ONCE as u32,
+        size: PAGE,
         entries,
         pages: entries.saturating_add(64),
     };

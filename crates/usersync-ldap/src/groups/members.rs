@@ -6,6 +6,7 @@ use usersync_connector::Error;
 use usersync_model::{ObjectId, PartialKind, PartialReason};
 
 use super::find::{self, Features, Group, Sought};
+use super::presence::{at_group, back_link};
 use super::settings::{GroupSettings, MembersBy};
 use super::{deref, ids};
 use crate::IdEncoding;
@@ -127,7 +128,7 @@ pub(super) async fn read(
         .iter()
         .zip(&named)
         .filter(|(_, (members, _))| members.is_empty());
-    let hidden = hidden(session, features, empty.map(|(group, _)| group)).await?;
+    let hidden = hidden(session, features, settings, empty.map(|(group, _)| group)).await?;
     let primary = primary_members(session, features, settings, &groups).await?;
     for (group, (members, partial)) in groups.into_iter().zip(named) {
         let hidden = hidden.contains(&group.id).then(|| {
@@ -156,7 +157,7 @@ pub(super) fn folded(login: &str) -> String {
     login.trim().to_ascii_lowercase()
 }
 
-/// Searches for one entry each, a bounded number at a time, and gives what came of each to `settle`.
+/// Makes searches that find one entry at most, a bounded number at a time, and gives what came of each to `settle`.
 pub(super) async fn at_bases<K>(
     session: &mut Session,
     searches: impl Iterator<Item = (K, Search)>,
@@ -365,24 +366,27 @@ fn note_login(logins: &mut BTreeMap<String, Meaning>, login: String, id: &Meanin
 async fn hidden<'g>(
     session: &mut Session,
     features: &Features,
+    settings: &GroupSettings,
     groups: impl Iterator<Item = &'g Group>,
 ) -> Result<BTreeSet<ObjectId>, Error> {
     let mut searches = Vec::new();
     for group in groups {
         let any = Filter::present(group.by.attribute()).map_err(find::unfit)?;
-        let search = Search {
-            base: group.base.clone(),
-            scope: Scope::Base,
-            filter: Filter::not(any).map_err(find::unfit)?,
-            attributes: vec!["1.1".to_owned()],
-            controls: features.search_controls(),
-        };
-        searches.push((group.id.clone(), search));
+        let none = at_group(group, features, Filter::not(any).map_err(find::unfit)?);
+        searches.push(((group, true), none));
+        if features.active_directory {
+            // Samba takes what may not be read for absent; the other end of the links may be readable.
+            let mut links = at_group(group, features, back_link(group)?);
+            links.base = Base::Dn(settings.member_base.clone());
+            links.scope = Scope::Subtree;
+            links.controls.push(Control::page(1, &[]));
+            searches.push(((group, false), links));
+        }
     }
     let mut hidden = BTreeSet::new();
-    at_bases(session, searches.into_iter(), |id, found, code| {
-        if !code.is_success() || found.is_none() {
-            hidden.insert(id);
+    at_bases(session, searches.into_iter(), |(group, wanted), found, code| {
+        if !code.is_success() || found.is_some() != wanted {
+            hidden.insert(group.id.clone());
         }
     })
     .await?;
@@ -482,7 +486,7 @@ impl Unknown {
             Self::Malformed => (PartialKind::UnknownMember, "is no name"),
             Self::Nobody => (
                 PartialKind::UnknownMember,
-                "names no entry; remove it from the group",
+                "names no entry that can be seen; if it is gone, remove it from the group",
             ),
             Self::Outside => (PartialKind::UnknownMember, "is outside of the base for members"),
         };

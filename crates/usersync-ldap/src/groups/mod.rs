@@ -6,6 +6,7 @@ mod deref;
 mod find;
 mod ids;
 mod members;
+mod presence;
 mod read;
 mod settings;
 
@@ -120,7 +121,7 @@ impl MembershipRead for LdapGroups {
         principal: &PrincipalRef,
         _context: &CallContext,
     ) -> Result<Option<PresentMember>> {
-        let member = apply::member(&self.0, container, principal).await;
+        let member = presence::member(&self.0, container, principal).await;
         member.map_err(|error| error.at(&self.0.system, "member"))
     }
 }
