@@ -3,8 +3,10 @@
 
 mod clock;
 mod codecs;
+mod domain;
 mod phases;
 mod ranges;
-mod reads;
 mod replica;
+mod scene;
 mod server;
+mod sync;
