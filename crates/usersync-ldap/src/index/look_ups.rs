@@ -6,19 +6,21 @@ use super::names::{Meaning, NameKind};
 use super::{EntryKey, Index};
 
 impl Index {
-    /// The canonical DNs that groups name and no entry has, as of the last settlement, sorted; the first `limit` that come
+    /// The canonical DNs that groups name and no entry has, as of the last settlement, sorted; of the first `limit` that come
     /// to hand. Takes time in the number of unknown members.
     pub(crate) fn unseen_dns(&self, limit: usize) -> Vec<String> {
+        let unseen: BTreeSet<String> = self.unseen_members().map(|(_, dn)| dn).take(limit).collect();
+        unseen.into_iter().collect()
+    }
+
+    /// Groups with the canonical DNs that they name and no entry has, as of the last settlement.
+    pub(crate) fn unseen_members(&self) -> impl Iterator<Item = (EntryKey, String)> + '_ {
         let names = &self.now.names;
-        let unknown: BTreeSet<u32> = self.report.unknown.iter().map(|(_, name)| name).collect();
-        let mut unseen: Vec<String> = unknown
-            .into_iter()
-            .filter(|&name| names.kind(name) == NameKind::Dn && names.meaning(name) == Meaning::Unseen)
-            .take(limit)
-            .map(|name| names.text(name))
-            .collect();
-        unseen.sort_unstable();
-        unseen
+        self.report.unknown.iter().filter_map(|(group, name)| {
+            let unseen = names.kind(name) == NameKind::Dn && names.meaning(name) == Meaning::Unseen;
+            let group = self.now.node(group).filter(|_| unseen)?;
+            Some((group.key.clone(), names.text(name)))
+        })
     }
 
     /// The entries below the one with this key, at any depth, as of the last settlement; sorted.

@@ -91,7 +91,8 @@ fn up_refs(state: &mut State, entry: &Entry, kind: PrincipalKind) -> Vec<(u16, u
     let mut refs = Vec::new();
     for (number, source) in (0..).zip(&sources.0) {
         match source {
-            MemberSource::MemberOf(attribute) => {
+            // Roles that are nested in others carry their names in the same attribute, the other way round.
+            MemberSource::MemberOf(attribute) if !kind.is_group() => {
                 refs.extend(entry.texts(attribute).map(|text| (number, dn(names, text))));
             }
             MemberSource::PrimaryGid | MemberSource::PrimaryRid if kind == PrincipalKind::User => {
@@ -143,7 +144,14 @@ fn group(
         refs.extend(kept.map(|other| (other.source, other.name)));
     }
     match members {
-        Members::Given => group.cut = add_listed(state, &sources, entry, refs),
+        Members::Given => {
+            let before = refs.len();
+            group.cut = add_listed(state, &sources, entry, refs);
+            if refs.len() == before && rules.iter().any(|rule| rule.demands_members) {
+                let hidden = "the account that reads may not see them";
+                group.unread = Some(PartialReason::new(PartialKind::Unreadable, hidden));
+            }
+        }
         Members::Kept => {
             group.cut = old.cut;
             group.unread.clone_from(&old.unread);

@@ -30,6 +30,8 @@ pub struct ClassRule {
     pub(crate) class: String,
     pub(crate) role: Role,
     pub(crate) members: Vec<MemberSource>,
+    /// Whether there is always a member.
+    pub(crate) demands_members: bool,
 }
 
 /// What a rule makes of an entry.
@@ -54,8 +56,8 @@ pub enum MemberSource {
     Dn(String),
     /// An attribute of the group that holds logins.
     Login(String),
-    /// An attribute of the members that holds the DNs of their groups, as `nsRole` does. Groups that it names
-    /// and that the directory does not show are no flaw.
+    /// An attribute of users and resources that holds the DNs of their groups, as `nsRole` does. Groups that it
+    /// names and that the directory does not show are no flaw.
     MemberOf(String),
     /// The primary group of POSIX: users with the `gidNumber` of the group. A number that several groups have makes
     /// them partial.
@@ -109,6 +111,14 @@ impl ClassRule {
         self
     }
 
+    /// The same rule, for a class whose entries always list a member, as the schema of `groupOfNames` has it (RFC 4519, section
+    /// 3.5): one that shows none is one whose members may not be read, and is partial.
+    #[must_use]
+    pub fn demanding_members(mut self) -> Self {
+        self.demands_members = true;
+        self
+    }
+
     /// What its members are named by, and what else it takes to understand an entry.
     pub(super) fn attributes(&self) -> impl Iterator<Item = &str> {
         let sid = (self.role == Role::Foreign).then_some("objectSid");
@@ -120,6 +130,7 @@ impl ClassRule {
             class: class.into(),
             role,
             members: Vec::new(),
+            demands_members: false,
         }
     }
 }

@@ -79,7 +79,12 @@ impl EntryRules {
     pub fn openldap() -> Self {
         Self {
             ids: vec![IdAttribute::new("entryUUID", IdEncoding::Uuid)],
-            classes: [mail_groups(), groups(), people()].concat(),
+            classes: [
+                mail_groups(),
+                groups().into_iter().map(as_standardized).collect(),
+                people(),
+            ]
+            .concat(),
             ..Self::bare()
         }
     }
@@ -166,6 +171,14 @@ fn groups() -> Vec<ClassRule> {
         group("organizationalRole", GroupKind::Role, [dn("roleOccupant")]),
         group("organizationalUnit", GroupKind::OrgUnit, [Below]),
     ]
+}
+
+/// OpenLDAP demands members where the standards do; 389 Directory Server does not.
+fn as_standardized(rule: ClassRule) -> ClassRule {
+    match rule.class.as_str() {
+        "groupOfNames" | "groupOfUniqueNames" => rule.demanding_members(),
+        _ => rule,
+    }
 }
 
 /// Computers of Active Directory are users by class, too.

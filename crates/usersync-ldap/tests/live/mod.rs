@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 mod harness;
+mod seen;
 
 use std::fs;
 use std::future::Future;
@@ -13,6 +14,7 @@ use usersync_model::SystemId;
 use super::servers::{Kind, Server};
 
 pub(crate) use harness::{Harness, Way};
+pub(crate) use seen::Seen;
 
 /// Runs a test's future on a runtime of its own.
 pub(crate) fn on_tokio<F: Future>(future: F) -> F::Output {

@@ -179,7 +179,8 @@ fn roles_and_primary_groups_of_posix() {
         ),
         (
             "cn=nested,dc=x",
-            &*format!("{role}|objectClass: nsNestedRoleDefinition|nsUniqueId: r2"),
+            // A role that it nests, which is no group that it is in.
+            &*format!("{role}|objectClass: nsNestedRoleDefinition|nsUniqueId: r2|nsRole: cn=managed,dc=x"),
         ),
         (
             "cn=cos,dc=x",
@@ -216,6 +217,39 @@ fn roles_and_primary_groups_of_posix() {
     assert_eq!(codes(&settled), "shared_number shared_number");
     assert_eq!(partial(&settled), "g2:contradiction g3:contradiction");
     assert_eq!(settled.flaw, None);
+}
+
+/// A schema that demands a member has a group without one only for those who may not see them.
+#[test]
+fn groups_that_must_have_members_and_show_none_are_partial() {
+    let of = |class: &str, lines: &str| {
+        format!("objectClass: {class}|entryUUID: 00000000-0000-0000-0000-000000000001{lines}")
+    };
+    for (class, lines, expected) in [
+        ("groupOfNames", "", "01:unreadable"),
+        ("groupOfUniqueNames", "", "01:unreadable"),
+        ("groupOfNames", "|member: ", ""),
+        ("groupOfNames", "|member: cn=elsewhere", "01:unknown_member"),
+        ("groupOfMembers", "", ""),
+        ("posixGroup", "", ""),
+    ] {
+        let settled = read(&EntryRules::openldap(), &[("cn=g,dc=x", &of(class, lines))]).settle();
+        assert_eq!(short(&partial(&settled)), expected, "{class} {lines}");
+    }
+    let empty = [("cn=g,dc=x", "objectClass: groupOfNames|nsUniqueId: g")];
+    assert_eq!(
+        partial(&read(&EntryRules::directory_server_389(), &empty).settle()),
+        ""
+    );
+    // What was hidden is shown.
+    let mut index = read(&EntryRules::openldap(), &[("cn=g,dc=x", &of("groupOfNames", ""))]);
+    index.settle();
+    index.upsert(
+        key("cn=g,dc=x"),
+        &with_bytes("cn=g,dc=x", &of("groupOfNames", "|member: ")),
+        Members::Given,
+    );
+    assert_eq!(partial(&index.settle()), "");
 }
 
 #[test]

@@ -111,11 +111,8 @@ pub(super) fn expected(world: &World) -> Expected {
         }
         let mut shares_gid = false;
         for (&member, other) in ents.iter().filter(|&(&key, _)| is_shown(key)) {
-            if other
-                .roles
-                .iter()
-                .any(|dn| matches!(by_dn(dn), Who::One(one) if one == group))
-            {
+            let has_role = |dn: &String| matches!(by_dn(dn), Who::One(one) if one == group);
+            if other.class == "user" && other.roles.iter().any(has_role) {
                 pairs.insert((group, member));
             }
             if ent.gid.is_some() && ent.gid == other.gid && other.class == "user" {
