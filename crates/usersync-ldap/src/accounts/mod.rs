@@ -37,6 +37,19 @@ use crate::records::ValueForm;
 ///
 /// Reads are full, in pages, and need the right to search and read the entries with the attributes concerned: what the server
 /// does not show to the service account is not there for anybody.
+///
+/// ```no_run
+/// use usersync_connector::Secret;
+/// use usersync_ldap::{Dn, LdapAccounts, LdapClient, LdapProfile, LdapServer};
+/// use usersync_model::SystemId;
+///
+/// let server = LdapServer::new("ldaps://dc1.example.org")?
+///     .with_password("sync@example.org", Secret::new(std::env::var("LDAP_PASSWORD")?));
+/// let mut profile = LdapProfile::active_directory(Dn::parse("DC=example,DC=org")?);
+/// profile.rules.privileged_groups = vec![Dn::parse("CN=Domain Admins,CN=Users,DC=example,DC=org")?];
+/// let accounts = LdapAccounts::new(SystemId::new("ad")?, LdapClient::new(server), profile);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct LdapAccounts(Arc<Settings>);
 

@@ -22,11 +22,15 @@ pub(super) async fn read(settings: &Settings, mut events: Events<AccountEntry>) 
     let privileged = Privileged::read(&visit, &settings.profile).await?;
     let mut walk = visit.walk(search(settings)?);
     let mut next = walk.next().await.map(Some)?;
+    let mut lookups = visit.lookups(Vec::new());
+    if let Some(None) = next {
+        lookups.expect(&settings.profile.base).await?;
+    }
     events.begin(Extent::Full).await;
     let mut reading = Reading {
         settings,
         privileged,
-        lookups: visit.lookups(Vec::new()),
+        lookups,
         shown: BTreeMap::new(),
         flaws: Flaws::default(),
     };

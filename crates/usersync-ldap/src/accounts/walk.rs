@@ -172,6 +172,18 @@ impl Lookups {
         }
     }
 
+    /// Fails unless the base of a search is there. That a search found nothing does not say so: 389 Directory Server answers
+    /// success where a search in pages has a base that is gone.
+    pub(crate) async fn expect(&mut self, base: &Dn) -> Result<(), Error> {
+        match self.find(base, &["1.1".to_owned()]).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("the base `{base}` is not shown; correct it, or let the service account read it"),
+            )),
+        }
+    }
+
     /// An entry with all values of the attributes of which the server put only a range into it, and what may be missing
     /// all the same.
     pub(crate) async fn whole(&mut self, found: FoundEntry) -> Result<(Entry, Option<Cut>), Error> {

@@ -42,6 +42,20 @@ use ids::Ids;
 /// not there: it needs the right to read all the [attributes](RecordProfile::attributes) of the profile.
 ///
 /// Reads are full and in pages. A record can be read alone, if it can be read whole.
+///
+/// ```no_run
+/// use usersync_connector::Secret;
+/// use usersync_ldap::{Dn, LdapClient, LdapRecords, LdapServer};
+/// use usersync_model::{ObjectId, SystemId};
+///
+/// let server = LdapServer::new("ldaps://dc1.example.org")?
+///     .with_password("sync@example.org", Secret::new(std::env::var("LDAP_PASSWORD")?));
+/// let hosting = Dn::parse("OU=Hosting,DC=example,DC=org")?;
+/// let bakery = hosting.child("OU", "Bakery")?;
+/// let records = LdapRecords::new(SystemId::new("exchange")?, LdapClient::new(server), hosting)
+///     .with_organisation(ObjectId::new("bakery")?, bakery);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct LdapRecords(Arc<Settings>);
 

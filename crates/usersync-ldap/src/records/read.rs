@@ -28,6 +28,9 @@ pub(super) async fn all(settings: &Settings, base: &Dn, mut events: Events<Recor
     reading.sight.read_names(&visit, base).await?;
     let mut walk = visit.walk(settings.search(&visit, base, None)?);
     let mut next = walk.next().await.map(Some)?;
+    if let Some(None) = next {
+        reading.sight.lookups.expect(base).await?;
+    }
     events.begin(Extent::Full).await;
     let mut records = Vec::new();
     loop {
@@ -88,6 +91,9 @@ pub(super) async fn one(settings: &Settings, base: &Dn, id: &RecordRef) -> Resul
             return Err(Error::new(ErrorKind::InvalidData, flaw));
         }
         found = Some(record);
+    }
+    if found.is_none() {
+        sight.lookups.expect(base).await?;
     }
     sight.lookups.end();
     match (found, elsewhere(walk.references())) {
