@@ -62,7 +62,7 @@ const AD: Names = Names {
     groups: "OU=Groups",
     odd: "OU=Odd",
     hidden: "OU=Hidden",
-    user: |number| format!("CN=u{number:05}"),
+    user: |number| format!("CN=User {number:05}"),
 };
 
 fn check_common(server: &Server, seen: &Seen, names: &Names) {
@@ -176,19 +176,29 @@ fn samba_ad() {
         let dn = format!("{},{}", group(name), server.base);
         server.entry(&dn, &[attribute]).unwrap().texts(attribute)
     };
-    assert_eq!(
-        seen.principal(&group("list")).kind.code(),
-        "distribution_list_simple"
-    );
+    assert_eq!(seen.principal(&group("list")).kind.code(), "distribution_list");
     assert_eq!(seen.principal(&group("local")).kind.code(), "user_group");
-    // Its two members by primary group are not among its values.
-    assert_eq!(oracle("primary", "member").len(), 0);
+    // Two of its three members have it as their primary group, and are not among its values.
+    assert_eq!(oracle("primary", "member").len(), 1);
     assert_eq!(
         seen.members(&group("primary")),
-        seen.ids(["CN=u00010,OU=People", "CN=u00011,OU=People"])
+        seen.ids(
+            [10, 11, 12]
+                .map(|n| format!("CN=User {n:05},OU=People"))
+                .iter()
+                .map(String::as_str)
+        )
     );
     assert_eq!(seen.partial(&group("foreign")), Some("unknown_member"));
-    assert!(!seen.members(&group("dynamic")).is_empty());
+    assert_eq!(
+        seen.members(&group("dynamic")).len(),
+        10,
+        "by its filter, in all units"
+    );
+    assert_eq!(
+        seen.principal(&group("dynamic")).kind.code(),
+        "dynamic_distribution_list"
+    );
     let kinds: Vec<_> = seen.state.principals().values().map(|p| p.kind.code()).collect();
     assert!(
         kinds.contains(&"room") && kinds.contains(&"equipment"),

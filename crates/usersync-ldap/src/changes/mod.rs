@@ -139,19 +139,13 @@ pub(crate) trait Known: Send + Sync {
     fn below(&self, key: &EntryKey) -> Vec<EntryKey>;
 
     /// The canonical DN of an entry.
-    fn dn(&self, _: &EntryKey) -> Option<String> {
-        None
-    }
+    fn dn(&self, key: &EntryKey) -> Option<String>;
 
     /// The groups that name this entry by its DN.
-    fn holders(&self, _: &EntryKey) -> Vec<EntryKey> {
-        Vec::new()
-    }
+    fn holders(&self, key: &EntryKey) -> Vec<EntryKey>;
 
     /// Those that are not among `keys`.
-    fn others(&self, _keys: &BTreeSet<EntryKey>) -> Vec<EntryKey> {
-        Vec::new()
-    }
+    fn others(&self, keys: &BTreeSet<EntryKey>) -> Vec<EntryKey>;
 }
 
 /// A way to continue reads of one [`Spec`].

@@ -38,4 +38,24 @@ impl Index {
         keys.sort_unstable();
         keys
     }
+
+    /// The groups that name an entry by its DN, as of the last settlement; sorted.
+    pub(crate) fn holders(&self, key: &EntryKey) -> Vec<EntryKey> {
+        let node = self.now.slot(key).and_then(|slot| self.now.node(slot));
+        let holders = node.into_iter().flat_map(|node| self.now.referrers_of(node.dn));
+        let mut keys: Vec<EntryKey> = holders
+            .filter_map(|holder| Some(self.now.node(holder.holder)?.key.clone()))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// The keys of all entries that are not among `keys`, sorted. Takes time in the number of all entries.
+    pub(crate) fn others(&self, keys: &BTreeSet<EntryKey>) -> Vec<EntryKey> {
+        let all = self.now.nodes().map(|(_, node)| &node.key);
+        let mut others: Vec<EntryKey> = all.filter(|key| !keys.contains(key)).cloned().collect();
+        others.sort_unstable();
+        others
+    }
 }

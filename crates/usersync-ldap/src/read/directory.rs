@@ -470,6 +470,18 @@ impl Known for Index {
     fn below(&self, key: &EntryKey) -> Vec<EntryKey> {
         self.below(key)
     }
+
+    fn dn(&self, key: &EntryKey) -> Option<String> {
+        self.dn_of(key)
+    }
+
+    fn holders(&self, key: &EntryKey) -> Vec<EntryKey> {
+        self.holders(key)
+    }
+
+    fn others(&self, keys: &BTreeSet<EntryKey>) -> Vec<EntryKey> {
+        self.others(keys)
+    }
 }
 
 fn apply(index: &mut Index, delta: Delta) {
