@@ -234,11 +234,11 @@ impl<'a> Going<'a> {
                 self.run.todo[key] = Todo::NOTHING;
                 continue;
             }
-            if op.kind() == Kind::Remove && (!Row::in_base(here.row) || Row::has_other(here.row)) {
-                self.finding = Finding::Wrong("what is begun to be removed is not ours alone");
-            }
             if here.intent.is_some_and(|open| open != op) {
                 self.finding = Finding::Wrong("an open intent is written over");
+            }
+            if op.kind() == Kind::Remove && (!Row::in_base(here.row) || Row::has_other(here.row)) {
+                self.finding = Finding::Wrong("what is begun to be removed is not ours alone");
             }
             self.after.keys[key].intent = Some(op);
             self.run.todo[key].row = None;
