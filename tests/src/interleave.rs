@@ -183,8 +183,7 @@ mod tests {
             });
         }
         let _ = schedule.drive(all);
-        let seen = seen.lock().expect("nobody panics").clone();
-        seen
+        std::mem::take(&mut *seen.lock().expect("nobody panics"))
     }
 
     /// With as many preemptions as there can be, every order comes once: as many as there are ways to mix the polls.

@@ -62,6 +62,9 @@ fn promise_14_one_membership_comes_to_one_end_at_every_target() {
         if !conditional && !idempotent {
             windows.insert(REPEATED_REMOVAL);
         }
+        for (window, trace) in &explored.windows {
+            println!("{window}\n{trace}");
+        }
         let seen: BTreeSet<_> = explored.windows.keys().copied().collect();
         assert_eq!(seen, windows, "{name}");
     }

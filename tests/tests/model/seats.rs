@@ -367,9 +367,9 @@ impl Model for Office {
     }
 
     fn check(&self, state: &State) -> Result<(), String> {
-        for owner in 0..PRINCIPALS {
+        for (owner, name) in NAMES.iter().enumerate() {
             if state.seated[owner] != keeps(&state.links, owner) {
-                return Err(format!("the seat and the links of {} disagree", NAMES[owner]));
+                return Err(format!("the seat and the links of {name} disagree"));
             }
         }
         let seated = (0..PRINCIPALS).filter(|owner| state.seated[*owner]);
