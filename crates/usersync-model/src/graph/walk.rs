@@ -40,6 +40,20 @@ pub(super) struct Side {
     gone: Vec<u32>,
     /// Principals reached that are, or may be, results; empty between resolutions.
     pub(super) found: SparseBits,
+    /// Leaves on their way there.
+    block: Block,
+}
+
+/// How many leaves are brought together at a time.
+const BLOCK: usize = 2048;
+
+#[derive(Clone, Debug)]
+struct Block(Box<[u32; BLOCK]>);
+
+impl Default for Block {
+    fn default() -> Self {
+        Self(Box::new([0; BLOCK]))
+    }
 }
 
 /// What a walk found beside the principals.
@@ -173,16 +187,30 @@ impl Side {
         if fills {
             self.found.expect_all();
         }
+        let mut put = |leaves: &[u32]| {
+            if fills {
+                self.found.insert_expected(leaves);
+            } else {
+                self.found.insert_all(leaves);
+            }
+        };
+        // Rows are short, and lie far apart: brought together first, they are waited for together.
+        let (block, mut len) = (&mut self.block.0, 0);
         for &group in &self.groups {
             match graph.leaf_members.plain_row(group) {
-                Some(row) if fills => self.found.insert_expected(row),
-                Some(row) => self.found.insert_all(row),
-                None => graph
-                    .leaf_members
-                    .row(group)
-                    .for_each(|leaf| self.found.insert(leaf)),
+                Some(row) if row.len() > BLOCK / 4 => put(row),
+                Some(row) => {
+                    if len + row.len() > BLOCK {
+                        put(&block[..len]);
+                        len = 0;
+                    }
+                    block[len..len + row.len()].copy_from_slice(row);
+                    len += row.len();
+                }
+                None => graph.leaf_members.row(group).for_each(|leaf| put(&[leaf])),
             }
         }
+        put(&block[..len]);
         bound.min(graph.len())
     }
 
