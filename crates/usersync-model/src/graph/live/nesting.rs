@@ -16,7 +16,7 @@ impl LiveSelections {
         begins: bool,
         tally: &mut Tally,
     ) {
-        if graph.category(group) != Category::Group || graph.is_implied_group(group) {
+        if !graph.is_settled_group(group) {
             self.restructure(graph, group, tally, |graph| {
                 for &member in members {
                     graph.set_connected(group, member, begins);
@@ -154,7 +154,7 @@ impl LiveSelections {
         for &group in self.below.groups.iter().filter(|group| is_new(**group)) {
             let members = graph.leaf_members.row(group);
             members
-                .filter(|&member| !graph.is_unwanted(&self.policy, member))
+                .filter(|&member| !graph.leaves.is_unwanted(&self.policy, member))
                 .for_each(&mut compare);
         }
         self.below.unseen.iter().copied().for_each(compare);
