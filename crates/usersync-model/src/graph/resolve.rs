@@ -159,9 +159,7 @@ impl DirectoryGraph {
     #[must_use]
     pub fn resolve(&self, selection: &Selection, policy: &ResolvePolicy, scratch: &mut Scratch) -> Resolved {
         let (include, exclude) = self.survey(selection, policy, scratch);
-        let bound = scratch.include.gather(self);
-        scratch.exclude.gather(self);
-        scratch.exclude.gather_unshown();
+        let bound = scratch.gather(self);
         let mut resolved = Resolved {
             certain: Vec::new(),
             maybe: Vec::new(),

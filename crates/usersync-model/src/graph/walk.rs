@@ -23,6 +23,26 @@ impl Scratch {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Lists who is no group and was reached on either side, until [`empty`](Self::empty) is called; at most as many as
+    /// returned on the included side.
+    pub(super) fn gather(&mut self, graph: &DirectoryGraph) -> usize {
+        let bound = self.include.gather(graph);
+        self.exclude.gather(graph);
+        self.exclude.gather_unshown();
+        bound
+    }
+
+    /// Empties the lists.
+    pub(super) fn empty(&mut self) {
+        self.include.found.drain(|_, _| {});
+        self.exclude.found.drain(|_, _| {});
+    }
+
+    /// The most that both lists can hold.
+    pub(super) fn bound(&self, graph: &DirectoryGraph) -> usize {
+        self.include.bound(graph) + self.exclude.bound(graph)
+    }
 }
 
 /// What was reached from one side of a selection.
@@ -181,8 +201,7 @@ impl Side {
     pub(super) fn gather(&mut self, graph: &DirectoryGraph) -> usize {
         self.found.grow(graph.len());
         self.found.insert_all(&self.leaf_picks);
-        let members = self.groups.iter().map(|&group| graph.leaf_members.row_len(group));
-        let bound = self.leaf_picks.len() + members.sum::<usize>();
+        let bound = self.bound(graph);
         let fills = self.found.is_filled_by(bound);
         if fills {
             self.found.expect_all();
@@ -212,6 +231,12 @@ impl Side {
         }
         put(&block[..len]);
         bound.min(graph.len())
+    }
+
+    /// The most leaves that the last walk reached.
+    pub(super) fn bound(&self, graph: &DirectoryGraph) -> usize {
+        let members = self.groups.iter().map(|&group| graph.leaf_members.row_len(group));
+        self.leaf_picks.len() + members.sum::<usize>()
     }
 
     /// Puts in beside them whoever was reached without having been shown. Room was made by [`gather`](Self::gather).
