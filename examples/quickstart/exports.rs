@@ -19,7 +19,7 @@ pub(crate) fn directory(system: &SystemId, export: &[u8]) -> Outcome<LdifDirecto
     let mut profile = LdifProfile::default();
     profile.trailer = Some("end of export".to_owned());
     let administrators = "cn=Directory Administrators,cn=Roles,dc=example,dc=org";
-    profile.privileged_groups = vec![Dn::parse(administrators)?];
+    profile.rules.privileged_groups = vec![Dn::parse(administrators)?];
     Ok(LdifDirectory::from_bytes(system.clone(), export).with_profile(profile))
 }
 

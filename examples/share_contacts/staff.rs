@@ -65,7 +65,7 @@ impl Staff {
         let contents = directory.contents()?;
         // Read by a profile that takes addresses for names, each user is shown by the first address.
         let mut profile = LdifProfile::default();
-        profile.names.clone_from(&profile.addresses);
+        profile.rules.names.clone_from(&profile.rules.addresses);
         let addresses = directory.with_profile(profile).contents()?;
         let mut domains: BTreeMap<String, BTreeSet<ObjectId>> = BTreeMap::new();
         for change in addresses.changes {

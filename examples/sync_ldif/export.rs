@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use usersync::connector::Result;
-use usersync::ldap::{Dn, LdifDirectory, LdifEntry, LdifProfile, LdifReader, LdifWarning};
+use usersync::ldap::{DirectoryWarning, Dn, LdifDirectory, LdifEntry, LdifProfile, LdifReader};
 use usersync::model::{Completeness, DirectoryChange, ObjectId, PrincipalKind, SystemId};
 
 /// An LDIF file that is replaced from time to time.
@@ -27,7 +27,7 @@ pub(crate) struct Index {
     /// For looking up only.
     places: HashMap<ObjectId, usize>,
     pub(crate) verdict: Option<Completeness>,
-    pub(crate) warnings: Vec<LdifWarning>,
+    pub(crate) warnings: Vec<DirectoryWarning>,
 }
 
 /// A principal with everything it is called.
@@ -71,7 +71,7 @@ impl Export {
     pub(crate) fn read(&self) -> Result<Arc<Index>> {
         // A profile without names shows each principal by its DN: that is the way from DNs to ids.
         let mut profile = self.profile.clone();
-        profile.names.clear();
+        profile.rules.names.clear();
         let contents = self.directory_by(profile).contents()?;
         let mut ids = HashMap::new();
         for change in contents.changes {
@@ -120,15 +120,15 @@ impl Export {
                 .map(str::to_owned)
                 .collect()
         };
-        let mut names = values(&self.profile.names);
+        let mut names = values(&self.profile.rules.names);
         let name = names.first().cloned().unwrap_or_default();
-        names.extend(values(&self.profile.logins));
+        names.extend(values(&self.profile.rules.logins));
         Entry {
             id,
             kind,
             dn: entry.dn().clone(),
             name,
-            addresses: values(&self.profile.addresses),
+            addresses: values(&self.profile.rules.addresses),
             names,
         }
     }

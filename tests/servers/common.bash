@@ -24,6 +24,12 @@ die() {
     exit 1
 }
 
+# The comment at the head of the script.
+usage() {
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+}
+
 skip() {
     printf '{"skipped":"%s"}\n' "$*"
     exit 77

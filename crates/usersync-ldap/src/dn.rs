@@ -331,9 +331,14 @@ impl Parser<'_> {
     }
 
     fn hex_pair(&self, at: usize) -> Option<u8> {
-        let digit = |at: usize| char::from(*self.bytes.get(at)?).to_digit(16);
-        u8::try_from(digit(at)? << 4 | digit(at + 1)?).ok()
+        hex_byte(*self.bytes.get(at)?, *self.bytes.get(at + 1)?)
     }
+}
+
+/// The byte that two hexadecimal digits stand for.
+pub(crate) fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |b: u8| char::from(b).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 /// A descriptor or a dotted number (RFC 4512, section 1.4).

@@ -14,7 +14,7 @@ use usersync_connector::{
     Actor, Authority, CallContext, Cursor, Directory, ErrorKind, Extent, ReadEvent, Reader,
 };
 use usersync_ldap::{
-    ClassRule, Dn, IdAttribute, IdEncoding, LdifContents, LdifDirectory, LdifProfile, LdifWarning,
+    ClassRule, DirectoryWarning, Dn, IdAttribute, IdEncoding, LdifContents, LdifDirectory, LdifProfile,
     MemberSource,
 };
 use usersync_model::{
@@ -33,7 +33,7 @@ fn read(file: &str, profile: &LdifProfile) -> LdifContents {
 /// A profile whose ids are plain words in `id`, which keeps the tables short.
 fn plain() -> LdifProfile {
     let mut profile = LdifProfile::default();
-    profile.ids = vec![IdAttribute::new("id", IdEncoding::Text)];
+    profile.rules.ids = vec![IdAttribute::new("id", IdEncoding::Text)];
     profile
 }
 
@@ -74,7 +74,7 @@ fn verdict(contents: &LdifContents) -> &'static str {
 }
 
 fn codes(contents: &LdifContents) -> Vec<&'static str> {
-    contents.warnings.iter().map(LdifWarning::code).collect()
+    contents.warnings.iter().map(DirectoryWarning::code).collect()
 }
 
 const ADA: &str =
@@ -204,7 +204,7 @@ fn activity_and_privilege() {
         ("employeeType: clerk", "a:user"),
     ] {
         let mut profile = plain();
-        profile.privileged_employee_types = vec!["administrator".to_owned()];
+        profile.rules.privileged_employee_types = vec!["administrator".to_owned()];
         let file = ADA.replace("cn: Ada", line);
         assert_eq!(show(&read(&file, &profile)), expected, "{line}");
     }
@@ -225,12 +225,12 @@ fn privilege_follows_nesting_through_cycles() {
     ]
     .concat();
     let mut profile = plain();
-    profile.privileged_groups = vec![Dn::parse("CN=g1, DC=x").unwrap()];
+    profile.rules.privileged_groups = vec![Dn::parse("CN=g1, DC=x").unwrap()];
     let contents = read(&file, &profile);
     assert!(show(&contents).starts_with("a:user* b:user g1:user_group g2"));
     assert_eq!(verdict(&contents), "complete");
 
-    profile.privileged_groups = vec![Dn::parse("cn=nowhere").unwrap()];
+    profile.rules.privileged_groups = vec![Dn::parse("cn=nowhere").unwrap()];
     let contents = read(&file, &profile);
     assert_eq!(
         (verdict(&contents), codes(&contents)),
@@ -394,7 +394,7 @@ fn contradictions_are_shown_to_nobody() {
     );
     assert_eq!(
         contents.warnings[0].to_string(),
-        "2 entries have the id a: uid=ada,dc=x; uid=eve,dc=x; export each entry once, or name another id attribute"
+        "2 entries have the id a: uid=ada,dc=x; uid=eve,dc=x; let the directory show each entry once, or name another id attribute"
     );
 
     let namesake = ADA.replace("id: a", "id: e").replace("uid=ada", "UID=Ada");
@@ -447,7 +447,7 @@ fn profiles_can_be_extended() {
     let mut profile = plain();
     let rule = ClassRule::new("team", PrincipalKind::Group(GroupKind::ShareGroup))
         .with_members(MemberSource::Dn("participant".to_owned()));
-    profile.classes.insert(0, rule);
+    profile.rules.classes.insert(0, rule);
     let file = format!(
         "{ADA}dn: cn=t,dc=x\nobjectClass: groupOfNames\nobjectClass: team\nid: t\nparticipant: uid=ada,dc=x\n"
     );

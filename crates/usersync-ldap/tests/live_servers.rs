@@ -87,6 +87,90 @@ fn openldap_leaves_nothing_behind() {
     leaves_nothing_behind(Kind::OpenLdap, &["--users", "0"]);
 }
 
+#[test]
+fn samba_ad_is_what_it_says() {
+    let Some(server) = servers::samba_ad() else { return };
+    holds_its_seed(server);
+    is_trusted_by_its_ca_alone(server);
+    has_room_for_tests(server);
+
+    let groups = format!("OU=Groups,{}", server.base);
+    let count = |name: &str| {
+        let entry = server.entry(&format!("CN={name},{groups}"), &["member"]);
+        entry.unwrap().texts("member").len()
+    };
+    assert_eq!(count("everyone"), 5_000);
+    // Two more have it as their primary group, and none of them is named.
+    assert_eq!(count("primary"), 1);
+    assert_eq!(count("foreign"), 3);
+    let room = format!("CN=Blue room,OU=Rooms,{}", server.base);
+    let room = server.entry(&room, &["msExchRecipientTypeDetails"]).unwrap();
+    assert_eq!(room.texts("msExchRecipientTypeDetails"), ["16"]);
+}
+
+/// Each row: who searches, how many entries come, and how many members of the veiled group.
+#[test]
+fn samba_ad_limits_its_accounts() {
+    let Some(server) = servers::samba_ad() else { return };
+    for (name, hidden, members) in [("plain", 3, 3), ("restricted", 0, 0), ("sync", 3, 3)] {
+        let dn = format!("CN={name},OU=Services,{}", server.suffix);
+        let count = |base: &str, filter: &str, wanted: &str, attribute: &str| {
+            let output = server
+                .client_as("ldapsearch", &server.uri, &dn, &server.admin_password)
+                .args([
+                    "-LLL",
+                    "-b",
+                    &format!("{base},{}", server.base),
+                    filter,
+                    attribute,
+                ])
+                .output()
+                .unwrap();
+            assert!(output.status.success());
+            let text = String::from_utf8(output.stdout).unwrap();
+            text.lines().filter(|line| line.starts_with(wanted)).count()
+        };
+        assert_eq!(
+            count("OU=Hidden", "(objectClass=user)", "dn:", "1.1"),
+            hidden,
+            "{name}"
+        );
+        assert_eq!(
+            count("OU=Groups", "(cn=veiled)", "member:", "member"),
+            members,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn samba_ad_leaves_nothing_behind() {
+    leaves_nothing_behind(Kind::SambaAd, &[]);
+}
+
+#[test]
+fn ds389_is_what_it_says() {
+    let Some(server) = servers::ds389() else { return };
+    holds_its_seed(server);
+    is_trusted_by_its_ca_alone(server);
+    has_room_for_tests(server);
+
+    let user = format!("uid=u00000,ou=people,{}", server.base);
+    let user = server.entry(&user, &["memberOf", "nsRole"]).unwrap();
+    let below = |name: &str| format!("{name},{}", server.base);
+    assert_eq!(user.texts("nsRole"), [below("cn=managed"), below("cn=nested")]);
+    assert!(user.texts("memberOf").contains(&below("cn=top,ou=groups")));
+    let everyone = server
+        .entry(&below("cn=everyone,ou=groups"), &["member"])
+        .unwrap();
+    assert_eq!(everyone.texts("member").len(), 5_000);
+}
+
+#[test]
+fn ds389_leaves_nothing_behind() {
+    leaves_nothing_behind(Kind::Ds389, &["--users", "0"]);
+}
+
 fn holds_its_seed(server: &Server) {
     let entries = server.search(&server.base, "(objectClass=*)", &["1.1"]);
     assert_eq!(entries.len(), server.entries);
@@ -96,8 +180,11 @@ fn holds_its_seed(server: &Server) {
 
 fn is_trusted_by_its_ca_alone(server: &Server) {
     let answers = |uri: &str, tls: &[&str], ca: &Path| {
-        let mut client = server.client_as("ldapwhoami", uri, &server.admin_dn, &server.admin_password);
-        client.args(tls).env("LDAPTLS_CACERT", ca);
+        let mut client = server.client_as("ldapsearch", uri, &server.admin_dn, &server.admin_password);
+        client
+            .args(tls)
+            .args(["-s", "base", "-b", "", "1.1"])
+            .env("LDAPTLS_CACERT", ca);
         client.output().unwrap().status.success()
     };
     for (uri, tls) in [(&server.uri, ["-ZZ"].as_slice()), (&server.ldaps, &[])] {

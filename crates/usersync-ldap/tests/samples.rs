@@ -29,7 +29,7 @@ fn export(month: &str) -> Export {
     .collect();
     let mut profile = LdifProfile::default();
     profile.trailer = Some("end of export".to_owned());
-    profile.privileged_groups =
+    profile.rules.privileged_groups =
         vec![Dn::parse("cn=Directory Administrators,cn=Roles,dc=example,dc=org").unwrap()];
     let directory = LdifDirectory::from_file(SystemId::new("sample").unwrap(), &path).with_profile(profile);
     let contents = directory.contents().unwrap();

@@ -210,7 +210,9 @@ pub(crate) fn push_number(out: &mut Vec<u8>, tag: u8, number: i64) {
     let octets = number.to_be_bytes();
     let redundant = octets
         .windows(2)
-        .take_while(|pair| matches!(pair, [0, next] if next & 0x80 == 0) || matches!(pair, [0xff, next] if next & 0x80 != 0))
+        .take_while(|pair| {
+            matches!(pair, [0, next] if next & 0x80 == 0) || matches!(pair, [0xff, next] if next & 0x80 != 0)
+        })
         .count();
     push(out, tag, &octets[redundant..]);
 }

@@ -1,6 +1,6 @@
 //! The client of a server: connections, their limits, and what goes over them.
 
-mod ber;
+pub(crate) mod ber;
 mod code;
 mod control;
 mod guard;
@@ -8,6 +8,8 @@ mod root_dse;
 mod search;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +23,8 @@ pub(crate) use root_dse::RootDse;
 pub(crate) use search::{Base, Found, FoundEntry, Item, PageLimits, Pages, Search};
 pub use server::{ClientLimits, LdapServer, LdapServerError};
 pub(crate) use session::{Change, Session};
-pub use traffic::Traffic;
 use traffic::Counters;
+pub use traffic::Traffic;
 
 /// How long a connection is kept that nobody uses.
 const KEEP_IDLE: Duration = Duration::from_secs(30);

@@ -29,7 +29,7 @@ impl RootDse {
         let search = Search {
             base: Base::Dn(Dn::parse("").expect("the empty name is the root")),
             scope: Scope::Base,
-            filter: Filter::present("objectClass"),
+            filter: Filter::present("objectClass").expect("the name of an attribute is one"),
             attributes: [
                 "namingContexts",
                 "supportedCapabilities",
@@ -65,7 +65,11 @@ impl RootDse {
                 .texts("namingContexts")
                 .filter_map(|text| Dn::parse(text).ok())
                 .collect(),
-            vendor: entry.texts("vendorName").chain(entry.texts("vendorVersion")).collect::<Vec<_>>().join(" "),
+            vendor: entry
+                .texts("vendorName")
+                .chain(entry.texts("vendorVersion"))
+                .collect::<Vec<_>>()
+                .join(" "),
             controls: set("supportedControl"),
             features: set("supportedFeatures"),
             capabilities: set("supportedCapabilities"),

@@ -76,11 +76,13 @@ impl FoundEntry {
     }
 }
 
-/// A search under way. Dropping it before its end closes nothing by itself: drop the session, too.
+/// A search under way. A session whose search was dropped before its end is not to be used again: what is still on its way
+/// would be in the way.
 pub(crate) struct Found {
     stream: SearchStream<'static, String, Vec<String>>,
     shared: Arc<Shared>,
     silence: Option<Duration>,
+    ended: bool,
 }
 
 impl Found {
@@ -114,6 +116,7 @@ impl Found {
             stream,
             shared,
             silence,
+            ended: false,
         })
     }
 
@@ -121,7 +124,10 @@ impl Found {
     pub(crate) async fn next(&mut self) -> Result<Option<Item>, Error> {
         let next = self.stream.next().await;
         let next = next.map_err(|error| failure(error, &self.shared, self.silence))?;
-        let Some(found) = next else { return Ok(None) };
+        let Some(found) = next else {
+            self.ended = true;
+            return Ok(None);
+        };
         self.shared.window.took_one();
         let controls = found.1.into_iter().map(|control| control.1.into()).collect();
         item(found.0, controls).map(Some)
@@ -132,6 +138,14 @@ impl Found {
         let result = self.stream.finish().await;
         let controls = result.ctrls.into_iter().map(|control| control.1.into());
         (Code::new(result.rc, &result.text), controls.collect())
+    }
+}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.shared.spoil();
+        }
     }
 }
 
@@ -192,9 +206,7 @@ fn dn(name: &str) -> Result<Dn, Error> {
     } else {
         name
     };
-    Dn::parse(text).map_err(|error| {
-        wrong("an entry has a name that is no DN").with_source(error)
-    })
+    Dn::parse(text).map_err(|error| wrong("an entry has a name that is no DN").with_source(error))
 }
 
 fn parts(tag: StructureTag) -> Result<Vec<StructureTag>, Error> {
@@ -235,6 +247,10 @@ pub(crate) struct PageLimits {
 
 /// How many pages without any entry are taken one after another.
 const EMPTY_PAGES: u32 = 32;
+/// Below this size, a page that the server refuses is not made smaller.
+const SMALLEST_PAGE: u32 = 10;
+/// What OpenLDAP answers to whoever asks for larger pages than it may.
+const ADMIN_LIMIT_EXCEEDED: u32 = 11;
 
 /// A search whose answer comes in pages (RFC 2696).
 pub(crate) struct Pages {
@@ -319,6 +335,12 @@ impl Pages {
             return Ok(());
         };
         let (code, controls) = found.end().await;
+        let refused = code.number == ADMIN_LIMIT_EXCEEDED && self.pages == 1 && self.in_page == 0;
+        if refused && self.limits.size > SMALLEST_PAGE {
+            self.limits.size = (self.limits.size / 2).max(SMALLEST_PAGE);
+            self.pages = 0;
+            return Ok(());
+        }
         if !code.is_success() {
             return Err(code.error());
         }
@@ -330,7 +352,11 @@ impl Pages {
             None => Vec::new(),
         };
         self.ended = self.cookie.is_empty();
-        self.empty_pages = if self.in_page == 0 { self.empty_pages + 1 } else { 0 };
+        self.empty_pages = if self.in_page == 0 {
+            self.empty_pages + 1
+        } else {
+            0
+        };
         if !self.ended && self.empty_pages > EMPTY_PAGES {
             return Err(limit("empty pages", u64::from(EMPTY_PAGES)));
         }

@@ -15,7 +15,9 @@ use usersync_connector::Secret;
 #[non_exhaustive]
 pub enum LdapServerError {
     /// The address is not a URL of a server.
-    #[error("`{0}` is not the address of an LDAP server; write `ldaps://host`, `ldap://host:port` or `ldapi://%2Fpath%2Fto%2Fsocket`")]
+    #[error(
+        "`{0}` is not the address of an LDAP server; write `ldaps://host`, `ldap://host:port` or `ldapi://%2Fpath%2Fto%2Fsocket`"
+    )]
     Address(String),
     /// Certificates or keys cannot be read.
     #[error("{what}: {reason}; give it in PEM form")]
@@ -26,7 +28,9 @@ pub enum LdapServerError {
         reason: String,
     },
     /// The system has no root certificates.
-    #[error("the system has no root certificates that can be read; give the directory's own with `with_certificate_authorities`")]
+    #[error(
+        "the system has no root certificates that can be read; give the directory's own with `with_certificate_authorities`"
+    )]
     NoRoots,
 }
 
@@ -98,7 +102,10 @@ pub(crate) enum Credentials {
     Anonymous,
     /// SASL EXTERNAL: who the system or the client certificate says we are (RFC 4422, appendix A).
     External,
-    Password { name: String, password: Secret },
+    Password {
+        name: String,
+        password: Secret,
+    },
 }
 
 struct Identity {
@@ -153,9 +160,7 @@ impl LdapServer {
         let what = "certificate authorities";
         let mut roots = RootCertStore::empty();
         for certificate in certificates(what, pem)? {
-            roots
-                .add(certificate)
-                .map_err(|error| flaw(what, &error))?;
+            roots.add(certificate).map_err(|error| flaw(what, &error))?;
         }
         self.roots = Some(Arc::new(roots));
         Ok(self)
@@ -165,7 +170,11 @@ impl LdapServer {
     ///
     /// # Errors
     /// [`LdapServerError::Certificate`] when one of the two cannot be read.
-    pub fn with_client_certificate(mut self, chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, LdapServerError> {
+    pub fn with_client_certificate(
+        mut self,
+        chain_pem: &[u8],
+        key_pem: &[u8],
+    ) -> Result<Self, LdapServerError> {
         let chain = certificates("client certificate", chain_pem)?;
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| flaw("client key", &error))?;
         self.identity = Some(Arc::new(Identity { chain, key }));

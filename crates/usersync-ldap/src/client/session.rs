@@ -111,7 +111,13 @@ impl Session {
 
     /// Begins a search, which fails when the server is silent for longer than the limit.
     pub(crate) async fn search(&mut self, search: &Search) -> Result<Found, Error> {
-        Found::begin(&mut self.ldap, Arc::clone(&self.shared), search, Some(self.silence)).await
+        Found::begin(
+            &mut self.ldap,
+            Arc::clone(&self.shared),
+            search,
+            Some(self.silence),
+        )
+        .await
     }
 
     /// Begins a search in which the server may be silent for any time.

@@ -15,7 +15,7 @@ use usersync_connector::{
 };
 use usersync_model::{DirectoryChange, SystemId};
 
-use super::assembly::{self, LdifContents};
+use super::contents::{self, LdifContents};
 use super::profile::LdifProfile;
 
 const BUFFER_BYTES: usize = 1 << 16;
@@ -24,8 +24,8 @@ const BUFFER_BYTES: usize = 1 << 16;
 ///
 /// Users, groups and resources are identified by an attribute such as `entryUUID`, never by their DN. Members
 /// are named by DN, login or address and resolved within the export. Whatever is missing or contradictory
-/// makes the read, or the group concerned, partial; [`LdifContents`] says why. Memberships by primary group
-/// (`gidNumber`, `primaryGroupID`) are not seen.
+/// makes the read, or the group concerned, partial; [`LdifContents`] says why. By the default rules, memberships by
+/// primary group (`gidNumber`, `primaryGroupID`) are not seen.
 ///
 /// ```
 /// use usersync_ldap::LdifDirectory;
@@ -92,11 +92,11 @@ impl LdifDirectory {
 
     fn contents_unless(&self, cancelled: impl Fn() -> bool) -> Result<LdifContents, Error> {
         match &self.source {
-            Source::Bytes(bytes) => Ok(assembly::read(&**bytes, &self.system, &self.profile, cancelled)),
+            Source::Bytes(bytes) => Ok(contents::read(&**bytes, &self.system, &self.profile, cancelled)),
             Source::File(path) => {
                 let file = File::open(path).map_err(|error| self.cannot("open the export", error))?;
                 let input = BufReader::with_capacity(BUFFER_BYTES, file);
-                Ok(assembly::read(input, &self.system, &self.profile, cancelled))
+                Ok(contents::read(input, &self.system, &self.profile, cancelled))
             }
         }
     }

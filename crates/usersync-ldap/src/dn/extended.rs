@@ -1,6 +1,6 @@
 //! Names with the ids of their entries before them, as Active Directory writes them on demand.
 
-use super::Dn;
+use super::{Dn, hex_byte};
 use crate::sid::Sid;
 
 /// What stands in `<GUID=…>;<SID=…>;CN=…`.
@@ -55,14 +55,10 @@ fn guid_of_text(text: &str) -> Option<[u8; 16]> {
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| char::from(b).to_digit(16);
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
         return None;
     };
-    pairs
-        .iter()
-        .map(|&[high, low]| u8::try_from(digit(high)? << 4 | digit(low)?).ok())
-        .collect()
+    pairs.iter().map(|&[high, low]| hex_byte(high, low)).collect()
 }
 
 #[cfg(test)]

@@ -56,8 +56,11 @@ pub(crate) async fn dial(server: &LdapServer) -> Result<Dialled, Error> {
     let name = match &server.server_name {
         Some(name) => name.clone(),
         None => ServerName::try_from(host.to_owned()).map_err(|error| {
-            Error::new(ErrorKind::InvalidData, format!("`{host}` cannot be the name in a certificate"))
-                .with_source(error)
+            Error::new(
+                ErrorKind::InvalidData,
+                format!("`{host}` cannot be the name in a certificate"),
+            )
+            .with_source(error)
         })?,
     };
     if server.security == Security::StartTls {

@@ -18,9 +18,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use super::ber::{self, Malformed};
 use super::server::ClientLimits;
 use super::traffic::Counters;
+pub(crate) use dial::{Dialled, dial};
 use message::Message;
 pub(crate) use message::operation;
-pub(crate) use dial::{Dialled, dial};
 pub(crate) use window::Window;
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -59,15 +59,17 @@ pub(crate) struct Shared {
 impl Shared {
     /// Why the connection ended, if it did by itself.
     pub(crate) fn fault(&self) -> Option<Arc<Fault>> {
-        self.fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether nothing can be asked any more.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// Lets nobody ask anything more, since an answer is still on its way that nobody takes.
+    pub(crate) fn spoil(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 
     fn end(&self, fault: Fault) {
@@ -142,7 +144,9 @@ where
             }
             Err(fault) => return fault,
         }
-        if messages.is_drained() && let Err(error) = server.flush().await {
+        if messages.is_drained()
+            && let Err(error) = server.flush().await
+        {
             return Fault::Io(error);
         }
     }
@@ -223,10 +227,18 @@ struct Messages {
 
 impl Messages {
     /// The next message; none at the end of the stream.
-    async fn next<R: AsyncRead + Unpin>(&mut self, from: &mut R, limit: usize) -> Result<Option<&[u8]>, Fault> {
+    async fn next<R: AsyncRead + Unpin>(
+        &mut self,
+        from: &mut R,
+        limit: usize,
+    ) -> Result<Option<&[u8]>, Fault> {
         loop {
             let rest = &self.buffer[self.start..];
             if let Some(header) = ber::header(rest).map_err(Fault::Malformed)? {
+                // Found out now, what is no message is not waited for.
+                if header.tag != ber::SEQUENCE {
+                    return Err(Fault::Malformed(Malformed("a message is no sequence")));
+                }
                 let bytes = header.whole();
                 if bytes > limit {
                     return Err(Fault::MessageBytes { bytes, limit });

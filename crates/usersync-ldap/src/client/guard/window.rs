@@ -55,3 +55,29 @@ impl Window {
         self.taken.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::Window;
+
+    #[test]
+    fn who_is_too_far_ahead_waits() {
+        let window = Window::new(10);
+        assert!(window.pass(6).now_or_never().is_some());
+        assert!(
+            window.pass(600).now_or_never().is_some(),
+            "one message may go beyond"
+        );
+        let mut third = Box::pin(window.pass(1));
+        assert!(third.as_mut().now_or_never().is_none());
+        window.took_one();
+        assert!(
+            third.as_mut().now_or_never().is_none(),
+            "600 are still on their way"
+        );
+        window.took_one();
+        assert!(third.now_or_never().is_some());
+    }
+}

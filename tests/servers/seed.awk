@@ -1,15 +1,16 @@
-# The entries that the directory of `openldap` starts with, as LDIF.
+# The entries that the directories of `openldap` and `ds389` start with, as LDIF.
 #
-#   awk -v suffix=DN -v base=DN -v users=N -f openldap-seed.awk
+#   awk -v kind=openldap|ds389 -v suffix=DN -v base=DN -v users=N -f seed.awk
 #
 # ou=people      u00000…: most of them in it, every tenth in one of two units below, every hundredth two units below;
-#                u00003 is disabled, u00004 locked for a time
+#                u00003 is disabled, u00004 locked for a time (on openldap)
 # ou=contacts    c00000…, as many as cn=everyone needs beside the users
 # ou=groups      top > mid0…mid9 > leaf0000… of 20 users each; cyca > cycb > cyca; everyone (5,000 members); unique,
 #                posix, staff (by URL), veiled (of which some may not see the members)
 # ou=odd         names that need escapes, and a group of all of them
 # ou=hidden      what some may not see, and is in cn=mixed,ou=groups
 # ou=rooms, ou=roles, ou=empty
+# cn=managed, cn=filtered, cn=nested: roles of ds389, with u00000…u00004, u00010…u00019 and both
 #
 # and, beside the base, the accounts in ou=services.
 
@@ -18,6 +19,9 @@ function entry(dn, classes,    count, names, at) {
     count = split(classes, names, " ")
     for (at = 1; at <= count; at++)
         printf "objectClass: %s\n", names[at]
+    # An import into ds389 makes none.
+    if (ds389)
+        printf "entryUUID: 5eed0000-0000-4000-8000-%012x\n", entries++
 }
 
 function domain(dn,    name) {
@@ -46,7 +50,7 @@ function leaf_dn(number) { return sprintf("cn=leaf%04d,%s", number, groups) }
 function mid_dn(number) { return sprintf("cn=mid%d,%s", number, groups) }
 
 function group(dn, name) {
-    entry(dn, "groupOfNames")
+    entry(dn, "groupOfNames" member_class)
     printf "cn: %s\n", name
 }
 
@@ -56,28 +60,67 @@ function named(name) {
 
 function member(dn) { printf "member: %s\n", dn }
 
-# slapadd does not call the overlay that keeps memberOf.
+# A load leaves memberOf as it finds it.
 function member_of(dn) { printf "memberOf: %s\n", dn }
+
+# On ds389, memberOf names groups by way of groups, too.
+function member_by_way_of(dn) {
+    if (ds389)
+        member_of(dn)
+}
 
 function service(name) {
     entry("cn=" name ",ou=services," suffix, "organizationalRole simpleSecurityObject")
     printf "cn: %s\nuserPassword: %s\n", name, name
+    if (ds389 && name == "limited")
+        print "nsSizeLimit: 100\nnsPagedSizeLimit: 100"
+    else if (ds389)
+        print "nsSizeLimit: 500\nnsPagedSizeLimit: -1\nnsPagedLookThroughLimit: -1"
+}
+
+# Access is granted by the entries themselves.
+function rights(    restricted) {
+    restricted = "(userdn = \"ldap:///cn=restricted,ou=services," suffix "\");)"
+    print "aci: (targetattr = \"*\")(version 3.0; acl \"read\"; allow (read, search, compare)" \
+        "(userdn = \"ldap:///all\");)"
+    print "aci: (targetattr = \"member || uniqueMember || memberUid || roleOccupant\")(version 3.0; acl \"write\";" \
+        " allow (write)(userdn = \"ldap:///cn=writer,ou=services," suffix "\");)"
+    print "aci: (target = \"ldap:///ou=hidden," base "\")(targetattr = \"*\")(version 3.0; acl \"hidden\"; deny (all)" \
+        restricted
+    print "aci: (target = \"ldap:///cn=veiled,ou=groups," base "\")(targetattr = \"member\")(version 3.0;" \
+        " acl \"veiled\"; deny (all)" restricted
+    print "aci: (targetattr = \"mail\")(version 3.0; acl \"mail\"; deny (all)" restricted
+}
+
+function roles(    role) {
+    role = "ldapSubEntry nsRoleDefinition "
+    entry("cn=managed," base, role "nsSimpleRoleDefinition nsManagedRoleDefinition")
+    print "cn: managed"
+    entry("cn=filtered," base, role "nsComplexRoleDefinition nsFilteredRoleDefinition")
+    print "cn: filtered\nnsRoleFilter: (uid=u0001*)"
+    entry("cn=nested," base, role "nsComplexRoleDefinition nsNestedRoleDefinition")
+    printf "cn: nested\nnsRoleDN: cn=managed,%s\nnsRoleDN: cn=filtered,%s\n", base, base
 }
 
 function odd(rdn, name, uid) {
-    entry(rdn ",ou=odd," base, "inetOrgPerson")
+    entry(rdn ",ou=odd," base, "inetOrgPerson" member_class)
     printf "%s\nsn: Odd\nuid: %s\n", name, uid
     odds[++odd_count] = rdn ",ou=odd," base
     member_of("cn=odd," groups)
 }
 
 BEGIN {
+    ds389 = kind == "ds389"
+    # The class that allows memberOf, where the server does not do so by itself.
+    member_class = ds389 ? " nsMemberOf" : ""
     people = "ou=people," base
     groups = "ou=groups," base
     contacts = users < 5000 ? 5000 - users : 0
     leaves = int((users + 19) / 20)
 
     domain(suffix)
+    if (ds389)
+        rights()
     unit("services", suffix)
     service("sync"); service("writer"); service("limited"); service("restricted")
     domain(base)
@@ -90,29 +133,38 @@ BEGIN {
     unit("empty", base)
 
     for (i = 0; i < users; i++) {
-        entry(person_dn(i), "inetOrgPerson posixAccount")
+        entry(person_dn(i), "inetOrgPerson posixAccount" member_class)
         printf "uid: u%05d\ncn: User %d\nsn: %d\nmail: u%05d@example.test\n", i, i, i, i
-        printf "uidNumber: %d\ngidNumber: 100\nhomeDirectory: /home/u%05d\nuserPassword: pw%d\n", 100000 + i, i, i
+        printf "uidNumber: %d\ngidNumber: 100\nhomeDirectory: /home/u%05d\n", 100000 + i, i
+        # ds389 takes its time to hash passwords.
+        if (!ds389)
+            printf "userPassword: pw%d\n", i
         if (i > 0)
             printf "manager: %s\n", person_dn(int((i - 1) / 8))
         if (i == 3)
-            print "pwdAccountLockedTime: 000001010000Z"
-        if (i == 4)
+            print ds389 ? "nsAccountLock: true" : "pwdAccountLockedTime: 000001010000Z"
+        if (i < 5 && ds389)
+            printf "nsRoleDN: cn=managed,%s\n", base
+        if (i == 4 && !ds389)
             print "pwdAccountLockedTime: 20260101000000Z"
         if (i == 5)
             print "employeeType: admin"
         member_of(leaf_dn(int(i / 20)))
+        member_by_way_of(mid_dn(int(i / 20) % 10))
+        member_by_way_of("cn=top," groups)
         if (i < 5000)
             member_of("cn=everyone," groups)
-        if (i == 0)
+        if (i == 0) {
             member_of("cn=cyca," groups)
+            member_by_way_of("cn=cycb," groups)
+        }
         if (i < 2)
             member_of("cn=mixed," groups)
         if (i < 3)
             member_of("cn=veiled," groups)
     }
     for (i = 0; i < contacts; i++) {
-        entry(sprintf("uid=c%05d,ou=contacts,%s", i, base), "inetOrgPerson")
+        entry(sprintf("uid=c%05d,ou=contacts,%s", i, base), "inetOrgPerson" member_class)
         printf "uid: c%05d\ncn: Contact %d\nsn: %d\nmail: c%05d@partner.test\n", i, i, i, i
         member_of("cn=everyone," groups)
     }
@@ -122,6 +174,7 @@ BEGIN {
         for (i = g * 20; i < users && i < g * 20 + 20; i++)
             member(person_dn(i))
         member_of(mid_dn(g % 10))
+        member_by_way_of("cn=top," groups)
     }
     for (m = 0; m < 10 && m < leaves; m++) {
         group(mid_dn(m), "mid" m)
@@ -161,11 +214,14 @@ BEGIN {
     entry("cn=blue,ou=rooms," base, "room")
     print "cn: blue\nroomNumber: 12"
     for (i = 1; i <= 3; i++) {
-        entry(sprintf("uid=hidden%d,ou=hidden,%s", i, base), "inetOrgPerson")
+        entry(sprintf("uid=hidden%d,ou=hidden,%s", i, base), "inetOrgPerson" member_class)
         printf "uid: hidden%d\ncn: Hidden %d\nsn: %d\n", i, i, i
         if (i == 1)
             member_of("cn=mixed," groups)
     }
+
+    if (ds389)
+        roles()
 
     odd("cn=Sm\\C3\\ADth\\, J\\2B\\2B", "cn:: U23DrXRoLCBKKys=", "odd1")
     odd("cn=\\23hash", "cn: #hash", "odd2")

@@ -1,0 +1,61 @@
+//! Whether 389 Directory Server records what its content synchronization needs. Where it does not, it answers that
+//! nothing changed, whatever did.
+
+use usersync_connector::{Error, ErrorKind};
+
+use crate::client::{Base, Item, Search, Session};
+use crate::dn::Dn;
+use crate::entry::Entry;
+use crate::filter::Filter;
+use crate::url::Scope;
+
+const TARGET: &str = "targetUniqueId";
+
+/// # Errors
+/// `Unsupported` when the latest record says nothing of the entry's id, or cannot be read.
+pub(super) async fn check(session: &mut Session) -> Result<(), Error> {
+    let root = Dn::parse("").expect("the empty name is the root");
+    let server = read(session, root, ["changelog", "lastChangeNumber"]).await?;
+    let value = |name| server.as_ref().and_then(|entry| entry.texts(name).next());
+    let changelog = value("changelog").unwrap_or("cn=changelog");
+    // Without a number nothing is recorded yet.
+    let Some(number) = value("lastChangeNumber").filter(|&number| number != "0") else {
+        return Ok(());
+    };
+    let record = Dn::parse(changelog).and_then(|dn| dn.child("changeNumber", number));
+    let record = record.map_err(|error| super::wrong("the changelog has no name").with_source(error))?;
+    let record = read(session, record, [TARGET, "changeNumber"]).await?;
+    if record.is_some_and(|record| record.values(TARGET).next().is_some()) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "the server's changelog does not show which entries changed; let the service account read `cn=changelog`, and \
+         let the server record ids by `dsconf INSTANCE plugin retro-changelog set --attribute nsuniqueid:targetUniqueId`, \
+         or let changes be known by polling",
+    ))
+}
+
+async fn read(session: &mut Session, dn: Dn, attributes: [&str; 2]) -> Result<Option<Entry>, Error> {
+    let search = Search {
+        base: Base::Dn(dn),
+        scope: Scope::Base,
+        filter: Filter::present("objectClass").expect("`objectClass` is an attribute"),
+        attributes: attributes.map(str::to_owned).to_vec(),
+        controls: Vec::new(),
+    };
+    let mut found = session.search(&search).await?;
+    let mut entry = None;
+    while let Some(item) = found.next().await? {
+        if let Item::Entry(found) = item {
+            entry = Some(found.entry);
+        }
+    }
+    let (code, _) = found.end().await;
+    match code.number {
+        0 => Ok(entry),
+        // What does not exist, or may not be seen.
+        32 | 50 => Ok(None),
+        _ => Err(code.error()),
+    }
+}

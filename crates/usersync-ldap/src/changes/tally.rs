@@ -1,0 +1,204 @@
+//! Hands deltas on, and sees to it that nothing happened behind the reader's back: servers report the move of an entry, but
+//! not that of the entries below it, and some mend groups that name it without a word.
+
+use std::collections::BTreeSet;
+
+use usersync_connector::{Error, ErrorKind};
+use usersync_model::PartialReason;
+
+use super::reread::{tell, tell_groups_of};
+use super::{Delta, Known, Sink, Spec, expired};
+use crate::client::{Base, Item, Pages, Search, Session};
+use crate::dn::Dn;
+use crate::entry::Entry;
+use crate::index::EntryKey;
+use crate::url::Scope;
+
+/// Asked for where it exists: whether anything is below an entry.
+pub(super) const HAS_SUBORDINATES: &str = "hasSubordinates";
+/// What has entries below it, where the server does not say.
+const CONTAINERS: [&str; 7] = [
+    "container",
+    "country",
+    "domain",
+    "domainDNS",
+    "locality",
+    "organization",
+    "organizationalUnit",
+];
+
+/// What one read of changes told so far.
+pub(super) struct Tally<'a> {
+    pub(super) known: &'a dyn Known,
+    sink: Sink<'a>,
+    limit: u64,
+    count: u64,
+    gone: BTreeSet<EntryKey>,
+    shown: BTreeSet<EntryKey>,
+    /// Entries that were not known before, and whether they may have come with others below them.
+    arrived: Vec<(Dn, bool)>,
+    /// Known entries with another name now.
+    moved: BTreeSet<EntryKey>,
+    groups_change_silently: bool,
+    complete: bool,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn new(
+        known: &'a dyn Known,
+        sink: Sink<'a>,
+        limit: u64,
+        groups_change_silently: bool,
+    ) -> Self {
+        Self {
+            known,
+            sink,
+            limit,
+            count: 0,
+            gone: BTreeSet::new(),
+            shown: BTreeSet::new(),
+            arrived: Vec::new(),
+            moved: BTreeSet::new(),
+            groups_change_silently,
+            complete: false,
+        }
+    }
+
+    pub(super) fn entry(
+        &mut self,
+        key: EntryKey,
+        entry: Entry,
+        missing: Option<PartialReason>,
+    ) -> Result<(), Error> {
+        if !self.known.contains(&key) {
+            self.arrived.push((entry.dn().clone(), may_be_above(&entry)));
+        }
+        self.show(&key, entry.dn());
+        self.hand(Delta::Entry { key, entry, missing })
+    }
+
+    pub(super) fn entry_without_members(&mut self, key: EntryKey, entry: Entry) -> Result<(), Error> {
+        self.show(&key, entry.dn());
+        self.hand(Delta::EntryWithoutMembers { key, entry })
+    }
+
+    pub(super) fn members(
+        &mut self,
+        key: EntryKey,
+        attribute: String,
+        added: Vec<Vec<u8>>,
+        removed: Vec<Vec<u8>>,
+    ) -> Result<(), Error> {
+        self.hand(Delta::Members {
+            key,
+            attribute,
+            added,
+            removed,
+        })
+    }
+
+    /// Whether the entry was shown, or is gone.
+    pub(super) fn is_told(&self, key: &EntryKey) -> bool {
+        self.gone.contains(key) || self.shown.contains(key)
+    }
+
+    /// The entry is gone, if it ever was there.
+    pub(super) fn gone(&mut self, key: EntryKey) -> Result<(), Error> {
+        if !self.shown.remove(&key) && !self.known.contains(&key) {
+            return Ok(());
+        }
+        self.gone.insert(key.clone());
+        self.hand(Delta::Gone { key })
+    }
+
+    pub(super) fn only_these_remain(&mut self, keys: BTreeSet<EntryKey>) -> Result<(), Error> {
+        self.complete = true;
+        self.gone.extend(self.known.others(&keys));
+        self.hand(Delta::OnlyTheseRemain(keys))
+    }
+
+    /// The end of the read: fails with `CursorExpired` if entries came or went of which nothing was said.
+    pub(super) async fn end(mut self, session: &mut Session, spec: &Spec) -> Result<(), Error> {
+        if self.groups_change_silently {
+            let groups = self.silently_changed();
+            tell(session, spec, &groups, true, &mut self).await?;
+            let arrived: Vec<Dn> = self.arrived.iter().map(|(dn, _)| dn.clone()).collect();
+            tell_groups_of(session, spec, &arrived, &mut self).await?;
+        }
+        self.check(session, spec).await
+    }
+
+    async fn check(self, session: &mut Session, spec: &Spec) -> Result<(), Error> {
+        // After a present phase nobody is left that should have gone.
+        if !self.complete {
+            for key in &self.gone {
+                if !self.known.below(key).iter().all(|key| self.is_told(key)) {
+                    return Err(expired("entries went along with one above them"));
+                }
+            }
+        }
+        for (top, _) in self.arrived.iter().filter(|(_, may_be_above)| *may_be_above) {
+            let search = Search {
+                base: Base::Dn(top.clone()),
+                scope: Scope::Subtree,
+                filter: spec.filter.clone(),
+                attributes: vec![spec.key.name().to_owned()],
+                controls: Vec::new(),
+            };
+            let mut pages = Pages::new(search, spec.page);
+            while let Some(item) = pages.next(session).await? {
+                let Item::Entry(found) = item else { continue };
+                let key = spec.key.key(&found.entry)?;
+                if !self.shown.contains(&key) && (!self.known.contains(&key) || self.gone.contains(&key)) {
+                    return Err(expired("entries came along with one above them"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The groups that named what has gone or has another name now, unless they were shown anyway.
+    fn silently_changed(&self) -> Vec<EntryKey> {
+        let below = self.moved.iter().flat_map(|key| self.known.below(key));
+        let named: BTreeSet<EntryKey> = self
+            .gone
+            .iter()
+            .chain(&self.moved)
+            .cloned()
+            .chain(below)
+            .collect();
+        let groups: BTreeSet<EntryKey> = named.iter().flat_map(|key| self.known.holders(key)).collect();
+        groups.into_iter().filter(|key| !self.is_told(key)).collect()
+    }
+
+    fn show(&mut self, key: &EntryKey, dn: &Dn) {
+        if self.known.dn(key).is_some_and(|known| known != dn.key()) {
+            self.moved.insert(key.clone());
+        }
+        self.gone.remove(key);
+        self.shown.insert(key.clone());
+    }
+
+    fn hand(&mut self, delta: Delta) -> Result<(), Error> {
+        self.count += 1;
+        if self.count > self.limit {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!(
+                    "more than {} entries changed; raise the limit if they are real",
+                    self.limit
+                ),
+            ));
+        }
+        (self.sink)(delta)
+    }
+}
+
+fn may_be_above(entry: &Entry) -> bool {
+    match entry.texts(HAS_SUBORDINATES).next() {
+        Some(said) => said.eq_ignore_ascii_case("TRUE"),
+        None => entry
+            .texts("objectClass")
+            .any(|class| CONTAINERS.iter().any(|name| name.eq_ignore_ascii_case(class))),
+    }
+}

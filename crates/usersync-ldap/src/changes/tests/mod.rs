@@ -1,0 +1,12 @@
+//! Tests of the codecs, of the machines without I/O, and of everything on a scripted server.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by them")]
+
+mod clock;
+mod codecs;
+mod domain;
+mod phases;
+mod ranges;
+mod replica;
+mod scene;
+mod server;
+mod sync;

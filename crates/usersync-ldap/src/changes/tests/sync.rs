@@ -1,0 +1,275 @@
+//! Content synchronization, from the request to the copy.
+
+use std::collections::BTreeMap;
+
+use usersync_connector::ErrorKind;
+
+use super::scene::{
+    BASE, INFO, NOW, changes, ids, is_sync, known, object, of_domain, shown, since, standard, sync, sync_end,
+    with_state,
+};
+use super::server::{Asked, Say, entry, success, with_server};
+use crate::changes::content_sync::Dialect;
+use crate::changes::{Changes, Cookie, Way};
+use crate::client::oid;
+
+#[test]
+fn a_change_takes_one_search_and_no_change_no_entry() {
+    let before = || known(&[(1, "cn=a", &[]), (2, "cn=b", &[]), (3, "cn=c", &["cn=z"])]);
+    let read = since(standard(), sync("old"), before(), |asked| {
+        assert_eq!(
+            asked.control(oid::SYNC_REQUEST),
+            Some(&b"\x30\x08\x0a\x01\x01\x04\x03old"[..])
+        );
+        vec![
+            ids(&[2, 9], true),
+            with_state(
+                object(3, "cn=c", &[("member", &[b"cn=z,dc=x", b"cn=y,dc=x"])]),
+                3,
+                1,
+            ),
+            sync_end(0, "new", true),
+        ]
+    });
+    let after = BTreeMap::from([(1, ("cn=a".to_owned(), 0)), (3, ("cn=c".to_owned(), 2))]);
+    assert_eq!(read, Ok((after, sync("new"), 1)));
+
+    let read = since(standard(), sync("old"), before(), |_| vec![sync_end(0, "", true)]);
+    assert_eq!(read, Ok((shown(&before()), sync("old"), 1)));
+}
+
+#[test]
+fn what_ends_a_sync_leaves_the_old_cookie() {
+    let added = || with_state(object(7, "cn=new", &[]), 7, 1);
+    let expired = ErrorKind::CursorExpired;
+    for (what, answer, kind) in [
+        (
+            "the server closes",
+            vec![added(), Say::Close],
+            ErrorKind::Unavailable,
+        ),
+        (
+            "a refresh is required",
+            vec![added(), sync_end(0, "new", false)],
+            expired,
+        ),
+        (
+            "the server is older than the cookie",
+            vec![Say::Done(53, vec![])],
+            expired,
+        ),
+        (
+            "its limits are too small",
+            vec![added(), Say::Done(4, vec![])],
+            expired,
+        ),
+        (
+            "it denies it",
+            vec![Say::Done(50, vec![])],
+            ErrorKind::PermissionDenied,
+        ),
+        (
+            "it ignores the control",
+            vec![added(), success()],
+            ErrorKind::InvalidData,
+        ),
+        (
+            "an entry says nothing",
+            vec![object(7, "cn=new", &[]), sync_end(0, "", true)],
+            ErrorKind::InvalidData,
+        ),
+        (
+            "an unknown state",
+            vec![with_state(object(7, "cn=new", &[]), 7, 9)],
+            ErrorKind::InvalidData,
+        ),
+        (
+            "a message of nothing",
+            vec![Say::Info(INFO, vec![])],
+            ErrorKind::InvalidData,
+        ),
+        (
+            "very many entries",
+            (0..30)
+                .map(|n| with_state(object(n, &format!("cn={n}"), &[]), n, 1))
+                .collect(),
+            ErrorKind::LimitExceeded,
+        ),
+    ] {
+        let read = since(standard(), sync("old"), known(&[]), move |_| answer.clone());
+        assert_eq!(read.map(|_| ()), Err(kind), "{what}");
+    }
+    let other = since(standard(), Cookie::DirSync(vec![1]), known(&[]), |_| vec![]);
+    assert_eq!(other.map(|_| ()), Err(expired), "a cookie of another kind");
+}
+
+#[test]
+fn presence_tells_who_is_gone() {
+    let before = known(&[(1, "cn=a", &[]), (2, "cn=b", &[]), (3, "cn=c", &[])]);
+    let read = since(standard(), sync("old"), before, |_| {
+        vec![
+            ids(&[1], false),
+            with_state(object(3, "cn=d", &[]), 3, 1),
+            sync_end(0, "new", false),
+        ]
+    });
+    let after = BTreeMap::from([(1, ("cn=a".to_owned(), 0)), (3, ("cn=d".to_owned(), 0))]);
+    assert_eq!(read, Ok((after, sync("new"), 1)));
+}
+
+#[test]
+fn moves_of_subtrees_are_noticed() {
+    let tree = || known(&[(1, "ou=u", &[]), (2, "cn=a,ou=u", &[]), (3, "cn=b,ou=u", &[])]);
+    let gone = |told: &'static [u8]| {
+        since(standard(), sync("old"), tree(), move |_| {
+            vec![ids(told, true), sync_end(0, "new", true)]
+        })
+    };
+    assert_eq!(
+        gone(&[1]).map(|_| ()),
+        Err(ErrorKind::CursorExpired),
+        "out of the base"
+    );
+    assert_eq!(
+        gone(&[2, 3, 1]).map(|(after, ..)| after.len()),
+        Ok(0),
+        "deleted one by one"
+    );
+
+    // In: the server shows the top only, and what is below is found by a search.
+    for (what, below, expected) in [
+        ("a new one", vec![], Ok(4)),
+        ("with entries of its own", vec![2, 3], Ok(4)),
+        (
+            "with entries that were not shown",
+            vec![2, 8],
+            Err(ErrorKind::CursorExpired),
+        ),
+    ] {
+        let read = since(standard(), sync("old"), tree(), move |asked| {
+            if is_sync(asked) {
+                let top = object(5, "ou=v", &[("hasSubordinates", &[b"TRUE"])]);
+                return vec![with_state(top, 5, 1), sync_end(0, "new", true)];
+            }
+            let is_check = asked.base.starts_with("ou=v");
+            let found = below
+                .iter()
+                .filter(|_| is_check)
+                .map(|&n| object(n, &format!("cn={n},ou=v,{BASE}"), &[]));
+            found.chain([success()]).collect()
+        });
+        assert_eq!(read.map(|(after, ..)| after.len()), expected, "{what}");
+    }
+}
+
+#[test]
+fn groups_that_the_server_mends_are_read_again() {
+    let before = known(&[
+        (1, "cn=a", &[]),
+        (2, "cn=g", &["cn=a", "cn=b"]),
+        (3, "cn=h", &["cn=b"]),
+    ]);
+    let read = since(standard(), sync("old"), before, |asked| {
+        if is_sync(asked) {
+            return vec![ids(&[1], true), sync_end(0, "new", true)];
+        }
+        assert!(asked.filters_by(b"02020202-0202-0202-0202-020202020202"));
+        let mended = format!("cn=b,{BASE}");
+        vec![object(2, "cn=g", &[("member", &[mended.as_bytes()])]), success()]
+    });
+    let after = BTreeMap::from([(2, ("cn=g".to_owned(), 1)), (3, ("cn=h".to_owned(), 1))]);
+    assert_eq!(read, Ok((after, sync("new"), 2)));
+}
+
+#[test]
+fn a_cookie_costs_one_entry() {
+    let cookie = with_server(
+        |asked| {
+            assert_eq!(
+                (asked.scope, asked.attributes.as_slice()),
+                (0, &["1.1".to_owned()][..])
+            );
+            vec![
+                with_state(object(1, BASE, &[]), 1, 1),
+                sync_end(0, "begun", false),
+            ]
+        },
+        |mut session, _| async move { standard().begin(&mut session, NOW).await },
+    );
+    // Of a server whose phases are not what they should be, even here, no content is taken.
+    assert_eq!(cookie.map_err(|error| error.kind()), Ok(sync("begun")));
+}
+
+#[test]
+fn entries_of_389_are_read_by_their_ids() {
+    let ds389 = || changes(Way::ContentSync(Dialect::Ds389));
+    let before = || known(&[(1, "cn=a", &[]), (2, "cn=b", &[]), (3, "cn=c", &[])]);
+    let script = |recorded: bool| {
+        move |asked: &Asked| {
+            if is_sync(asked) {
+                let shown =
+                    [1, 2].map(|n| with_state(object(n, "cn=whatever", &[("member", &[b"x"])]), n, 1));
+                return [ids(&[3], true)]
+                    .into_iter()
+                    .chain(shown)
+                    .chain([sync_end(0, "new", false)])
+                    .collect();
+            }
+            match asked.base.as_str() {
+                "" => vec![
+                    entry("", &[("changelog", &[b"cn=log"]), ("lastChangeNumber", &[b"28"])]),
+                    success(),
+                ],
+                "changeNumber=28,cn=log" if recorded => {
+                    vec![entry(&asked.base, &[("targetUniqueId", &[b"1"])]), success()]
+                }
+                "changeNumber=28,cn=log" => {
+                    vec![entry(&asked.base, &[("changeNumber", &[b"28"])]), success()]
+                }
+                // The second does not match the filter any more.
+                _ => vec![object(1, "cn=z", &[]), success()],
+            }
+        }
+    };
+    let after = BTreeMap::from([(1, ("cn=z".to_owned(), 0))]);
+    assert_eq!(
+        since(ds389(), sync("old"), before(), script(true)),
+        Ok((after, sync("new"), 4))
+    );
+    let unrecorded = since(ds389(), sync("old"), before(), script(false));
+    assert_eq!(unrecorded.map(|_| ()), Err(ErrorKind::Unsupported));
+}
+
+#[test]
+fn watching_ends_with_a_change() {
+    let watch = |changes: Changes, answer: Vec<Say>| {
+        with_server(
+            move |_| answer.clone(),
+            |session, _| async move {
+                changes
+                    .watch(session, &sync("old"))
+                    .await
+                    .map_err(|error| error.kind())
+            },
+        )
+    };
+    let idle = [
+        Say::Info(INFO, b"\xa1\x00".to_vec()),
+        Say::Info(INFO, b"\x80\x01a".to_vec()),
+        ids(&[], true),
+    ];
+    let after_idle = |last: Say| idle.iter().cloned().chain([last]).collect::<Vec<_>>();
+    for (what, last, expected) in [
+        ("an entry", with_state(object(1, "cn=a", &[]), 1, 2), Ok(())),
+        ("deleted ones", ids(&[1], true), Ok(())),
+        ("the server goes away", Say::Close, Err(ErrorKind::Unavailable)),
+        (
+            "its state is another one",
+            Say::Done(53, vec![]),
+            Err(ErrorKind::CursorExpired),
+        ),
+    ] {
+        assert_eq!(watch(standard(), after_idle(last)), expected, "{what}");
+    }
+    assert_eq!(watch(of_domain(), vec![]), Err(ErrorKind::Unsupported));
+}

@@ -1,0 +1,14 @@
+//! A live server as a directory: full reads, and reads of what changed.
+
+mod directory;
+mod find;
+mod held;
+mod members;
+mod mending;
+mod profile;
+mod stream;
+
+pub use directory::{DirectoryContents, LdapDirectory};
+pub(crate) use held::Held;
+pub use profile::{LdapProfile, ReadLimits};
+pub(crate) use stream::{Events, produced};
