@@ -5,7 +5,6 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
 use std::hint::black_box;
-use std::ops::Range;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use usersync_benches::directory::users_wanted;
@@ -30,27 +29,29 @@ impl Scenario {
     /// `len` members before, `changed` of whom the source exchanged, and as many the target where `drifts`.
     fn new(len: u32, changed: u32, drifts: bool) -> Self {
         let mut random = SplitMix64::new(1);
-        let mut list = |parts: &[Range<u32>]| {
+        let mut list = |numbers: Vec<u32>| {
             let one = |n| {
                 let address = format!("person{n:07}@example.org");
                 PrincipalRef::parse("dir", &address).expect("the text is an id")
             };
-            let mut list: Vec<_> = parts.iter().cloned().flatten().map(one).collect();
+            let mut list: Vec<_> = numbers.into_iter().map(one).collect();
             random.shuffle(&mut list);
             list
         };
         let (half, more) = (changed / 2, changed / 2 + changed);
-        let before = [0..len];
-        let there = [0..half, more..len, len + half..len + more];
-        let mut policy = Policy::default();
-        policy.mode = Mode::Mirror;
+        let before = || (0..len).collect();
+        let there = || (0..half).chain(more..len).chain(len + half..len + more).collect();
+        let mut policy = Policy {
+            mode: Mode::Mirror,
+            ..Policy::default()
+        };
         policy.guards.emptied = false;
         policy.guards.container = None;
         let id = ContainerRef::parse("app", "c").expect("the text is an id");
         Self {
-            base: list(&before),
-            desired: list(&[changed..len + changed]),
-            actual: list(if drifts { &there } else { &before }),
+            base: list(before()),
+            desired: list((changed..len + changed).collect()),
+            actual: list(if drifts { there() } else { before() }),
             container: Container::new(id, ContainerKind::Team, "Team", Selection::default()),
             policy,
         }
