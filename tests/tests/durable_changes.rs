@@ -1,16 +1,18 @@
 //! Reading what changed, by processes that come and go over one file: each continues only from a graph that it still has.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use futures::StreamExt;
 use futures::executor::block_on;
 use proptest::prelude::*;
-use usersync::connector::{CallContext, Cursor, Directory, DirectoryCapabilities, ReadStream};
+use usersync::connector::{CallContext, Cursor, Directory, DirectoryCapabilities, ReadEvent, ReadStream};
 use usersync::engine::{Engine, RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, MemoryDirectory};
-use usersync::model::{DirectoryChange, SystemId};
+use usersync::model::{DirectoryChange, ObjectId, PartialKind, PartialReason, SystemId};
 use usersync::reconcile::{Drift, Mode};
 use usersync_tests::edit::{cases, edits};
-use usersync_tests::{DurableStore, Model, World, WorldStore, free_policy, job};
+use usersync_tests::{DurableStore, Model, World, WorldStore, free_policy, group, job};
 
 /// A directory that notes of each read whether it was to continue from a cursor.
 #[derive(Clone, Debug)]
@@ -51,6 +53,40 @@ impl Directory for Watched {
     }
 }
 
+/// A directory that says of some groups that it cannot show all of them, in every read, and so keeps track of them.
+#[derive(Clone, Debug)]
+struct Veiled {
+    watched: Watched,
+    veiled: Arc<Mutex<BTreeSet<ObjectId>>>,
+}
+
+impl Directory for Veiled {
+    fn system(&self) -> &SystemId {
+        self.watched.system()
+    }
+
+    fn capabilities(&self) -> DirectoryCapabilities {
+        let mut capabilities = self.watched.capabilities();
+        capabilities.tracks_partial = true;
+        capabilities
+    }
+
+    fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
+        let veiled = self.veiled.lock().expect("nobody panics").clone();
+        let events = self.watched.read(since, context);
+        events
+            .map(move |event| match event {
+                Ok(ReadEvent::End(mut end)) => {
+                    let reason = || PartialReason::new(PartialKind::Unreadable, "veiled");
+                    end.partial = veiled.iter().map(|group| (group.clone(), reason())).collect();
+                    Ok(ReadEvent::End(end))
+                }
+                event => event,
+            })
+            .boxed()
+    }
+}
+
 /// A process of its own.
 fn process(world: &World<DurableStore>, directory: &Watched, name: &str) -> Engine {
     let mut store = world.store.clone();
@@ -71,6 +107,63 @@ fn world() -> World<DurableStore> {
         .container("team", "staff")
         .job("sync", free_policy(Mode::Managed))
         .build_over(DurableStore::in_file)
+}
+
+/// Whoever keeps track of partial groups is not read in full because of them. What depends on them is held, and nothing else is;
+/// and once they are whole, what was held follows.
+#[test]
+fn promise_09_a_partial_group_that_is_kept_track_of_holds_its_own_and_leaves_reads_small() {
+    let world = World::builder()
+        .with_changes()
+        .group("staff", "ada bob")
+        .group("crew", "cyd dan")
+        .container("team", "staff")
+        .container("boat", "crew")
+        .job("sync", free_policy(Mode::Managed))
+        .build_over(DurableStore::in_file);
+    let watched = Watched::new(&world.directory);
+    let veiled = Arc::new(Mutex::new(BTreeSet::from([group("crew").object])));
+    let directory = Veiled {
+        watched: watched.clone(),
+        veiled: Arc::clone(&veiled),
+    };
+    let engine = world.plain_engine(Arc::new(world.store.clone()), Arc::new(directory), "one");
+    let members = || format!("{} | {}", world.members("team"), world.members("boat"));
+    assert_eq!(run(&world, &engine), RunEnd::Changed);
+    assert_eq!(
+        (members().as_str(), watched.reads().as_str()),
+        ("ada bob | cyd dan", "full")
+    );
+    world.leave("crew", "cyd");
+    world.leave("staff", "ada");
+    let _ = run(&world, &engine);
+    assert_eq!(
+        (members().as_str(), watched.reads().as_str()),
+        ("bob | cyd dan", "changes")
+    );
+    world.join("crew", "eve");
+    let _ = run(&world, &engine);
+    assert_eq!(
+        (members().as_str(), watched.reads().as_str()),
+        ("bob | cyd dan eve", "changes")
+    );
+    veiled.lock().expect("nobody panics").clear();
+    let _ = run(&world, &engine);
+    assert_eq!(
+        (members().as_str(), watched.reads().as_str()),
+        ("bob | dan eve", "changes")
+    );
+    // And partial again, from a read of changes on.
+    veiled
+        .lock()
+        .expect("nobody panics")
+        .insert(group("staff").object);
+    world.leave("staff", "bob");
+    let _ = run(&world, &engine);
+    assert_eq!(
+        (members().as_str(), watched.reads().as_str()),
+        ("bob | dan eve", "changes")
+    );
 }
 
 /// The cursor is in the file, and the graph that it continues is gone with the process: everything is read, and who left meanwhile goes.

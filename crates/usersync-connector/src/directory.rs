@@ -12,6 +12,9 @@ use crate::read::{Cursor, ReadStream};
 pub struct DirectoryCapabilities {
     /// Reads continue from a cursor and then hold only what changed.
     pub changes: bool,
+    /// Reads of changes keep track of partial groups, too (point 10). Without it, a partial group leads to full reads until
+    /// it is partial no more.
+    pub tracks_partial: bool,
 }
 
 /// A system that knows users, groups and resources.
@@ -31,6 +34,8 @@ pub struct DirectoryCapabilities {
 /// 8. Without `changes`, no read carries a cursor, and a read with one fails with
 ///    [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 /// 9. Dropping the stream stops the read.
+/// 10. With `tracks_partial`, a read of changes names all groups that are partial as of now, whether anything of them changed or not,
+///     and shows what a group lacked that is so no more.
 pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// The system that is read.
     fn system(&self) -> &SystemId;

@@ -1,13 +1,13 @@
 //! Reading directories into one graph.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use usersync_connector::{CallContext, Cursor, ErrorKind, Extent, Reader};
 use usersync_model::{
     Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GraphBuilder, Impact,
-    LiveSelections, NodeId, ObjectId, PartialKind, PrincipalRef, ResolvePolicy, Resolved, Scratch,
-    SelectionId, SystemId,
+    LiveSelections, NodeId, ObjectId, PartialKind, PartialReason, PrincipalRef, ResolvePolicy, Resolved,
+    Scratch, SelectionId, SystemId,
 };
 
 use crate::error::Result;
@@ -33,6 +33,8 @@ pub(crate) struct Sources {
     pub(crate) unknown_members: BTreeMap<PrincipalRef, u64>,
     /// What the latest reads met, of targets too.
     pub(crate) failed: Vec<FailedRead>,
+    /// The groups that are partial by themselves, of systems that keep track of them.
+    partial: BTreeMap<SystemId, BTreeSet<ObjectId>>,
 }
 
 /// Resolved selections that follow the graph.
@@ -70,6 +72,7 @@ impl Sources {
             kept: None,
             unknown_members: BTreeMap::new(),
             failed: Vec::new(),
+            partial: BTreeMap::new(),
         }
     }
 
@@ -221,6 +224,18 @@ impl Sources {
         }
     }
 
+    /// Lets the groups of `system` be complete that were partial and are not among `partial` any more.
+    fn forget_partial(&mut self, system: &SystemId, partial: &[(ObjectId, PartialReason)]) {
+        let now: BTreeSet<ObjectId> = partial.iter().map(|(group, _)| group.clone()).collect();
+        let before = self
+            .partial
+            .insert(system.clone(), now.clone())
+            .unwrap_or_default();
+        for group in before.difference(&now) {
+            self.set_group_verdict(system, group, Completeness::Complete);
+        }
+    }
+
     /// Folds in one change.
     pub(crate) fn apply(&mut self, system: &SystemId, change: &DirectoryChange) {
         match &mut self.kept {
@@ -312,10 +327,17 @@ async fn read_changes(
         if let Some(cursor) = end.cursor {
             sources.cursors.insert(system.clone(), cursor);
         }
-        for (group, reason) in end.partial {
-            sources.set_group_verdict(system, &group, Completeness::Partial(reason));
+        let keeps_track = directory.capabilities().tracks_partial;
+        if !keeps_track && !end.partial.is_empty() {
             // A group that was cut short is told in full only by the next full read.
             sources.cursors.remove(system);
+        }
+        // A read that was cancelled says of no group that it is whole again.
+        if keeps_track && sources.cursors.contains_key(system) && !control.is_cancelled() {
+            sources.forget_partial(system, &end.partial);
+        }
+        for (group, reason) in end.partial {
+            sources.set_group_verdict(system, &group, Completeness::Partial(reason));
         }
     }
     if changed {
@@ -333,6 +355,7 @@ async fn read_everything(
     let mut builder = GraphBuilder::new();
     let mut cursors = BTreeMap::new();
     let mut failed = Vec::new();
+    let mut partial = BTreeMap::new();
     for system in &job.sources {
         let mut reader = Reader::new(readers.directory(system)?.read(None, context));
         let extent = reader.begin().await;
@@ -363,17 +386,23 @@ async fn read_everything(
         } else {
             end.verdict
         };
-        // A group that was cut short is told in full only by the next full read.
-        if end.partial.is_empty()
+        let keeps_track = readers.directory(system)?.capabilities().tracks_partial;
+        // Elsewhere a group that was cut short is told in full only by the next full read.
+        if (keeps_track || end.partial.is_empty())
             && verdict.is_complete()
             && let Some(cursor) = end.cursor
         {
             cursors.insert(system.clone(), cursor);
         }
+        if keeps_track {
+            let groups = end.partial.iter().map(|(group, _)| group.clone());
+            partial.insert(system.clone(), groups.collect());
+        }
         builder.end(system, verdict, end.partial);
     }
     let mut sources = Sources::new(builder.finish());
     sources.failed = failed;
+    sources.partial = partial;
     sources.count_unknown_members();
     if job.sources.iter().all(|system| cursors.contains_key(system)) {
         sources.cursors = cursors;

@@ -183,6 +183,7 @@ impl Directory for MemoryDirectory {
     fn capabilities(&self) -> DirectoryCapabilities {
         DirectoryCapabilities {
             changes: lock(&self.state).feed.enabled,
+            tracks_partial: false,
         }
     }
 

@@ -547,6 +547,7 @@ impl Directory for LdapDirectory {
     fn capabilities(&self) -> DirectoryCapabilities {
         DirectoryCapabilities {
             changes: self.0.profile.changes != ChangeStrategy::Off,
+            tracks_partial: true,
         }
     }
 

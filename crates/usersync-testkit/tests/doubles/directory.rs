@@ -295,6 +295,7 @@ impl Directory for Fake {
     fn capabilities(&self) -> DirectoryCapabilities {
         DirectoryCapabilities {
             changes: self.changes,
+            tracks_partial: false,
         }
     }
 

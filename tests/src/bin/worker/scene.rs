@@ -230,7 +230,10 @@ impl Directory for Scene {
     }
 
     fn capabilities(&self) -> DirectoryCapabilities {
-        DirectoryCapabilities { changes: true }
+        DirectoryCapabilities {
+            changes: true,
+            tracks_partial: false,
+        }
     }
 
     /// A cursor is the number of a week.
