@@ -264,6 +264,7 @@ impl Index {
             && shared.is_none()
             && of_group.open.is_empty()
             && of_group.unread.is_none()
+            && of_group.unfound.is_empty()
             && !of_group.cut
         {
             return None;
@@ -289,7 +290,7 @@ impl Index {
             partial.get_or_insert_with(|| PartialReason::new(kind, warning.to_string()));
             warnings.push(warning);
         };
-        if let Some(reason) = &of_group.unread {
+        for reason in of_group.unread.iter().chain(of_group.unfound.values()) {
             flaw(
                 reason.kind,
                 DirectoryWarning::UnreadMembers {

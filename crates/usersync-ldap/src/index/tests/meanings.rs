@@ -1,10 +1,10 @@
 //! What entries and members mean, as tables.
 
-use usersync_model::{PartialKind, PartialReason};
+use usersync_model::{GroupKind, PartialKind, PartialReason, PrincipalKind};
 
 use super::super::{EntryKey, Index, Members};
 use super::{Consumer, codes, entry, index, key, partial, show};
-use crate::rules::EntryRules;
+use crate::rules::{ClassRule, EntryRules, MemberSource};
 use crate::sid::Sid;
 
 const AD_USER: &str =
@@ -324,6 +324,47 @@ fn dynamic_groups_wait_for_their_queries() {
         (query.texts, query.base),
         (&["(a=b)".to_owned()][..], Some("ou=y"))
     );
+}
+
+/// What one way of naming members found says nothing of the others.
+#[test]
+fn promise_09_a_query_that_finds_members_does_not_vouch_for_others() {
+    let mut rules = EntryRules::openldap();
+    rules.ids = EntryRules::directory_server_389().ids;
+    rules.classes = vec![
+        ClassRule::new("team", PrincipalKind::Group(GroupKind::UserGroup))
+            .with_members(MemberSource::Dn("member".to_owned()))
+            .with_members(MemberSource::Query("memberURL".to_owned()))
+            .with_members(MemberSource::Query("otherURL".to_owned())),
+    ];
+    let lines = "objectClass: team|nsUniqueId: g|memberURL: ldap:///dc=x|otherURL: ldap:///dc=y";
+    let group = key("cn=g,dc=x");
+    let reason = |kind| PartialReason::new(kind, "why");
+    let mut index = read(&rules, &[("cn=g,dc=x", lines)]);
+
+    index.mark_partial(&group, reason(PartialKind::Limit));
+    index.set_found(&group, "memberURL", Vec::new());
+    index.set_found(&group, "otherURL", Vec::new());
+    assert_eq!(partial(&index.settle()), "g:limit");
+
+    index.upsert(group.clone(), &with_bytes("cn=g,dc=x", lines), Members::Given);
+    assert_eq!(partial(&index.settle()), "", "it was read in full meanwhile");
+    index.mark_unfound(&group, "memberURL", reason(PartialKind::Failed));
+    index.set_found(&group, "otherURL", Vec::new());
+    let settled = index.settle();
+    assert_eq!(
+        (&*codes(&settled), &*partial(&settled)),
+        ("unread_members", "g:failed")
+    );
+    index.upsert(group.clone(), &with_bytes("cn=g,dc=x", lines), Members::Given);
+    assert_eq!(partial(&index.settle()), "g:failed", "nobody asked again");
+    index.set_found(&group, "memberURL", Vec::new());
+    assert_eq!(partial(&index.settle()), "");
+
+    index.mark_unfound(&group, "memberURL", reason(PartialKind::Failed));
+    let other = lines.replace("dc=x", "dc=z");
+    index.upsert(group, &with_bytes("cn=g,dc=x", &other), Members::Given);
+    assert_eq!(partial(&index.settle()), "g:unreadable", "it is another query");
 }
 
 #[test]
