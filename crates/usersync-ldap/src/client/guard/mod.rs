@@ -210,11 +210,20 @@ fn admit(bytes: &[u8], shared: &Shared) -> Result<Option<u8>, Fault> {
 pub(crate) fn printable(text: &str) -> String {
     let mut printable: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if misleads(c) { ' ' } else { c })
         .take(TEXT_CHARACTERS)
         .collect();
     printable.truncate(printable.trim_end().len());
     printable
+}
+
+/// Whether a character changes how what is around it looks, without being seen itself.
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
 }
 
 /// Cuts a stream into messages.
