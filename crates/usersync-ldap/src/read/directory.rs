@@ -1,6 +1,6 @@
 //! The directory itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,7 +20,8 @@ use super::stream::{Events, produced};
 use crate::changes::{
     ChangeStrategy, Changes, Cookie, Delta, Known, RangeLimits, Spec, Strategy, complete_ranges,
 };
-use crate::client::{Base, Control, Item, LdapClient, Pages, RootDse, Search, Session, oid, reason};
+use crate::client::{Base, FoundEntry, Item, LdapClient, Pages, RootDse, Search, Session, reason};
+use crate::dn::Dn;
 use crate::entry::Entry;
 use crate::index::{DirectoryWarning, EntryKey, Index, Members, Settled};
 use crate::rules::EntryRules;
@@ -117,7 +118,7 @@ impl LdapDirectory {
     /// # Errors
     /// When the read cannot begin. Whatever goes wrong later makes the contents partial.
     pub async fn contents(&self) -> Result<DirectoryContents, Error> {
-        let mut reading = Reading::begin(&self.0, None).await?;
+        let mut reading = Reading::begin(&self.0, None, self.0.deadline()).await?;
         let flaw = reading.everything(&mut None).await?;
         let settled = reading.settle(flaw.is_none()).await;
         let entries = reading.index.len();
@@ -161,15 +162,21 @@ impl Inner {
         )
     }
 
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.profile.limits.duration
+    }
+
     async fn full(self: Arc<Self>, mut events: Events<DirectoryChange>) -> Result<ReadEnd, Error> {
+        let deadline = self.deadline();
         let root_dse = {
             let mut session = self.client.session().await?;
             let root_dse = self.client.root_dse(&mut session).await?;
             self.client.keep(session);
             root_dse
         };
-        let begun = self.begin_changes(&root_dse).await?;
-        let mut reading = Reading::begin(&self, None).await?;
+        let begun = timeout_at(deadline, self.begin_changes(&root_dse)).await;
+        let begun = begun.unwrap_or_else(|_| Err(self.too_long()))?;
+        let mut reading = Reading::begin(&self, None, deadline).await?;
         let mut showing = Some(&mut events);
         let flaw = reading.everything(&mut showing).await?;
         let settled = reading.settle(flaw.is_none()).await;
@@ -190,22 +197,22 @@ impl Inner {
         Ok(self.ended(end, state))
     }
 
-    /// Where reads of changes will continue after the full read that begins now.
+    /// Where reads of changes will continue after the full read that begins now; nowhere if the server tells nobody.
     async fn begin_changes(&self, root_dse: &RootDse) -> Result<Option<(Strategy, Cookie)>, Error> {
         let Some(strategy) = Strategy::choose(self.profile.changes, root_dse) else {
             return Ok(None);
         };
-        match self.begin_by(strategy, root_dse).await {
-            // What the server offers is not always what it grants.
-            Err(error)
-                if self.profile.changes == ChangeStrategy::Automatic
-                    && strategy != Strategy::Poll
-                    && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) =>
-            {
-                self.begin_by(Strategy::Poll, root_dse).await.map(Some)
+        let poll = (strategy != Strategy::Poll).then_some(Strategy::Poll);
+        for strategy in [strategy].into_iter().chain(poll) {
+            match self.begin_by(strategy, root_dse).await {
+                // What the server offers is not always what it grants.
+                Err(error)
+                    if self.profile.changes == ChangeStrategy::Automatic
+                        && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {}
+                begun => return begun.map(Some),
             }
-            begun => begun.map(Some),
         }
+        Ok(None)
     }
 
     async fn begin_by(&self, strategy: Strategy, root_dse: &RootDse) -> Result<(Strategy, Cookie), Error> {
@@ -222,7 +229,7 @@ impl Inner {
         mut events: Events<DirectoryChange>,
     ) -> Result<ReadEnd, Error> {
         let state = self.held.find(&cursor)?;
-        let mut reading = Reading::begin(&self, Some(&state)).await?;
+        let mut reading = Reading::begin(&self, Some(&state), self.deadline()).await?;
         let (cookie, changed) = reading.since(&state).await?;
         events.begin(Extent::Changes).await;
         // What a query finds may depend on attributes that are not read, and of which only some servers tell.
@@ -274,8 +281,7 @@ struct Reading<'d> {
 }
 
 impl<'d> Reading<'d> {
-    async fn begin(directory: &'d Inner, state: Option<&State>) -> Result<Self, Error> {
-        let deadline = Instant::now() + directory.profile.limits.duration;
+    async fn begin(directory: &'d Inner, state: Option<&State>, deadline: Instant) -> Result<Self, Error> {
         let mut session = directory.client.session().await?;
         let root_dse = directory.client.root_dse(&mut session).await?;
         let index = state.map_or_else(
@@ -305,7 +311,8 @@ impl<'d> Reading<'d> {
         events: &mut Option<&mut Events<DirectoryChange>>,
     ) -> Result<Option<PartialReason>, Error> {
         let mut pages = Pages::new(self.search(), self.spec.page);
-        let mut unfinished = Vec::new();
+        let mut unfinished = BTreeMap::new();
+        let mut base_seen = false;
         let (mut begun, mut page, mut new_in_page, mut seen_in_page) = (false, 0, 0, 0);
         let flaw = loop {
             let next = match timeout_at(self.deadline, pages.next(&mut self.session)).await {
@@ -315,6 +322,10 @@ impl<'d> Reading<'d> {
                 Ok(Ok(next)) => next,
             };
             if !begun {
+                if next.is_none() {
+                    self.expect_base().await?;
+                    base_seen = true;
+                }
                 begun = true;
                 if let Some(events) = events {
                     events.begin(Extent::Full).await;
@@ -342,10 +353,19 @@ impl<'d> Reading<'d> {
                         Err(error) => break Some(reason(&error)),
                     };
                     seen_in_page += 1;
-                    new_in_page += u64::from(!self.index.contains(&key));
+                    let before = unfinished
+                        .get(&key)
+                        .map(|found: &FoundEntry| found.entry.dn().key().to_owned())
+                        .or_else(|| self.index.dn_of(&key));
+                    match before {
+                        None => new_in_page += 1,
+                        Some(before) if before == found.entry.dn().key() => {}
+                        Some(before) => break Some(contradiction(&before, found.entry.dn())),
+                    }
+                    base_seen |= *found.entry.dn() == self.spec.base;
                     if has_ranges(&found.entry) {
                         // Asked for once the connection is free again.
-                        unfinished.push((key, found));
+                        unfinished.insert(key, found);
                     } else {
                         self.index.upsert(key, &found.entry, Members::Given);
                     }
@@ -354,6 +374,9 @@ impl<'d> Reading<'d> {
         };
         if flaw.is_some() {
             return Ok(flaw);
+        }
+        if !base_seen && let Err(error) = self.expect_base().await {
+            return Ok(Some(reason(&error)));
         }
         for (key, found) in unfinished {
             let limits = RangeLimits {
@@ -373,6 +396,11 @@ impl<'d> Reading<'d> {
             }
         }
         Ok(None)
+    }
+
+    async fn expect_base(&mut self) -> Result<(), Error> {
+        let expected = timeout_at(self.deadline, self.session.expect(&self.spec.base)).await;
+        expected.unwrap_or_else(|_| Err(self.directory.too_long()))
     }
 
     /// What the index says now, once the members are found that are not named one by one, and those that were not
@@ -448,17 +476,13 @@ impl<'d> Reading<'d> {
     }
 
     fn search(&self) -> Search {
-        let mut search = Search {
+        Search {
             base: Base::Dn(self.spec.base.clone()),
             scope: self.spec.scope,
             filter: self.spec.filter.clone(),
             attributes: self.spec.attributes.clone(),
-            controls: Vec::new(),
-        };
-        if self.root_dse.has_control(oid::DOMAIN_SCOPE) {
-            search.controls.push(Control::new(oid::DOMAIN_SCOPE));
+            controls: self.spec.controls.clone(),
         }
-        search
     }
 }
 
@@ -530,6 +554,16 @@ async fn show(events: &mut Events<DirectoryChange>, changes: Vec<DirectoryChange
 
 fn verdict(flaw: Option<PartialReason>) -> Completeness {
     flaw.map_or(Completeness::Complete, Completeness::Partial)
+}
+
+/// An entry that was renamed while it was read is one, too; which of the two it is, the next read tells.
+fn contradiction(one: &str, other: &Dn) -> PartialReason {
+    PartialReason::new(
+        PartialKind::Contradiction,
+        format!(
+            "`{one}` and `{other}` are one entry by their id; read again, or correct the id of one of them"
+        ),
+    )
 }
 
 fn elsewhere() -> PartialReason {

@@ -7,6 +7,8 @@ mod members;
 mod mending;
 mod profile;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use directory::{DirectoryContents, LdapDirectory};
 pub(crate) use held::Held;

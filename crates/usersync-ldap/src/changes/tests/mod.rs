@@ -8,5 +8,5 @@ mod phases;
 mod ranges;
 mod replica;
 mod scene;
-mod server;
+pub(crate) mod server;
 mod sync;
