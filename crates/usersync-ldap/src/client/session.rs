@@ -247,7 +247,7 @@ pub(super) fn failure(error: LdapError, shared: &Shared, silence: Option<Duratio
     let kind = match &*fault {
         Fault::Closed | Fault::Disconnected { .. } | Fault::Io(_) => ErrorKind::Unavailable,
         Fault::Malformed(_) | Fault::Unasked(_) => ErrorKind::InvalidData,
-        Fault::MessageBytes { .. } => ErrorKind::LimitExceeded,
+        Fault::Elements { .. } | Fault::MessageBytes { .. } => ErrorKind::LimitExceeded,
     };
     Error::new(kind, fault.to_string()).with_source(fault)
 }

@@ -282,6 +282,26 @@ async fn a_connection_is_not_used_again_after_a_request_was_given_up() {
     assert_eq!(client.traffic().connections, 2);
 }
 
+/// Small on the wire, such a message is large once it is taken apart.
+#[tokio::test]
+async fn messages_of_very_many_values_are_not_taken() {
+    for (count, want) in [(4000_usize, None), (5000, Some(ErrorKind::LimitExceeded))] {
+        let fake = Fake::start(move |tag, id| {
+            let whole = entry(id, "cn=a", "cn", &vec![&b""[..]; count]);
+            (tag == SEARCH).then(|| [whole, result(id, SEARCH_DONE, 0, "")].concat())
+        })
+        .await;
+        let mut limits = ClientLimits::default();
+        limits.message_bytes = 1 << 16;
+        let server = LdapServer::new(&fake.url())
+            .unwrap()
+            .without_tls()
+            .with_limits(limits);
+        let found = search(&LdapClient::new(server)).await;
+        assert_eq!(found.err().map(|error| error.kind()), want, "{count}");
+    }
+}
+
 #[tokio::test]
 async fn one_entry_is_not_many() {
     let fake = Fake::start(|tag, id| {
