@@ -34,6 +34,12 @@ use state::{Ref, Referrer, Sources, State};
 pub(crate) use node::EntryKey;
 pub use warning::DirectoryWarning;
 
+/// How many names and entries may come and go before anybody cares.
+#[cfg(not(test))]
+const LEEWAY: usize = 100_000;
+#[cfg(test)]
+const LEEWAY: usize = 1000;
+
 /// Everything known of one directory. Entries go in as they come, in any order; [`settle`](Self::settle) says what that
 /// means for principals and memberships: everything the first time, and what changed since then each other time.
 ///
@@ -65,6 +71,8 @@ pub(crate) struct Index {
     /// References not yet among the others, which is quicker for all of them at once.
     loading: Option<Vec<Ref>>,
     settled: bool,
+    /// What it weighed at its first settlement.
+    first_weight: usize,
 }
 
 /// What an entry that is put in says about its members.
@@ -142,6 +150,7 @@ impl Index {
             report: Report::default(),
             loading: Some(Vec::new()),
             settled: false,
+            first_weight: 0,
         }
     }
 
@@ -323,6 +332,16 @@ impl Index {
     /// How many entries there are, principals or not.
     pub(crate) fn len(&self) -> usize {
         self.now.nodes().count()
+    }
+
+    /// How much it keeps, in names and entries, those of former times included.
+    pub(crate) fn weight(&self) -> usize {
+        self.now.names.len() + self.now.len() as usize
+    }
+
+    /// Whether most of what it keeps is of former times, so that a new one is due.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        self.weight() > self.first_weight.saturating_mul(2).saturating_add(LEEWAY)
     }
 
     /// The canonical DN of an entry.

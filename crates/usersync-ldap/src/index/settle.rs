@@ -44,6 +44,9 @@ impl Index {
     /// Says what changed since the last time, or everything the first time, and what is wrong now.
     pub(crate) fn settle(&mut self) -> Settled {
         self.end_loading();
+        if !self.settled {
+            self.first_weight = self.weight();
+        }
         let changes = if self.settled {
             self.move_along();
             let touched = std::mem::take(&mut self.touched);

@@ -443,3 +443,23 @@ fn look_ups() {
     assert_eq!(show(&index.settle().changes), "-a");
     assert!(!index.contains(&a) && index.key_of_dn(&dn).is_none() && index.key_of_id(&id).is_none());
 }
+
+/// Names stay for those who keep an older state, so that they add up.
+#[test]
+fn an_index_in_which_much_came_and_went_is_to_be_made_anew() {
+    let lines = "objectClass: inetOrgPerson|nsUniqueId: a";
+    let mut index = read(&EntryRules::default(), &[("uid=a,dc=x", lines)]);
+    index.settle();
+    for n in 0..990 {
+        assert!(!index.is_overgrown(), "{n}");
+        let entry = with_bytes(&format!("uid={n},dc=x"), lines);
+        index.upsert(key("uid=a,dc=x"), &entry, Members::Given);
+        index.settle();
+    }
+    for n in 990..1010 {
+        let entry = with_bytes(&format!("uid={n},dc=x"), lines);
+        index.upsert(key("uid=a,dc=x"), &entry, Members::Given);
+    }
+    index.settle();
+    assert!(index.is_overgrown());
+}
