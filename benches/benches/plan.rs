@@ -8,13 +8,12 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use usersync_benches::directory::users_wanted;
+use usersync_benches::people::Names;
 use usersync_benches::random::SplitMix64;
 use usersync_model::{
     Container, ContainerKind, ContainerRef, DirectoryGraph, NodeId, PrincipalRef, Selection,
 };
-use usersync_reconcile::{
-    ActualMembers, Base, DesiredMembers, Drafts, People, Policy, Reason, RunEvidence, plan_members,
-};
+use usersync_reconcile::{ActualMembers, Base, DesiredMembers, Drafts, Policy, RunEvidence, plan_members};
 
 /// Members per container.
 const SIZE: usize = 100;
@@ -137,30 +136,6 @@ fn pick(random: &mut SplitMix64, people: usize) -> Vec<usize> {
         members.dedup();
     }
     members
-}
-
-struct Names<'a>(&'a DirectoryGraph);
-
-impl People for Names<'_> {
-    fn principal(&self, id: NodeId) -> PrincipalRef {
-        self.0.principal_ref(id)
-    }
-
-    fn label(&self, id: NodeId) -> String {
-        self.0.node(id).name().to_owned()
-    }
-
-    fn is_privileged(&self, id: NodeId) -> bool {
-        self.0.node(id).privileged()
-    }
-
-    fn version(&self, _: NodeId) -> Option<String> {
-        None
-    }
-
-    fn absence(&self, _: NodeId) -> Reason {
-        Reason::NotSelected
-    }
 }
 
 /// The least that a comparison of sorted lists does, without a branch that depends on them: it counts what to add and what

@@ -5,5 +5,6 @@ pub mod directory;
 pub mod disk;
 pub mod distribution;
 pub mod naive;
+pub mod people;
 pub mod random;
 pub mod world;

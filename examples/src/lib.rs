@@ -1,6 +1,7 @@
-//! What several examples share: the people and rooms of the exports in `data/` as accounts, a table of records, a temporary
-//! folder, and what is shown on the terminal.
+//! What several examples share: the people and rooms of the exports in `data/` as accounts, LDAP servers, a table of records, a
+//! temporary folder, and what is shown on the terminal.
 
+pub mod live;
 pub mod records;
 pub mod scratch;
 pub mod screen;

@@ -10,6 +10,7 @@ mod store;
 mod world;
 
 pub mod edit;
+pub mod interleave;
 pub mod records;
 pub mod yielding;
 

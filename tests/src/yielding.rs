@@ -10,19 +10,24 @@ use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use futures::task::noop_waker;
 use futures::{FutureExt, StreamExt};
-use usersync::connector::{CallContext, Cursor, Directory, DirectoryCapabilities, ReadStream};
-use usersync::memory::{MemoryDirectory, MemoryStore};
-use usersync::model::{ContainerRef, DirectoryChange, JobId, LedgerRow, SystemId, TenantId};
+use usersync::connector::{
+    Applied, CallContext, Cursor, Directory, DirectoryCapabilities, MemberOperation, MembersEntry,
+    MembershipRead, MembershipTarget, PresentMember, ReadStream, TargetCapabilities,
+};
+use usersync::memory::{MemoryDirectory, MemoryStore, MemoryTarget};
+use usersync::model::{
+    ContainerRef, DirectoryChange, JobId, LedgerRow, ObjectId, PrincipalRef, SystemId, TenantId,
+};
 use usersync::store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
     Stored, Table, Transaction,
 };
 
-/// Is ready when polled again.
+/// Waits for one poll: is ready when polled again.
 #[derive(Debug, Default)]
-struct Once(bool);
+pub struct Turn(bool);
 
-impl Future for Once {
+impl Future for Turn {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -41,9 +46,9 @@ pub struct YieldingStore<S = MemoryStore>(pub S);
 
 /// Waits for one poll, makes the call, and waits for another.
 async fn around<T>(call: impl Future<Output = T>) -> T {
-    Once::default().await;
+    Turn::default().await;
     let answer = call.await;
-    Once::default().await;
+    Turn::default().await;
     answer
 }
 
@@ -60,7 +65,7 @@ impl<S: StateStore + Clone> StateRead for YieldingStore<S> {
     fn values(&self, tenant: &TenantId, table: Table, prefix: &Key) -> Chunks<(Key, Stored)> {
         let (store, tenant, prefix) = (self.0.clone(), tenant.clone(), prefix.clone());
         let stream = async move {
-            Once::default().await;
+            Turn::default().await;
             store.values(&tenant, table, &prefix)
         };
         stream.flatten_stream().boxed()
@@ -99,6 +104,51 @@ impl<S: StateStore + Clone> StateStore for YieldingStore<S> {
 
     async fn release(&self, lease: &Lease) -> Result<()> {
         around(self.0.release(lease)).await
+    }
+}
+
+/// A target that waits before and after every call about single members.
+#[derive(Clone, Debug)]
+pub struct YieldingTarget(pub MemoryTarget);
+
+#[async_trait::async_trait]
+impl MembershipRead for YieldingTarget {
+    fn system(&self) -> &SystemId {
+        self.0.system()
+    }
+
+    fn capabilities(&self) -> TargetCapabilities {
+        self.0.capabilities()
+    }
+
+    fn members(&self, containers: Vec<ObjectId>, context: &CallContext) -> ReadStream<MembersEntry> {
+        let (target, context) = (self.0.clone(), context.clone());
+        let stream = async move {
+            Turn::default().await;
+            target.members(containers, &context)
+        };
+        stream.flatten_stream().boxed()
+    }
+
+    async fn member(
+        &self,
+        container: &ObjectId,
+        principal: &PrincipalRef,
+        context: &CallContext,
+    ) -> usersync::connector::Result<Option<PresentMember>> {
+        around(self.0.member(container, principal, context)).await
+    }
+}
+
+#[async_trait::async_trait]
+impl MembershipTarget for YieldingTarget {
+    async fn apply(
+        &self,
+        container: &ObjectId,
+        operations: &[MemberOperation],
+        context: &CallContext,
+    ) -> Vec<usersync::connector::Result<Applied>> {
+        around(self.0.apply(container, operations, context)).await
     }
 }
 
@@ -165,7 +215,7 @@ impl Directory for YieldingDirectory {
                 reads.most = reads.most.max(open);
             }
             for _ in 0..this.polls {
-                Once::default().await;
+                Turn::default().await;
             }
             if let Some(open) = this.lock().open.get_mut(&job) {
                 *open -= 1;
@@ -203,6 +253,12 @@ impl<'a, T> Workers<'a, T> {
         self.futures.push(Some(future.boxed()));
         self.ended.push(None);
         self.futures.len() - 1
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.futures.len()
     }
 
     /// Polls a worker once, if it has not ended; tells whether it has now.

@@ -409,7 +409,7 @@ fn waiting_ends_with_a_change() {
 
 /// A server that goes away while it is read leaves a partial read, with no cursor.
 #[test]
-fn a_server_that_dies_leaves_a_partial_read() {
+fn promise_09_a_server_that_dies_leaves_a_partial_read() {
     let Some(server) = servers::start(Kind::OpenLdap, &["--users", "3000"]) else {
         return;
     };

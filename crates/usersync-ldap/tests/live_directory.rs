@@ -31,4 +31,3 @@ suite!(openldap_by_content_sync, Kind::OpenLdap, Way::Best);
 suite!(openldap_without_changes, Kind::OpenLdap, Way::Full);
 suite!(ds389_by_content_sync, Kind::Ds389, Way::Best);
 suite!(samba_by_dir_sync, Kind::SambaAd, Way::Best);
-suite!(samba_without_changes, Kind::SambaAd, Way::Full);

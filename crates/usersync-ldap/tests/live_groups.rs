@@ -16,7 +16,7 @@ use std::thread;
 use groups::{Harness, Way, World, apply, changed, members, object, on_tokio, operation, people, read};
 use servers::{Kind, Server};
 use usersync_connector::{ErrorKind, MemberChange, MembershipRead, ReadEnd};
-use usersync_ldap::{Dn, GroupSettings, LastMember};
+use usersync_ldap::{Dn, GroupSettings, IdAttribute, IdEncoding, LastMember};
 use usersync_model::{MemberFacets, PartialKind, PrincipalRef};
 use usersync_testkit::conformance::sample_context;
 
@@ -598,11 +598,19 @@ fn members_by_primary_group_are_members() {
 }
 
 #[test]
-fn members_of_other_domains_make_a_group_partial() {
+fn members_of_other_domains_make_a_group_partial_unless_their_ids_are_told() {
     let Some(server) = servers::samba_ad() else { return };
     let world = usual(server);
     on_tokio(async {
+        // By the id that comes with each value they are told from everybody else.
         let groups = world.groups_with(world.client(), of_the_seed(&world));
+        let (seen, end) = read(&groups, &["foreign"]).await;
+        assert_eq!(seen["foreign"].as_ref().map(Vec::len), Some(2));
+        assert_eq!(end.partial, []);
+
+        let by_login =
+            || of_the_seed(&world).with_member_id(IdAttribute::new("sAMAccountName", IdEncoding::Text));
+        let groups = world.groups_with(world.client(), by_login());
         let (seen, end) = read(&groups, &["foreign"]).await;
         assert_eq!(seen["foreign"].as_ref().map(Vec::len), Some(1));
         let [(group, reason)] = end.partial.as_slice() else {
@@ -615,8 +623,7 @@ fn members_of_other_domains_make_a_group_partial() {
         assert!(reason.detail.contains("another domain"), "{reason}");
         assert!(!reason.detail.contains("others"), "{reason}");
         // Whom the base for members leaves out.
-        let settings =
-            of_the_seed(&world).with_member_base(Dn::parse(&format!("OU=Rooms,{}", server.base)).unwrap());
+        let settings = by_login().with_member_base(Dn::parse(&format!("OU=Rooms,{}", server.base)).unwrap());
         let (_, end) = read(&world.groups_with(world.client(), settings), &["leaf0001"]).await;
         assert!(end.partial[0].1.detail.contains("outside"), "{:?}", end.partial);
     });

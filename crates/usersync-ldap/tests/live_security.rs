@@ -120,7 +120,7 @@ fn a_wrong_password_is_an_error_and_no_empty_directory() {
 
 /// The account sees a hundred entries of thousands.
 #[test]
-fn a_size_limit_makes_the_read_partial() {
+fn promise_09_a_size_limit_makes_the_read_partial() {
     let Some(server) = servers::openldap() else { return };
     let limited = format!("cn=limited,ou=services,{}", server.suffix);
     let directory = directory(server, bound(server, &server.ldaps, &limited, "limited"));

@@ -226,7 +226,7 @@ fn samba_ad_from_the_root_of_the_domain() {
 
 /// Whoever may not see everything gets partial groups, and no empty ones.
 #[test]
-fn what_may_not_be_seen_is_partial() {
+fn promise_09_what_may_not_be_seen_is_partial() {
     let Some(server) = servers::openldap() else { return };
     let restricted = format!("cn=restricted,ou=services,{}", server.suffix);
     let seen = seen_by(server, &restricted, "restricted");

@@ -5,6 +5,7 @@ mod consent;
 mod departures;
 mod history;
 mod integrity;
+mod interleaved;
 mod life;
 mod seats;
 

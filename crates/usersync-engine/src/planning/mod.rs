@@ -21,7 +21,7 @@ use crate::ports::{Options, Readers};
 use crate::source::Sources;
 use crate::standing::StandingHolds;
 use crate::state::{Departure, JobState};
-use crate::survey::{Sight, Survey};
+use crate::survey::Survey;
 
 /// What planning takes beside the survey.
 #[derive(Debug)]
@@ -204,13 +204,20 @@ pub(crate) fn plan(
     circumstances: &Circumstances,
     options: &Options,
 ) -> Planned {
-    let (in_grace, departures) = grace(
+    let sights = survey.sights.iter().enumerate();
+    let (places_in_grace, departures) = grace(
         survey.graph(),
-        survey.sights.iter().flat_map(Sight::claimed),
+        sights.flat_map(|(place, sight)| sight.claimed().map(move |id| (id, place))),
         job,
         &circumstances.departures,
         circumstances.now,
     );
+    let mut in_grace: BTreeMap<usize, Vec<NodeId>> = BTreeMap::new();
+    for (id, places) in places_in_grace {
+        for place in places {
+            in_grace.entry(place).or_default().push(id);
+        }
+    }
     let frame = Frame::new(
         survey.graph(),
         job,
@@ -331,14 +338,15 @@ fn missing_sentinel(graph: &DirectoryGraph, job: &Job) -> Option<PrincipalRef> {
         .cloned()
 }
 
-/// Who of `claimed` left a completely read directory and keeps what they have for now; ascending.
-pub(crate) fn grace(
+/// Who of `claimed` left a completely read directory and keeps what they have for now, with the places where they were
+/// claimed.
+pub(crate) fn grace<P>(
     graph: &DirectoryGraph,
-    claimed: impl Iterator<Item = NodeId>,
+    claimed: impl Iterator<Item = (NodeId, P)>,
     job: &Job,
     known: &[Departure],
     now: DateTime<Utc>,
-) -> (Vec<NodeId>, DepartureChanges) {
+) -> (BTreeMap<NodeId, Vec<P>>, DepartureChanges) {
     let mut changes = DepartureChanges::default();
     let Some(hours) = job.policy.grace_hours else {
         // Should there be a grace again, it begins then.
@@ -346,7 +354,7 @@ pub(crate) fn grace(
             .iter()
             .map(|departure| departure.principal.clone())
             .collect();
-        return (Vec::new(), changes);
+        return (BTreeMap::new(), changes);
     };
     let since: BTreeMap<&PrincipalRef, DateTime<Utc>> = known
         .iter()
@@ -358,18 +366,18 @@ pub(crate) fn grace(
             && job.sources.contains(node.system())
             && graph.system_verdict(node.system()).is_complete()
     };
-    let left: BTreeSet<NodeId> = claimed.filter(|id| has_left(*id)).collect();
-    let mut in_grace = Vec::new();
-    for id in left {
+    let mut left: BTreeMap<NodeId, Vec<P>> = BTreeMap::new();
+    for (id, place) in claimed.filter(|(id, _)| has_left(*id)) {
+        left.entry(id).or_default().push(place);
+    }
+    left.retain(|&id, _| {
         let principal = graph.principal_ref(id);
         let since = since.get(&principal).copied();
         if since.is_none() {
             changes.begun.insert(principal);
         }
-        if now.signed_duration_since(since.unwrap_or(now)) < TimeDelta::hours(i64::from(hours)) {
-            in_grace.push(id);
-        }
-    }
+        now.signed_duration_since(since.unwrap_or(now)) < TimeDelta::hours(i64::from(hours))
+    });
     for Departure { principal, .. } in known {
         let is_back = graph
             .find(principal)
@@ -382,7 +390,7 @@ pub(crate) fn grace(
         principals.insert(principal.clone());
     }
     changes.stored.extend(changes.begun.iter().cloned());
-    (in_grace, changes)
+    (left, changes)
 }
 
 pub(crate) fn header(

@@ -20,7 +20,8 @@ use crate::survey::{Sight, Survey};
 
 pub(super) struct Planner<'a> {
     pub(super) job: &'a Job,
-    pub(super) in_grace: Vec<NodeId>,
+    /// Who is in grace and claimed in the container at a place; ascending.
+    pub(super) in_grace: BTreeMap<usize, Vec<NodeId>>,
     pub(super) evidence: RunEvidence,
     pub(super) scratch: Scratch,
     pub(super) missing: BTreeSet<Warning>,
@@ -136,8 +137,6 @@ impl Planner<'_> {
             let among = in_question(sight);
             graph.denied(&container.selection, &self.job.resolve, &mut self.scratch, &among)
         };
-        let has_row = |id: &&NodeId| sight.row(**id, &self.job.id).is_some();
-        let in_grace: Vec<NodeId> = self.in_grace.iter().filter(has_row).copied().collect();
         let view = View {
             graph,
             job: self.job,
@@ -157,7 +156,7 @@ impl Planner<'_> {
                 maybe_reason: resolved.maybe_reason.as_ref(),
                 denied: &denied,
                 rest: resolved.rest.reason(),
-                in_grace: &in_grace,
+                in_grace: self.in_grace.get(&place).map_or(&[], Vec::as_slice),
             },
             ActualMembers {
                 present: &sight.present,

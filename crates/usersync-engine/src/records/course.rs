@@ -183,7 +183,13 @@ impl Course {
             .filter_map(|(object, served)| Some((object.clone(), sources.intern(served.principal.as_ref()?))))
             .collect();
         let graph = sources.graph();
-        let (in_grace, departed) = grace(graph, before.values().copied(), job, departures, now);
+        let (in_grace, departed) = grace(
+            graph,
+            before.values().map(|&node| (node, ())),
+            job,
+            departures,
+            now,
+        );
         self.departed = departed;
         let mut items = BTreeMap::new();
         for node in &resolved.certain {
@@ -216,7 +222,7 @@ impl Course {
             let name = node.map_or_else(String::new, |node| graph.node(node).name().to_owned());
             let collection = collection(job, &object, name);
             if let (Some(node), Some(principal)) = (node, &served.principal)
-                && in_grace.binary_search(&node).is_ok()
+                && in_grace.contains_key(&node)
             {
                 self.leave_in_grace(scope, &collection, principal);
                 continue;

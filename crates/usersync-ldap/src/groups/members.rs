@@ -245,22 +245,22 @@ fn name(value: &[u8], by: &MembersBy, features: &Features, settings: &GroupSetti
         return Named::Nobody;
     }
     let unknown = |why| Named::Unknown(dn.to_string(), why);
-    if features.is_foreign(&dn) {
-        let is_well_known = sid.is_some_and(|sid| !sid.to_string().starts_with(OF_A_DOMAIN));
-        return if is_well_known {
-            Named::Nobody
-        } else {
-            unknown(Unknown::Foreign)
-        };
+    let is_foreign = features.is_foreign(&dn);
+    if is_foreign && sid.is_some_and(|sid| !sid.to_string().starts_with(OF_A_DOMAIN)) {
+        return Named::Nobody;
     }
-    if !dn.is_within(&settings.member_base) {
-        return unknown(Unknown::Outside);
-    }
+    // An id that comes with the value tells whoever it is from everybody else, wherever the entry is.
     let by_guid = settings.member_id.encoding == IdEncoding::Guid
         && settings.member_id.name.eq_ignore_ascii_case("objectGUID");
-    match guid.filter(|_| by_guid).and_then(ids::id_of_guid) {
-        Some(id) => Named::Known(id),
-        None => Named::Dn(dn),
+    if let Some(id) = guid.filter(|_| by_guid).and_then(ids::id_of_guid) {
+        return Named::Known(id);
+    }
+    if is_foreign {
+        unknown(Unknown::Foreign)
+    } else if dn.is_within(&settings.member_base) {
+        Named::Dn(dn)
+    } else {
+        unknown(Unknown::Outside)
     }
 }
 

@@ -30,9 +30,10 @@ pub use settings::{GroupSettings, LastMember, MembersBy};
 /// attribute names the members follows from the classes of a group, as the [`GroupSettings`] say.
 ///
 /// # Reading
-/// Members are shown by their ids. A member that cannot be told makes its group partial: one that names no entry, is outside of
-/// the base for members, shows no id, or stands for an entry of another domain. So does a group that shows no members, and not
-/// that it has none. The empty DN, the placeholder for last members, and the well-known identities of Windows
+/// Members are shown by their ids. A member that cannot be told makes its group partial: one that names no entry, shows no id, or,
+/// where the id has to be looked up, is outside of the base for members or stands for an entry of another domain. In Active
+/// Directory, members by `objectGUID` need no look-up, wherever they are. A group that shows no members, and not that it has none, is
+/// partial, too. The empty DN, the placeholder for last members, and the well-known identities of Windows
 /// ([MS-DTYP] 2.4.2.4) are nobody.
 ///
 /// Where values bring no ids with them, as they do in Active Directory and where a server offers the control for dereferencing,

@@ -1,5 +1,5 @@
 //! What tests against live servers share.
-#![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses some of it")]
 
 mod harness;
 mod seen;

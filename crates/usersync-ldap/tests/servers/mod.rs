@@ -287,7 +287,7 @@ fn launch(kind: Kind, options: &[&str]) -> Started {
         // Short, since sockets are in it.
         .arg(env::temp_dir().join(format!("usersync-{kind}-{}-{number}", std::process::id())))
         .args(options)
-        .env("USERSYNC_SERVER_CACHE", env!("CARGO_TARGET_TMPDIR"))
+        .env("USERSYNC_SERVER_CACHE", cache())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -328,6 +328,18 @@ fn launch(kind: Kind, options: &[&str]) -> Started {
         script,
         fresh_bases: AtomicUsize::new(0),
     }))
+}
+
+/// Where servers keep what takes long to make: the folder that cargo gives to integration tests, which unit tests of the same
+/// build find from where they are themselves.
+fn cache() -> PathBuf {
+    option_env!("CARGO_TARGET_TMPDIR").map_or_else(
+        || {
+            let program = env::current_exe().unwrap();
+            program.ancestors().nth(3).unwrap().join("tmp")
+        },
+        PathBuf::from,
+    )
 }
 
 /// The scripts promise one flat object of texts without quotes and backslashes.

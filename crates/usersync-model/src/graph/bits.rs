@@ -88,17 +88,17 @@ impl SparseBits {
         self.summary.fill(u64::MAX);
     }
 
+    /// Whether nothing was put in since the set was emptied.
+    pub(super) fn is_empty(&self) -> bool {
+        self.summary.iter().all(|&summary| summary == 0)
+    }
+
     pub(super) fn contains(&self, bit: u32) -> bool {
         self.word((bit >> 6) as usize) >> (bit & 63) & 1 == 1
     }
 
     pub(super) fn word(&self, at: usize) -> u64 {
         self.words.get(at).copied().unwrap_or(0)
-    }
-
-    /// Adds `bit`. Room must have been made.
-    pub(super) fn insert(&mut self, bit: u32) {
-        self.insert_all(&[bit]);
     }
 
     /// Adds all of `bits`. Room must have been made.

@@ -5,6 +5,13 @@ use crate::completeness::{Completeness, PartialKind, PartialReason};
 use crate::id::{ObjectId, SystemId};
 use crate::principal::{DirectoryChange, GroupKind, Principal, PrincipalKind};
 
+/// Direct memberships of one group that begin and that end; both ascending.
+#[derive(Debug, Default)]
+pub(super) struct MemberChanges {
+    pub(super) begin: Vec<u32>,
+    pub(super) end: Vec<u32>,
+}
+
 impl DirectoryGraph {
     /// Folds in one change of an incremental read of `system`.
     ///
@@ -79,23 +86,11 @@ impl DirectoryGraph {
     /// O(log n) per membership that begins or ends, and reads the others once.
     pub fn set_members(&mut self, group: NodeId, members: &[NodeId]) {
         let group = group.0;
-        let mut wanted: Vec<u32> = members.iter().map(|member| member.0).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let present: Vec<u32> = self
-            .direct_members(NodeId(group))
-            .map(|member| member.0)
-            .collect();
-        for &member in present
-            .iter()
-            .filter(|member| wanted.binary_search(member).is_err())
-        {
+        let changes = self.member_changes(group, members);
+        for member in changes.end {
             self.disconnect(group, member);
         }
-        for &member in wanted
-            .iter()
-            .filter(|member| present.binary_search(member).is_err())
-        {
+        for member in changes.begin {
             self.connect(group, member);
         }
         let entry = &mut self.entries[group as usize];
@@ -104,6 +99,25 @@ impl DirectoryGraph {
             self.revision += 1;
         }
         self.expect_group(group);
+    }
+
+    /// What makes `members` the direct members of `group`. Reads both once.
+    pub(super) fn member_changes(&self, group: u32, members: &[NodeId]) -> MemberChanges {
+        let mut wanted: Vec<u32> = members.iter().map(|member| member.0).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut changes = MemberChanges::default();
+        let mut wanted = wanted.into_iter().peekable();
+        for present in self.direct_members(NodeId(group)) {
+            while let Some(begins) = wanted.next_if(|wanted| *wanted < present.0) {
+                changes.begin.push(begins);
+            }
+            if wanted.next_if_eq(&present.0).is_none() {
+                changes.end.push(present.0);
+            }
+        }
+        changes.begin.extend(wanted);
+        changes
     }
 
     pub(super) fn intern_all(&mut self, system: &SystemId, objects: &[ObjectId]) -> Vec<u32> {

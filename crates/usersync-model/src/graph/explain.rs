@@ -142,11 +142,11 @@ impl DirectoryGraph {
             Category::Unseen => {}
             Category::Group => found.push(Absence::Group),
             Category::Leaf => {
-                if self.is_unwanted(policy, node) {
+                if self.leaves.is_unwanted(policy, node) {
                     if entry.activity == Activity::Inactive && policy.inactive == super::Inactive::Drop {
                         found.push(Absence::Inactive);
                     }
-                    if !policy.resources && self.resources.contains(node) {
+                    if !policy.resources && matches!(entry.kind, Some(PrincipalKind::Resource(_))) {
                         found.push(Absence::Resource);
                     }
                 }

@@ -6,6 +6,7 @@ mod builder;
 mod change;
 mod explain;
 mod interner;
+mod leaves;
 mod live;
 mod resolve;
 mod taint;
@@ -24,6 +25,7 @@ pub use warning::{GraphWarning, GraphWarnings, MAX_WARNINGS};
 use adjacency::Adjacency;
 use bits::Bits;
 use interner::{Interner, Names};
+use leaves::{Leaf, Leaves};
 
 use crate::completeness::{Completeness, PartialReason};
 use crate::id::{PrincipalRef, SystemId};
@@ -55,10 +57,7 @@ pub struct DirectoryGraph {
     entries: Vec<Entry>,
     systems: Vec<SystemState>,
     partial_groups: BTreeMap<u32, PartialReason>,
-    /// Users and resources, and those of them that are active, or resources.
-    leaves: Bits,
-    active: Bits,
-    resources: Bits,
+    leaves: Leaves,
     /// Members that are leaves, by group; the row of a group is read without looking at the members.
     leaf_members: Adjacency,
     /// All other members, by group: groups, and principals that were never shown.
@@ -242,6 +241,11 @@ impl DirectoryGraph {
         self.entries[node as usize].kind.is_none() && self.is_told_as_group(node)
     }
 
+    /// Whether `node` stays a group whatever becomes of its members and of the verdict on them.
+    fn is_settled_group(&self, node: u32) -> bool {
+        self.category(node) == Category::Group && !self.is_implied_group(node)
+    }
+
     /// Whether a group above `node` is taken for one only because it has members.
     fn is_in_implied_group(&self, node: u32) -> bool {
         self.groups.row(node).any(|group| self.is_implied_group(group))
@@ -254,13 +258,14 @@ impl DirectoryGraph {
     /// Brings the sets of leaves in step with the entry of `node`.
     fn index_entry(&mut self, node: u32) {
         let entry = self.entries[node as usize];
-        let leaf = !entry.contradictory && entry.kind.is_some_and(|kind| !kind.is_group());
+        let leaf = match entry.kind {
+            Some(kind) if !entry.contradictory && !kind.is_group() => Some(Leaf {
+                active: entry.activity == Activity::Active,
+                resource: matches!(kind, PrincipalKind::Resource(_)),
+            }),
+            _ => None,
+        };
         self.leaves.put(node, leaf);
-        self.active.put(node, leaf && entry.activity == Activity::Active);
-        self.resources.put(
-            node,
-            leaf && matches!(entry.kind, Some(PrincipalKind::Resource(_))),
-        );
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bits::each_bit;
-use super::walk::{Scratch, Side, Survey};
+use super::bits::{SparseBits, each_bit};
+use super::walk::{Scratch, Survey};
 use super::{DirectoryGraph, NodeId};
 use crate::completeness::PartialReason;
 use crate::id::PrincipalRef;
@@ -159,9 +159,7 @@ impl DirectoryGraph {
     #[must_use]
     pub fn resolve(&self, selection: &Selection, policy: &ResolvePolicy, scratch: &mut Scratch) -> Resolved {
         let (include, exclude) = self.survey(selection, policy, scratch);
-        let bound = scratch.include.gather(self);
-        scratch.exclude.gather(self);
-        scratch.exclude.gather_unshown();
+        let bound = scratch.gather(self);
         let mut resolved = Resolved {
             certain: Vec::new(),
             maybe: Vec::new(),
@@ -196,7 +194,7 @@ impl DirectoryGraph {
             // Those in question lie close together, so that few words are looked up.
             if at != node.index() >> 6 {
                 at = node.index() >> 6;
-                word = excluded.word(at) | self.unwanted(policy, at);
+                word = excluded.word(at) | self.leaves.unwanted_word(policy, at);
             }
             word >> (node.0 & 63) & 1 == 1
         };
@@ -229,7 +227,7 @@ impl DirectoryGraph {
         let mut excluded = Vec::new();
         let found = scratch.exclude.reach(self, &selection.exclude, policy);
         found.drain(|at, word| {
-            each_bit(at, word & !self.unwanted(policy, at), |node| {
+            each_bit(at, word & !self.leaves.unwanted_word(policy, at), |node| {
                 excluded.push(NodeId(node))
             });
         });
@@ -247,32 +245,6 @@ impl DirectoryGraph {
         (include, exclude)
     }
 
-    /// The leaves among the nodes of the `at`-th word that the policy wants.
-    pub(super) fn wanted(&self, policy: &ResolvePolicy, at: usize) -> u64 {
-        let active = match policy.inactive {
-            Inactive::Drop => self.active.word(at),
-            Inactive::Keep => self.leaves.word(at),
-        };
-        if policy.resources {
-            active
-        } else {
-            active & !self.resources.word(at)
-        }
-    }
-
-    /// The leaves among the nodes of the `at`-th word that the policy leaves out.
-    fn unwanted(&self, policy: &ResolvePolicy, at: usize) -> u64 {
-        self.leaves.word(at) & !self.wanted(policy, at)
-    }
-
-    pub(super) fn is_wanted(&self, policy: &ResolvePolicy, node: u32) -> bool {
-        self.wanted(policy, (node >> 6) as usize) >> (node & 63) & 1 == 1
-    }
-
-    pub(super) fn is_unwanted(&self, policy: &ResolvePolicy, node: u32) -> bool {
-        self.unwanted(policy, (node >> 6) as usize) >> (node & 63) & 1 == 1
-    }
-
     fn sort_out(
         &self,
         policy: &ResolvePolicy,
@@ -281,7 +253,14 @@ impl DirectoryGraph {
         resolved: &mut Resolved,
     ) {
         let Scratch { include, exclude } = scratch;
-        let selected = self.select(policy, bound, include, exclude);
+        let wanted = self.leaves.wanted(policy);
+        let selected = if exclude.found.is_empty() {
+            select(&mut include.found, bound, |at| wanted.word(at))
+        } else {
+            select(&mut include.found, bound, |at| {
+                wanted.word(at) & !exclude.found.word(at)
+            })
+        };
         match doubt {
             Some(reason) if !selected.is_empty() => {
                 resolved.maybe = selected;
@@ -297,35 +276,6 @@ impl DirectoryGraph {
                 .filter(|&node| !exclude.found.contains(node)),
             resolved,
         );
-    }
-
-    /// The wanted leaves that were found on the included side, at most `bound`, and not on the other.
-    fn select(
-        &self,
-        policy: &ResolvePolicy,
-        bound: usize,
-        include: &mut Side,
-        exclude: &Side,
-    ) -> Vec<NodeId> {
-        // Most words hold one or two results. Two are written whether they are there or not, which saves a
-        // mispredicted branch per word; what was written too much is overwritten or cut off.
-        let mut room = vec![NodeId(0); bound + 2];
-        let (selected, mut len) = (room.as_mut_slice(), 0);
-        include.found.drain(|at, word| {
-            let mut word = word & self.wanted(policy, at) & !exclude.found.word(at);
-            let base = (at as u32) << 6;
-            for _ in 0..2 {
-                selected[len] = NodeId(base + (word | 1 << 63).trailing_zeros());
-                len += usize::from(word != 0);
-                word &= word.wrapping_sub(1);
-            }
-            each_bit(at, word, |node| {
-                selected[len] = NodeId(node);
-                len += 1;
-            });
-        });
-        room.truncate(len);
-        room
     }
 
     /// Members that a system read in part did not show may be anything, or inactive.
@@ -348,6 +298,29 @@ impl DirectoryGraph {
             resolved.maybe.sort_unstable();
         }
     }
+}
+
+/// Empties `found`, which has at most `bound` numbers, into the list of those that `keep` has too; `keep` tells its words.
+fn select(found: &mut SparseBits, bound: usize, keep: impl Fn(usize) -> u64) -> Vec<NodeId> {
+    // Most words hold one or two results. Two are written whether they are there or not, which saves a
+    // mispredicted branch per word; what was written too much is overwritten or cut off.
+    let mut room = vec![NodeId(0); bound + 2];
+    let (selected, mut len) = (room.as_mut_slice(), 0);
+    found.drain(|at, word| {
+        let mut word = word & keep(at);
+        let base = (at as u32) << 6;
+        for _ in 0..2 {
+            selected[len] = NodeId(base + (word | 1 << 63).trailing_zeros());
+            len += usize::from(word != 0);
+            word &= word.wrapping_sub(1);
+        }
+        each_bit(at, word, |node| {
+            selected[len] = NodeId(node);
+            len += 1;
+        });
+    });
+    room.truncate(len);
+    room
 }
 
 pub(super) fn merged(mut left: Vec<PrincipalRef>, right: Vec<PrincipalRef>) -> Vec<PrincipalRef> {

@@ -23,6 +23,26 @@ impl Scratch {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Lists who is no group and was reached on either side, until [`empty`](Self::empty) is called; at most as many as
+    /// returned on the included side.
+    pub(super) fn gather(&mut self, graph: &DirectoryGraph) -> usize {
+        let bound = self.include.gather(graph);
+        self.exclude.gather(graph);
+        self.exclude.gather_unshown();
+        bound
+    }
+
+    /// Empties the lists.
+    pub(super) fn empty(&mut self) {
+        self.include.found.drain(|_, _| {});
+        self.exclude.found.drain(|_, _| {});
+    }
+
+    /// The most that both lists can hold.
+    pub(super) fn bound(&self, graph: &DirectoryGraph) -> usize {
+        self.include.bound(graph) + self.exclude.bound(graph)
+    }
 }
 
 /// What was reached from one side of a selection.
@@ -40,6 +60,20 @@ pub(super) struct Side {
     gone: Vec<u32>,
     /// Principals reached that are, or may be, results; empty between resolutions.
     pub(super) found: SparseBits,
+    /// Leaves on their way there.
+    block: Block,
+}
+
+/// How many leaves are brought together at a time.
+const BLOCK: usize = 2048;
+
+#[derive(Clone, Debug)]
+struct Block(Box<[u32; BLOCK]>);
+
+impl Default for Block {
+    fn default() -> Self {
+        Self(Box::new([0; BLOCK]))
+    }
 }
 
 /// What a walk found beside the principals.
@@ -167,23 +201,42 @@ impl Side {
     pub(super) fn gather(&mut self, graph: &DirectoryGraph) -> usize {
         self.found.grow(graph.len());
         self.found.insert_all(&self.leaf_picks);
-        let members = self.groups.iter().map(|&group| graph.leaf_members.row_len(group));
-        let bound = self.leaf_picks.len() + members.sum::<usize>();
+        let bound = self.bound(graph);
         let fills = self.found.is_filled_by(bound);
         if fills {
             self.found.expect_all();
         }
+        let mut put = |leaves: &[u32]| {
+            if fills {
+                self.found.insert_expected(leaves);
+            } else {
+                self.found.insert_all(leaves);
+            }
+        };
+        // Rows are short, and lie far apart: brought together first, they are waited for together.
+        let (block, mut len) = (&mut self.block.0, 0);
         for &group in &self.groups {
             match graph.leaf_members.plain_row(group) {
-                Some(row) if fills => self.found.insert_expected(row),
-                Some(row) => self.found.insert_all(row),
-                None => graph
-                    .leaf_members
-                    .row(group)
-                    .for_each(|leaf| self.found.insert(leaf)),
+                Some(row) if row.len() > BLOCK / 4 => put(row),
+                Some(row) => {
+                    if len + row.len() > BLOCK {
+                        put(&block[..len]);
+                        len = 0;
+                    }
+                    block[len..len + row.len()].copy_from_slice(row);
+                    len += row.len();
+                }
+                None => graph.leaf_members.row(group).for_each(|leaf| put(&[leaf])),
             }
         }
+        put(&block[..len]);
         bound.min(graph.len())
+    }
+
+    /// The most leaves that the last walk reached.
+    pub(super) fn bound(&self, graph: &DirectoryGraph) -> usize {
+        let members = self.groups.iter().map(|&group| graph.leaf_members.row_len(group));
+        self.leaf_picks.len() + members.sum::<usize>()
     }
 
     /// Puts in beside them whoever was reached without having been shown. Room was made by [`gather`](Self::gather).

@@ -1,5 +1,7 @@
 //! Who holds what: addresses and attribute values as dense numbers, with their holders on both sides.
 
+use std::collections::HashMap;
+
 use usersync_model::{AddressKey, AttributeName, Value};
 
 use super::input::{KnownLink, MatchRule, Party, Side};
@@ -7,13 +9,16 @@ use super::input::{KnownLink, MatchRule, Party, Side};
 /// An address, or a value under a rule.
 pub(super) type Group = u32;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Held<'a> {
     Address(&'a AddressKey),
     Bytes(usize, &'a [u8]),
     Integer(usize, i64),
     Text(usize, &'a str),
 }
+
+/// Numbers in the order of what is held, so that they depend on nothing else.
+type Numbers<'a> = HashMap<Held<'a>, Group>;
 
 /// What one party holds, under each way of matching.
 #[derive(Clone, Debug, Default)]
@@ -63,14 +68,16 @@ impl Index {
         collect(&mut held, accounts, account_keys, rules, false);
         held.sort_unstable();
         held.dedup();
+        let groups = held.len();
+        let held: Numbers<'_> = held.into_iter().zip(0..).collect();
 
         let mut index = Self {
             principals: holdings(&held, principals, principal_keys, rules, true),
             accounts: holdings(&held, accounts, account_keys, rules, false),
-            held_by_principals: vec![Vec::new(); held.len()],
-            held_by_accounts: vec![Vec::new(); held.len()],
-            is_primary: vec![false; held.len()],
-            linked: vec![None; held.len()],
+            held_by_principals: vec![Vec::new(); groups],
+            held_by_accounts: vec![Vec::new(); groups],
+            is_primary: vec![false; groups],
+            linked: vec![None; groups],
         };
         for (at, holder) in (0..).zip(&index.principals) {
             holder
@@ -95,18 +102,13 @@ impl Index {
             let then = link
                 .addresses
                 .iter()
-                .filter_map(|key| number(&held, Held::Address(key)));
-            for group in now.copied().chain(then) {
+                .filter_map(|key| held.get(&Held::Address(key)));
+            for &group in now.chain(then) {
                 index.linked[group as usize].get_or_insert(at);
             }
         }
         index
     }
-}
-
-fn number(held: &[Held<'_>], one: Held<'_>) -> Option<Group> {
-    let at = held.binary_search(&one).ok()?;
-    Group::try_from(at).ok()
 }
 
 fn collect<'a>(
@@ -127,29 +129,33 @@ fn collect<'a>(
 }
 
 fn holdings(
-    held: &[Held<'_>],
+    held: &Numbers<'_>,
     side: &Side<'_>,
     keys: &[Vec<Option<AddressKey>>],
     rules: &[MatchRule],
     is_principal: bool,
 ) -> Vec<Holdings> {
     let of = |(at, keys): (usize, &Vec<Option<AddressKey>>)| {
-        let address = |key: &Option<AddressKey>| number(held, Held::Address(key.as_ref()?));
+        let address = |key: &Option<AddressKey>| held.get(&Held::Address(key.as_ref()?)).copied();
         let mut addresses: Vec<Group> = keys.iter().filter_map(address).collect();
+        let primary = keys
+            .first()
+            .and_then(Option::as_ref)
+            .and(addresses.first().copied());
         addresses.sort_unstable();
         addresses.dedup();
         let mut by_rule = vec![Vec::new(); rules.len()];
         for (place, name) in attributes(rules, is_principal) {
             for party in side.told(at) {
                 values(party, name, place, |value| {
-                    by_rule[place].extend(number(held, value))
+                    by_rule[place].extend(held.get(&value).copied())
                 });
             }
             by_rule[place].sort_unstable();
             by_rule[place].dedup();
         }
         Holdings {
-            primary: keys.first().and_then(address),
+            primary,
             addresses,
             values: by_rule,
         }

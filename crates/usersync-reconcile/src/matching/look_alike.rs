@@ -1,13 +1,39 @@
 //! What an address looks like. Only ever shown: nothing is decided by it.
 
+use std::sync::LazyLock;
+
 use unicode_security::skeleton;
 use usersync_model::AddressKey;
 
 /// Equal for addresses that people may take for each other (UTS #39, section 4), whatever the case of their letters.
 pub(super) fn look(key: &AddressKey) -> String {
+    ascii_look(key.as_str()).unwrap_or_else(|| unicode_look(&key.to_unicode()))
+}
+
+fn unicode_look(text: &str) -> String {
     // Twice lower case: the skeleton of a digit may be a capital letter.
-    let text = key.to_unicode().to_lowercase();
+    let text = text.to_lowercase();
     skeleton(&text).collect::<String>().to_lowercase()
+}
+
+/// The same for an address of ASCII alone, letter by letter, which saves the tables; `None` where it takes them.
+fn ascii_look(text: &str) -> Option<String> {
+    static LETTERS: LazyLock<Vec<Option<String>>> = LazyLock::new(|| {
+        let look = |letter: u8| unicode_look(&char::from(letter).to_string());
+        // Only what looks like ASCII looks the same beside any other.
+        (0..128)
+            .map(|letter| Some(look(letter)).filter(|look| look.is_ascii()))
+            .collect()
+    });
+    if text.contains("xn--") {
+        return None;
+    }
+    let letters: &[Option<String>] = &LETTERS;
+    let mut look = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        look.push_str(letters.get(usize::from(byte))?.as_deref()?);
+    }
+    Some(look)
 }
 
 /// Whether people may take one address for the other although they are two.
@@ -73,5 +99,36 @@ impl<'a> Looks<'a> {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letter_by_letter_ascii_looks_as_it_does_as_a_whole() {
+        let ascii = || (0..128).map(|letter: u8| char::from(letter));
+        for one in ascii() {
+            for other in ascii() {
+                let text = format!("{one}{other}{one}");
+                let look = ascii_look(&text);
+                assert_eq!(
+                    look.unwrap_or_else(|| unicode_look(&text)),
+                    unicode_look(&text),
+                    "{text:?}"
+                );
+            }
+        }
+        assert_eq!(
+            ascii_look("m0l1@paypal.example").as_deref(),
+            Some("rnoll@paypal.exarnple")
+        );
+        assert_eq!(
+            ascii_look("anna@xn--mnchen-3ya.example"),
+            None,
+            "the domain is read in its Unicode form"
+        );
+        assert_eq!(ascii_look("ännä@paypal.example"), None);
     }
 }

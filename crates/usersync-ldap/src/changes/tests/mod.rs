@@ -4,9 +4,12 @@
 mod clock;
 mod codecs;
 mod domain;
+mod live;
 mod phases;
 mod ranges;
 mod replica;
 mod scene;
 pub(crate) mod server;
+#[path = "../../../tests/servers/mod.rs"]
+mod servers;
 mod sync;

@@ -207,7 +207,7 @@ async fn a_server_that_closes_is_unavailable() {
 
 /// Every code that is not success fails a search in pages, whatever it is called.
 #[tokio::test]
-async fn only_success_is_success() {
+async fn promise_09_only_success_is_success() {
     for code in (1..=255).chain([4096, 65_536, i64::from(i32::MAX)]) {
         let fake = Fake::start(move |tag, id| {
             let end = result(id, SEARCH_DONE, code, "because");

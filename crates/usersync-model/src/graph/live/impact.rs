@@ -13,6 +13,10 @@ use crate::principal::DirectoryChange;
 /// How many listed principals are compared before and after one change; selections beyond are to be resolved again.
 pub(super) const MAX_COMPARED: usize = 1 << 23;
 
+/// How many members of a group may change for each change to be followed by itself, and of how many one.
+const FEW: usize = 8;
+const FEW_OF: usize = 16;
+
 impl LiveSelections {
     /// Folds one change of an incremental read of `system` into the graph, and tells whose standing it changed.
     ///
@@ -76,18 +80,50 @@ impl LiveSelections {
     }
 
     /// [`DirectoryGraph::set_members`], telling whose standing it changed.
+    ///
+    /// Where few members of a group change, costs what [`apply`](Self::apply) costs for those, and reads the others once.
     pub fn set_members(&mut self, graph: &mut DirectoryGraph, group: NodeId, members: &[NodeId]) -> Impact {
-        self.change(graph, group.0, |graph| graph.set_members(group, members))
+        let changes = graph.member_changes(group.0, members);
+        let few = changes.begin.len() + changes.end.len() <= FEW.max(members.len() / FEW_OF);
+        if !few || !graph.is_settled_group(group.0) {
+            return self.change(graph, group.0, |graph| graph.set_members(group, members));
+        }
+        self.catch_up(graph);
+        let mut tally = Tally::default();
+        // In this order, what a selection says about everyone is never another thing in between than before and after.
+        self.change_members(graph, group.0, &changes.begin, true, &mut tally);
+        self.change_members(graph, group.0, &changes.end, false, &mut tally);
+        self.settle(graph, tally)
     }
 
     /// [`DirectoryGraph::set_group_verdict`], telling whose standing it changed.
+    ///
+    /// For a group that was told as one, costs a survey of the selections that reach it, and nothing where the verdict is
+    /// the one before.
     pub fn set_group_verdict(
         &mut self,
         graph: &mut DirectoryGraph,
         group: NodeId,
         verdict: Completeness,
     ) -> Impact {
-        self.change(graph, group.0, |graph| graph.set_group_verdict(group, verdict))
+        if !graph.is_settled_group(group.0) {
+            return self.change(graph, group.0, |graph| graph.set_group_verdict(group, verdict));
+        }
+        self.catch_up(graph);
+        let mut tally = Tally::default();
+        let reason = match &verdict {
+            Completeness::Complete => None,
+            Completeness::Partial(reason) => Some(reason),
+        };
+        if graph.partial_groups.get(&group.0) != reason {
+            graph.set_group_verdict(group, verdict);
+            let mut climb = std::mem::take(&mut self.climb);
+            for (selection, _) in self.hits(graph, group.0, &mut climb) {
+                self.resurvey(graph, selection, &mut tally);
+            }
+            self.climb = climb;
+        }
+        self.settle(graph, tally)
     }
 
     /// [`DirectoryGraph::set_verdict`], telling which selections to resolve again. Surveys every selection when

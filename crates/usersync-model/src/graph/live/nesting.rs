@@ -1,10 +1,13 @@
 //! Memberships that begin or end, followed to those whose standing they change.
 
-use super::super::walk::Scratch;
+use super::super::walk::{Scratch, Side};
 use super::super::{Category, DirectoryGraph};
 use super::LiveSelections;
 use super::impact::{MAX_COMPARED, Tally};
 use super::reach::{Climb, EXCLUDED, Hits, INCLUDED, Traits, sides_of};
+
+/// How many memberships are listed in the time that the groups of one member take.
+const LISTED_PER_LOOK: usize = 16;
 
 impl LiveSelections {
     /// Memberships of `group` begin, or end.
@@ -16,7 +19,7 @@ impl LiveSelections {
         begins: bool,
         tally: &mut Tally,
     ) {
-        if graph.category(group) != Category::Group || graph.is_implied_group(group) {
+        if !graph.is_settled_group(group) {
             self.restructure(graph, group, tally, |graph| {
                 for &member in members {
                     graph.set_connected(group, member, begins);
@@ -128,19 +131,40 @@ impl LiveSelections {
 
     /// Compares everyone below the group in question whom the selection reaches, from the sides of `hit`, with the
     /// membership and not without it. The scratch holds what is reached without it.
-    fn compare_below(&self, graph: &DirectoryGraph, hit: (u32, u8), begins: bool, tally: &mut Tally) {
+    fn compare_below(&mut self, graph: &DirectoryGraph, hit: (u32, u8), begins: bool, tally: &mut Tally) {
         let (selection, gained) = hit;
         if tally.affected.len() > MAX_COMPARED {
             tally.re_resolve.insert(selection);
             return;
         }
-        let Scratch { include, exclude } = &self.scratch;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        // Looking at the groups of each costs more than a list of everyone whom the selection reaches, unless those are many
+        // more.
+        let lists = scratch.bound(graph) <= self.below.bound(graph).saturating_mul(LISTED_PER_LOOK);
+        if lists {
+            scratch.gather(graph);
+            scratch.include.gather_unshown();
+        }
+        let Scratch { include, exclude } = &scratch;
+        let reaches = |side: &Side, node| {
+            if lists {
+                side.found.contains(node)
+            } else {
+                side.reaches(graph, node)
+            }
+        };
         let sides = |included: bool, excluded: bool| {
             (u8::from(included) * INCLUDED) | (u8::from(excluded) * EXCLUDED)
         };
         let mut compare = |node| {
-            let without = sides(include.reaches(graph, node), exclude.reaches(graph, node));
+            let without = sides(reaches(include, node), reaches(exclude, node));
+            if without | gained == without {
+                return;
+            }
             let traits = self.traits(graph, node);
+            if traits.category == Category::Leaf && !traits.wanted {
+                return;
+            }
             self.compare_sides(
                 selection,
                 (node, traits),
@@ -153,11 +177,11 @@ impl LiveSelections {
         let is_new = |group| gained & !sides(include.visited(group), exclude.visited(group)) != 0;
         for &group in self.below.groups.iter().filter(|group| is_new(**group)) {
             let members = graph.leaf_members.row(group);
-            members
-                .filter(|&member| !graph.is_unwanted(&self.policy, member))
-                .for_each(&mut compare);
+            members.for_each(&mut compare);
         }
         self.below.unseen.iter().copied().for_each(compare);
+        scratch.empty();
+        self.scratch = scratch;
     }
 
     fn compare_sides(

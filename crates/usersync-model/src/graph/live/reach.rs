@@ -116,7 +116,7 @@ impl LiveSelections {
     pub(super) fn traits(&self, graph: &DirectoryGraph, node: u32) -> Traits {
         Traits {
             category: graph.category(node),
-            wanted: graph.is_wanted(&self.policy, node),
+            wanted: graph.leaves.wanted(&self.policy).contains(node),
             partial: graph.node_system(node).partial.is_some(),
         }
     }
