@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for reads of Active Directory"))]
+#[cfg(any(test, feature = "client"))]
 pub(crate) mod extended;
 mod prepare;
 

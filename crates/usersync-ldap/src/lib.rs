@@ -24,7 +24,6 @@ mod read;
 #[cfg(feature = "client")]
 mod records;
 mod rules;
-#[cfg_attr(not(test), expect(dead_code, reason = "for reads of Active Directory"))]
 mod sid;
 #[cfg_attr(not(test), expect(dead_code, reason = "for dynamic groups"))]
 mod url;

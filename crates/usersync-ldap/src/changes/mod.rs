@@ -13,7 +13,7 @@ mod ranges;
 mod reread;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use usersync_connector::{Error, ErrorKind};
 use usersync_model::PartialReason;
 
-use crate::client::{PageLimits, RootDse, Session, oid};
+use crate::client::{Control, FoundEntry, Item, PageLimits, Pages, RootDse, Session, oid};
 use crate::dn::Dn;
 use crate::entry::Entry;
 use crate::filter::Filter;
@@ -43,6 +43,8 @@ pub(crate) struct Spec {
     /// All attributes, those with members among them.
     pub(crate) attributes: Vec<String>,
     pub(crate) member_attributes: Vec<String>,
+    /// What goes with every search in pages.
+    pub(crate) controls: Vec<Control>,
     pub(crate) key: KeyAttribute,
     pub(crate) page: PageLimits,
     /// How many values an attribute may have.
@@ -253,6 +255,22 @@ impl Changes {
             _ => Err(Error::unsupported("waiting for changes of this directory")),
         }
     }
+}
+
+/// The next entry. What is at another server makes reads partial, which only a read of everything says.
+async fn next_entry(pages: &mut Pages, session: &mut Session) -> Result<Option<FoundEntry>, Error> {
+    loop {
+        match pages.next(session).await? {
+            None => return Ok(None),
+            Some(Item::Entry(found)) => return Ok(Some(found)),
+            Some(Item::Intermediate { .. }) => {}
+            Some(Item::Reference) => return Err(elsewhere()),
+        }
+    }
+}
+
+fn elsewhere() -> Error {
+    expired("a part of the directory is at another server")
 }
 
 /// Everything is to be read anew.

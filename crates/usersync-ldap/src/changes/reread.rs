@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use usersync_connector::{Error, ErrorKind};
 
 use super::tally::{HAS_SUBORDINATES, Tally};
-use super::{RangeLimits, Spec, complete_ranges, expired};
-use crate::client::{Base, FoundEntry, Item, Pages, Search, Session};
+use super::{KeyAttribute, RangeLimits, Spec, complete_ranges, expired, next_entry};
+use crate::client::{Base, FoundEntry, Pages, Search, Session};
 use crate::dn::Dn;
 use crate::filter::Filter;
 use crate::index::EntryKey;
@@ -31,17 +31,20 @@ pub(super) async fn tell(
             scope: spec.scope,
             filter: one_of(spec, batch)?,
             attributes: attributes.clone(),
-            controls: Vec::new(),
+            controls: spec.controls.clone(),
         };
         let mut pages = Pages::new(search, spec.page);
         let mut found: Vec<(EntryKey, FoundEntry)> = Vec::new();
-        while let Some(item) = pages.next(session).await? {
-            let Item::Entry(entry) = item else { continue };
+        while let Some(entry) = next_entry(&mut pages, session).await? {
             let key = spec.key.key(&entry.entry)?;
             // An entry moved meanwhile can show up twice.
             if batch.contains(&key) && there.insert(key.clone()) {
                 found.push((key, entry));
             }
+        }
+        // Where a base that is hidden finds nothing, that nothing is found says little.
+        if spec.key == KeyAttribute::NsUniqueId && found.len() < batch.len() {
+            session.expect(&spec.base).await?;
         }
         for (key, entry) in found {
             tell_entry(session, spec, key, entry, with_members, tally).await?;
@@ -80,12 +83,11 @@ pub(super) async fn tell_groups_of(
             scope: spec.scope,
             filter: filter.map_err(|_| expired("very long names came"))?,
             attributes: attributes(spec, true),
-            controls: Vec::new(),
+            controls: spec.controls.clone(),
         };
         let mut pages = Pages::new(search, spec.page);
         let mut groups = Vec::new();
-        while let Some(item) = pages.next(session).await? {
-            let Item::Entry(found) = item else { continue };
+        while let Some(found) = next_entry(&mut pages, session).await? {
             let key = spec.key.key(&found.entry)?;
             if !tally.is_told(&key) {
                 groups.push((key, found));

@@ -7,8 +7,8 @@ use usersync_connector::{Error, ErrorKind};
 use usersync_model::PartialReason;
 
 use super::reread::{tell, tell_groups_of};
-use super::{Delta, Known, Sink, Spec, expired};
-use crate::client::{Base, Item, Pages, Search, Session};
+use super::{Delta, Known, Sink, Spec, expired, next_entry};
+use crate::client::{Base, Pages, Search, Session};
 use crate::dn::Dn;
 use crate::entry::Entry;
 use crate::index::EntryKey;
@@ -143,11 +143,10 @@ impl<'a> Tally<'a> {
                 scope: Scope::Subtree,
                 filter: spec.filter.clone(),
                 attributes: vec![spec.key.name().to_owned()],
-                controls: Vec::new(),
+                controls: spec.controls.clone(),
             };
             let mut pages = Pages::new(search, spec.page);
-            while let Some(item) = pages.next(session).await? {
-                let Item::Entry(found) = item else { continue };
+            while let Some(found) = next_entry(&mut pages, session).await? {
                 let key = spec.key.key(&found.entry)?;
                 if !self.shown.contains(&key) && (!self.known.contains(&key) || self.gone.contains(&key)) {
                     return Err(expired("entries came along with one above them"));

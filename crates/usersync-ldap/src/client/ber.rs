@@ -168,24 +168,27 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     }))
 }
 
-/// Fails if elements are nested more than `depth` deep, or not within each other. Takes linear time.
-pub(crate) fn check_nesting(bytes: &[u8], depth: usize) -> Result<(), Malformed> {
+/// How many elements there are, at any depth. Fails if they are nested more than `depth` deep, or not within each other. Takes
+/// linear time.
+pub(crate) fn check_nesting(bytes: &[u8], depth: usize) -> Result<usize, Malformed> {
     let mut open = vec![Elements::new(bytes)];
+    let mut count = 0;
     while let Some(elements) = open.last_mut() {
         match elements.next()? {
             None => {
                 open.pop();
             }
             Some(element) if element.is_constructed() => {
+                count += 1;
                 if open.len() >= depth {
                     return Err(Malformed("elements are nested too deep"));
                 }
                 open.push(element.elements());
             }
-            Some(_) => {}
+            Some(_) => count += 1,
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Appends an element.
@@ -265,7 +268,7 @@ mod tests {
                 out
             })
         };
-        assert_eq!(check_nesting(&nested(3), 4), Ok(()));
+        assert_eq!(check_nesting(&nested(3), 4), Ok(3));
         assert!(check_nesting(&nested(4), 4).is_err());
         assert!(check_nesting(&nested(2000), 16).is_err());
     }

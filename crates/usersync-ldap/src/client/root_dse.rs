@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use usersync_connector::{Error, ErrorKind};
 
-use super::search::{Base, Item, Search};
+use super::search::{Base, Search};
 use super::session::Session;
 use crate::dn::Dn;
 use crate::filter::Filter;
@@ -42,23 +42,13 @@ impl RootDse {
             .to_vec(),
             controls: Vec::new(),
         };
-        let mut found = session.search(&search).await?;
-        let mut entry = None;
-        while let Some(item) = found.next().await? {
-            if let Item::Entry(found) = item {
-                entry = Some(found.entry);
-            }
-        }
-        let (code, _) = found.end().await;
-        if !code.is_success() {
-            return Err(code.error());
-        }
-        let entry = entry.ok_or_else(|| {
+        let entry = session.entry(&search).await?.ok_or_else(|| {
             Error::new(
                 ErrorKind::PermissionDenied,
                 "the server does not show its root DSE; let the service account read the entry with the empty name",
             )
         })?;
+        let entry = entry.entry;
         let set = |name| entry.texts(name).map(str::to_owned).collect();
         Ok(Self {
             naming_contexts: entry

@@ -101,6 +101,7 @@ impl Found {
             Scope::Subtree => ldap3::Scope::Subtree,
         };
         let controls: Vec<_> = search.controls.iter().cloned().map(Into::into).collect();
+        let mut begun = Begun(Some(&shared));
         let stream = ldap
             .with_search_options(SearchOptions::new())
             .with_controls(controls)
@@ -112,6 +113,8 @@ impl Found {
             )
             .await
             .map_err(|error| failure(error, &shared, silence))?;
+        begun.0 = None;
+        drop(begun);
         Ok(Self {
             stream,
             shared,
@@ -138,6 +141,17 @@ impl Found {
         let result = self.stream.finish().await;
         let controls = result.ctrls.into_iter().map(|control| control.1.into());
         (Code::new(result.rc, &result.text), controls.collect())
+    }
+}
+
+/// A request that may be on its way: whoever gives up waiting for it does not take its answers either.
+struct Begun<'s>(Option<&'s Shared>);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0 {
+            shared.spoil();
+        }
     }
 }
 
@@ -349,7 +363,10 @@ impl Pages {
             Some(control) => control
                 .page_cookie()
                 .map_err(|error| wrong("the answer to a page is not understood").with_source(error))?,
-            None => Vec::new(),
+            None => {
+                // Whoever took it out on the way takes the rest of the entries for all.
+                return Err(wrong("a page does not say whether it is the last one"));
+            }
         };
         self.ended = self.cookie.is_empty();
         self.empty_pages = if self.in_page == 0 {

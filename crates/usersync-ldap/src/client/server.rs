@@ -68,7 +68,8 @@ pub struct ClientLimits {
     pub connect: Duration,
     /// How long the server may be silent in an operation. By default 60 seconds.
     pub silence: Duration,
-    /// The largest message accepted, in bytes; also how far the server may be ahead of the reader. By default 16 MiB.
+    /// The largest message accepted, in bytes, with one value for each 16 of them; also how far the server may be ahead of the
+    /// reader. By default 16 MiB.
     pub message_bytes: usize,
 }
 

@@ -10,9 +10,15 @@ use usersync_connector::{Error, ErrorKind};
 use super::code::Code;
 use super::control::Control;
 use super::guard::{self, Dialled, Fault, Shared};
-use super::search::{Found, Search};
+use super::search::{Base, Found, FoundEntry, Item, Search};
 use super::server::{Address, Credentials, LdapServer, Security};
 use super::traffic::Counters;
+use crate::dn::Dn;
+use crate::filter::Filter;
+use crate::url::Scope;
+
+/// Asks for no attributes (RFC 4511, section 4.5.1.8).
+const NO_ATTRIBUTES: &str = "1.1";
 
 /// One connection to a server, bound to as the server's description says.
 pub(crate) struct Session {
@@ -120,6 +126,51 @@ impl Session {
         .await
     }
 
+    /// The one entry that a search finds whose scope is its base.
+    ///
+    /// # Errors
+    /// Those of the result code, and `InvalidData` when the server does not stop at one entry.
+    pub(crate) async fn entry(&mut self, search: &Search) -> Result<Option<FoundEntry>, Error> {
+        let mut found = self.search(search).await?;
+        let mut entry = None;
+        while let Some(item) = found.next().await? {
+            match item {
+                Item::Entry(found) if entry.is_none() => entry = Some(found),
+                Item::Entry(_) | Item::Intermediate { .. } | Item::Reference => {
+                    return Err(Error::new(
+                        ErrorKind::InvalidData,
+                        format!("the server answers more than what `{}` is", search.base),
+                    ));
+                }
+            }
+        }
+        let (code, _) = found.end().await;
+        if code.is_success() {
+            Ok(entry)
+        } else {
+            Err(code.error())
+        }
+    }
+
+    /// Fails unless the entry `base` is shown. That a search below it finds nothing does not say so: 389 Directory Server
+    /// answers success to a search in pages whose base is gone or hidden.
+    pub(crate) async fn expect(&mut self, base: &Dn) -> Result<(), Error> {
+        let search = Search {
+            base: Base::Dn(base.clone()),
+            scope: Scope::Base,
+            filter: Filter::present("objectClass").expect("`objectClass` is an attribute"),
+            attributes: vec![NO_ATTRIBUTES.to_owned()],
+            controls: Vec::new(),
+        };
+        match self.entry(&search).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("the base `{base}` is not shown; correct it, or let the service account read it"),
+            )),
+        }
+    }
+
     /// Begins a search in which the server may be silent for any time.
     pub(crate) async fn search_and_stay(&mut self, search: &Search) -> Result<Found, Error> {
         Found::begin(&mut self.ldap, Arc::clone(&self.shared), search, None).await
@@ -196,7 +247,7 @@ pub(super) fn failure(error: LdapError, shared: &Shared, silence: Option<Duratio
     let kind = match &*fault {
         Fault::Closed | Fault::Disconnected { .. } | Fault::Io(_) => ErrorKind::Unavailable,
         Fault::Malformed(_) | Fault::Unasked(_) => ErrorKind::InvalidData,
-        Fault::MessageBytes { .. } => ErrorKind::LimitExceeded,
+        Fault::Elements { .. } | Fault::MessageBytes { .. } => ErrorKind::LimitExceeded,
     };
     Error::new(kind, fault.to_string()).with_source(fault)
 }

@@ -34,6 +34,12 @@ use state::{Ref, Referrer, Sources, State};
 pub(crate) use node::EntryKey;
 pub use warning::DirectoryWarning;
 
+/// How many names and entries may come and go before anybody cares.
+#[cfg(not(test))]
+const LEEWAY: usize = 100_000;
+#[cfg(test)]
+const LEEWAY: usize = 1000;
+
 /// Everything known of one directory. Entries go in as they come, in any order; [`settle`](Self::settle) says what that
 /// means for principals and memberships: everything the first time, and what changed since then each other time.
 ///
@@ -46,8 +52,9 @@ pub use warning::DirectoryWarning;
 /// - An entry, with all its values: [`upsert`](Self::upsert) with [`Members::Given`]; without those of the member
 ///   attributes, [`Members::Kept`]. Single member values: [`change_members`](Self::change_members).
 /// - An entry that is gone: [`remove`](Self::remove); all but some: [`retain`](Self::retain).
-/// - After that, for each of [`queries`](Self::queries), what it found: [`set_found`](Self::set_found).
-/// - Members that could not be read: [`mark_partial`](Self::mark_partial).
+/// - After that, for each of [`queries`](Self::queries), what it found: [`set_found`](Self::set_found),
+///   or why it failed: [`mark_unfound`](Self::mark_unfound).
+/// - Listed members that could not be read: [`mark_partial`](Self::mark_partial).
 ///
 /// When the DN of an entry changes, the settlement moves the entries below it along, but for those put in since the
 /// last one, which are taken to be where they say. Look-ups by DN know that after the settlement.
@@ -64,6 +71,8 @@ pub(crate) struct Index {
     /// References not yet among the others, which is quicker for all of them at once.
     loading: Option<Vec<Ref>>,
     settled: bool,
+    /// What it weighed at its first settlement.
+    first_weight: usize,
 }
 
 /// What an entry that is put in says about its members.
@@ -141,6 +150,7 @@ impl Index {
             report: Report::default(),
             loading: Some(Vec::new()),
             settled: false,
+            first_weight: 0,
         }
     }
 
@@ -227,7 +237,7 @@ impl Index {
         }
     }
 
-    /// Lets `members`, known or not, be what the query in `attribute` of a group found, and the group read in full.
+    /// Lets `members`, known or not, be what the query in `attribute` of a group found. What else is wrong with the group stays.
     pub(crate) fn set_found(&mut self, key: &EntryKey, attribute: &str, members: Vec<EntryKey>) {
         self.end_loading();
         let Some(slot) = self.now.slot(key) else { return };
@@ -257,11 +267,24 @@ impl Index {
         }
         self.change_group(slot, |group| {
             group.open.retain(|&other| other != source);
-            group.unread = None;
+            group.unfound.remove(&source);
         });
     }
 
-    /// Notes that the members of a group were not read in full, until they are given or found again.
+    /// Notes that the query in `attribute` of a group failed, until it finds something, or is another one. Those whom it found
+    /// before stay.
+    pub(crate) fn mark_unfound(&mut self, key: &EntryKey, attribute: &str, reason: PartialReason) {
+        if let Some(slot) = self.now.slot(key)
+            && let Some(source) = self.query_source(slot, attribute)
+        {
+            self.change_group(slot, |group| {
+                group.open.retain(|&other| other != source);
+                group.unfound.insert(source, reason);
+            });
+        }
+    }
+
+    /// Notes that the members that a group lists were not read in full, until they are given again.
     pub(crate) fn mark_partial(&mut self, key: &EntryKey, reason: PartialReason) {
         if let Some(slot) = self.now.slot(key) {
             self.change_group(slot, |group| group.unread = Some(reason));
@@ -309,6 +332,16 @@ impl Index {
     /// How many entries there are, principals or not.
     pub(crate) fn len(&self) -> usize {
         self.now.nodes().count()
+    }
+
+    /// How much it keeps, in names and entries, those of former times included.
+    pub(crate) fn weight(&self) -> usize {
+        self.now.names.len() + self.now.len() as usize
+    }
+
+    /// Whether most of what it keeps is of former times, so that a new one is due.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        self.weight() > self.first_weight.saturating_mul(2).saturating_add(LEEWAY)
     }
 
     /// The canonical DN of an entry.

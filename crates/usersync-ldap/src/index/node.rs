@@ -1,5 +1,6 @@
 //! What is kept of an entry.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -100,8 +101,10 @@ pub(super) struct Group {
     pub(super) queries: Vec<GroupQuery>,
     /// Whether the server returned its members in part.
     pub(super) cut: bool,
-    /// What its reader says of its members.
+    /// What its reader says of the members that it lists.
     pub(super) unread: Option<PartialReason>,
+    /// What its reader says of those that queries find, by their source.
+    pub(super) unfound: BTreeMap<u16, PartialReason>,
 }
 
 /// What finds the members of a dynamic group.

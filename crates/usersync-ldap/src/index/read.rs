@@ -128,9 +128,16 @@ fn group(
         .filter(|query| !same(query))
         .map(|query| query.source)
         .collect();
+    let mut unfound = old.unfound.clone();
+    unfound.retain(|source, _| {
+        queries
+            .iter()
+            .any(|query| query.source == *source && same(&query))
+    });
     let mut group = Group {
         open,
         queries,
+        unfound,
         ..Group::default()
     };
     let is_listed = |source: u16| state.sources.0[usize::from(source)].listed().is_some();

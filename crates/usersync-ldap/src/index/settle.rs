@@ -44,6 +44,9 @@ impl Index {
     /// Says what changed since the last time, or everything the first time, and what is wrong now.
     pub(crate) fn settle(&mut self) -> Settled {
         self.end_loading();
+        if !self.settled {
+            self.first_weight = self.weight();
+        }
         let changes = if self.settled {
             self.move_along();
             let touched = std::mem::take(&mut self.touched);
@@ -264,6 +267,7 @@ impl Index {
             && shared.is_none()
             && of_group.open.is_empty()
             && of_group.unread.is_none()
+            && of_group.unfound.is_empty()
             && !of_group.cut
         {
             return None;
@@ -289,7 +293,7 @@ impl Index {
             partial.get_or_insert_with(|| PartialReason::new(kind, warning.to_string()));
             warnings.push(warning);
         };
-        if let Some(reason) = &of_group.unread {
+        for reason in of_group.unread.iter().chain(of_group.unfound.values()) {
             flaw(
                 reason.kind,
                 DirectoryWarning::UnreadMembers {

@@ -10,19 +10,16 @@ use usersync_connector::{
     CHUNK_ENTRIES, CallContext, Cursor, Directory, DirectoryCapabilities, Error, ErrorKind, Extent, ReadEnd,
     ReadStream,
 };
-use usersync_model::{Completeness, DirectoryChange, ObjectId, PartialKind, PartialReason, SystemId};
+use usersync_model::{Completeness, DirectoryChange, ObjectId, PartialReason, SystemId};
 
 use super::held::Held;
-use super::members::Finder;
 use super::mending::Mending;
 use super::profile::LdapProfile;
+use super::reading::Reading;
 use super::stream::{Events, produced};
-use crate::changes::{
-    ChangeStrategy, Changes, Cookie, Delta, Known, RangeLimits, Spec, Strategy, complete_ranges,
-};
-use crate::client::{Base, Control, Item, LdapClient, Pages, RootDse, Search, Session, oid, reason};
-use crate::entry::Entry;
-use crate::index::{DirectoryWarning, EntryKey, Index, Members, Settled};
+use crate::changes::{ChangeStrategy, Changes, Cookie, Strategy};
+use crate::client::{LdapClient, RootDse, reason};
+use crate::index::{DirectoryWarning, Index};
 use crate::rules::EntryRules;
 
 /// A live server as a directory of users, groups and resources.
@@ -64,13 +61,13 @@ pub(super) struct Inner {
 
 /// What a cursor continues from.
 #[derive(Debug)]
-struct State {
-    index: Index,
-    strategy: Strategy,
-    cookie: Cookie,
+pub(super) struct State {
+    pub(super) index: Index,
+    pub(super) strategy: Strategy,
+    pub(super) cookie: Cookie,
     /// DNs of members that nothing was found at, so that they are not looked up again and again.
-    missing: BTreeSet<String>,
-    mending: Mending,
+    pub(super) missing: BTreeSet<String>,
+    pub(super) mending: Mending,
 }
 
 /// What a server says, with the verdict on it.
@@ -117,7 +114,7 @@ impl LdapDirectory {
     /// # Errors
     /// When the read cannot begin. Whatever goes wrong later makes the contents partial.
     pub async fn contents(&self) -> Result<DirectoryContents, Error> {
-        let mut reading = Reading::begin(&self.0, None).await?;
+        let mut reading = Reading::begin(&self.0, None, self.0.deadline()).await?;
         let flaw = reading.everything(&mut None).await?;
         let settled = reading.settle(flaw.is_none()).await;
         let entries = reading.index.len();
@@ -147,11 +144,11 @@ impl LdapDirectory {
 }
 
 impl Inner {
-    fn changes_by(&self, strategy: Strategy, root_dse: &RootDse) -> Result<Changes, Error> {
+    pub(super) fn changes_by(&self, strategy: Strategy, root_dse: &RootDse) -> Result<Changes, Error> {
         Changes::new(self.profile.spec(root_dse)?, strategy, root_dse)
     }
 
-    fn too_long(&self) -> Error {
+    pub(super) fn too_long(&self) -> Error {
         let seconds = self.profile.limits.duration.as_secs();
         Error::new(
             ErrorKind::LimitExceeded,
@@ -161,15 +158,21 @@ impl Inner {
         )
     }
 
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.profile.limits.duration
+    }
+
     async fn full(self: Arc<Self>, mut events: Events<DirectoryChange>) -> Result<ReadEnd, Error> {
+        let deadline = self.deadline();
         let root_dse = {
             let mut session = self.client.session().await?;
             let root_dse = self.client.root_dse(&mut session).await?;
             self.client.keep(session);
             root_dse
         };
-        let begun = self.begin_changes(&root_dse).await?;
-        let mut reading = Reading::begin(&self, None).await?;
+        let begun = timeout_at(deadline, self.begin_changes(&root_dse)).await;
+        let begun = begun.unwrap_or_else(|_| Err(self.too_long()))?;
+        let mut reading = Reading::begin(&self, None, deadline).await?;
         let mut showing = Some(&mut events);
         let flaw = reading.everything(&mut showing).await?;
         let settled = reading.settle(flaw.is_none()).await;
@@ -187,25 +190,25 @@ impl Inner {
             mending: std::mem::take(&mut reading.mending),
         });
         reading.end();
-        Ok(self.ended(end, state))
+        Ok(self.ended(end, state, None))
     }
 
-    /// Where reads of changes will continue after the full read that begins now.
+    /// Where reads of changes will continue after the full read that begins now; nowhere if the server tells nobody.
     async fn begin_changes(&self, root_dse: &RootDse) -> Result<Option<(Strategy, Cookie)>, Error> {
         let Some(strategy) = Strategy::choose(self.profile.changes, root_dse) else {
             return Ok(None);
         };
-        match self.begin_by(strategy, root_dse).await {
-            // What the server offers is not always what it grants.
-            Err(error)
-                if self.profile.changes == ChangeStrategy::Automatic
-                    && strategy != Strategy::Poll
-                    && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) =>
-            {
-                self.begin_by(Strategy::Poll, root_dse).await.map(Some)
+        let poll = (strategy != Strategy::Poll).then_some(Strategy::Poll);
+        for strategy in [strategy].into_iter().chain(poll) {
+            match self.begin_by(strategy, root_dse).await {
+                // What the server offers is not always what it grants.
+                Err(error)
+                    if self.profile.changes == ChangeStrategy::Automatic
+                        && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {}
+                begun => return begun.map(Some),
             }
-            begun => begun.map(Some),
         }
+        Ok(None)
     }
 
     async fn begin_by(&self, strategy: Strategy, root_dse: &RootDse) -> Result<(Strategy, Cookie), Error> {
@@ -222,7 +225,13 @@ impl Inner {
         mut events: Events<DirectoryChange>,
     ) -> Result<ReadEnd, Error> {
         let state = self.held.find(&cursor)?;
-        let mut reading = Reading::begin(&self, Some(&state)).await?;
+        if state.index.is_overgrown() {
+            return Err(Error::new(
+                ErrorKind::CursorExpired,
+                "much has changed since everything was read; read everything",
+            ));
+        }
+        let mut reading = Reading::begin(&self, Some(&state), self.deadline()).await?;
         let (cookie, changed) = reading.since(&state).await?;
         events.begin(Extent::Changes).await;
         // What a query finds may depend on attributes that are not read, and of which only some servers tell.
@@ -243,279 +252,22 @@ impl Inner {
             mending: std::mem::take(&mut reading.mending),
         };
         reading.end();
-        Ok(self.ended(end, Some(state)))
+        Ok(self.ended(end, Some(state), Some(&cursor)))
     }
 
     /// The end of a read, with a cursor if the read was complete and can be continued.
-    fn ended(&self, end: ReadEnd, state: Option<State>) -> ReadEnd {
+    fn ended(&self, end: ReadEnd, state: Option<State>, since: Option<&Cursor>) -> ReadEnd {
         let state = state.filter(|_| end.verdict.is_complete());
-        let cursor = state.map(|state| self.held.keep(Arc::new(state)));
+        let cursor = state.map(|state| {
+            let weight = state.index.weight();
+            self.held.keep(Arc::new(state), since, weight)
+        });
         end.with_cursor(cursor)
     }
 }
 
-/// Which members are looked for.
-#[derive(Clone, Copy, Debug)]
-enum Find {
-    Queries,
-    Unseen,
-}
-
-/// One read, full or of changes.
-struct Reading<'d> {
-    directory: &'d Inner,
-    session: Session,
-    root_dse: Arc<RootDse>,
-    spec: Spec,
-    index: Index,
-    missing: BTreeSet<String>,
-    mending: Mending,
-    deadline: Instant,
-}
-
-impl<'d> Reading<'d> {
-    async fn begin(directory: &'d Inner, state: Option<&State>) -> Result<Self, Error> {
-        let deadline = Instant::now() + directory.profile.limits.duration;
-        let mut session = directory.client.session().await?;
-        let root_dse = directory.client.root_dse(&mut session).await?;
-        let index = state.map_or_else(
-            || Index::new(directory.system.clone(), Arc::clone(&directory.rules)),
-            |state| state.index.clone(),
-        );
-        Ok(Self {
-            directory,
-            session,
-            spec: directory.profile.spec(&root_dse)?,
-            root_dse,
-            index,
-            missing: state.map(|state| state.missing.clone()).unwrap_or_default(),
-            mending: state.map(|state| state.mending.clone()).unwrap_or_default(),
-            deadline,
-        })
-    }
-
-    /// Gives the connection back.
-    fn end(self) {
-        self.directory.client.keep(self.session);
-    }
-
-    /// Puts all there is into the index, and tells why it is not all. An error says that nothing was seen.
-    async fn everything(
-        &mut self,
-        events: &mut Option<&mut Events<DirectoryChange>>,
-    ) -> Result<Option<PartialReason>, Error> {
-        let mut pages = Pages::new(self.search(), self.spec.page);
-        let mut unfinished = Vec::new();
-        let (mut begun, mut page, mut new_in_page, mut seen_in_page) = (false, 0, 0, 0);
-        let flaw = loop {
-            let next = match timeout_at(self.deadline, pages.next(&mut self.session)).await {
-                Ok(Err(error)) if !begun => return Err(error),
-                Ok(Err(error)) => break Some(reason(&error)),
-                Err(_) => break Some(reason(&self.directory.too_long())),
-                Ok(Ok(next)) => next,
-            };
-            if !begun {
-                begun = true;
-                if let Some(events) = events {
-                    events.begin(Extent::Full).await;
-                }
-            }
-            if page != pages.pages() {
-                if seen_in_page > 0 && new_in_page == 0 {
-                    break Some(PartialReason::new(
-                        PartialKind::Limit,
-                        "the server repeats a page that it gave before",
-                    ));
-                }
-                (page, new_in_page, seen_in_page) = (pages.pages(), 0, 0);
-                if let Some(events) = events {
-                    events.show(Vec::new()).await;
-                }
-            }
-            match next {
-                None => break None,
-                Some(Item::Intermediate { .. }) => {}
-                Some(Item::Reference) => break Some(elsewhere()),
-                Some(Item::Entry(found)) => {
-                    let key = match self.spec.key.key(&found.entry) {
-                        Ok(key) => key,
-                        Err(error) => break Some(reason(&error)),
-                    };
-                    seen_in_page += 1;
-                    new_in_page += u64::from(!self.index.contains(&key));
-                    if has_ranges(&found.entry) {
-                        // Asked for once the connection is free again.
-                        unfinished.push((key, found));
-                    } else {
-                        self.index.upsert(key, &found.entry, Members::Given);
-                    }
-                }
-            }
-        };
-        if flaw.is_some() {
-            return Ok(flaw);
-        }
-        for (key, found) in unfinished {
-            let limits = RangeLimits {
-                values: self.directory.profile.limits.values,
-                controls: &[],
-            };
-            let read = complete_ranges(&mut self.session, found, limits);
-            match timeout_at(self.deadline, read).await {
-                Err(_) => return Ok(Some(reason(&self.directory.too_long()))),
-                Ok(Err(error)) => return Ok(Some(reason(&error))),
-                Ok(Ok((entry, partial))) => {
-                    self.index.upsert(key.clone(), &entry, Members::Given);
-                    if let Some(partial) = partial {
-                        self.index.mark_partial(&key, partial);
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// What the index says now, once the members are found that are not named one by one, and those that were not
-    /// shown are looked up. A failure is a flaw of what it says.
-    async fn settle(&mut self, asked: bool) -> Settled {
-        let mut flaw = None;
-        if asked {
-            flaw = self.find_members(Find::Queries).await.err();
-        }
-        let mut settled = self.index.settle();
-        if asked && flaw.is_none() {
-            flaw = self.find_members(Find::Unseen).await.err();
-            let mut changes = std::mem::take(&mut settled.changes);
-            settled = self.index.settle();
-            changes.append(&mut settled.changes);
-            settled.changes = changes;
-        }
-        // Where links are kept by the server itself, there is nothing to mend.
-        if !self.directory.rules.silent_links {
-            let limit = self.directory.profile.limits.look_ups;
-            self.mending.follow(&self.index, limit);
-        }
-        settled.flaw = flaw.map(|error| reason(&error)).or(settled.flaw);
-        settled
-    }
-
-    /// Puts what changed into the index, and tells where to continue, and whether there was anything.
-    async fn since(&mut self, state: &State) -> Result<(Cookie, bool), Error> {
-        let changes = self.directory.changes_by(state.strategy, &self.root_dse)?;
-        let mut deltas = false;
-        let index = &mut self.index;
-        let mut apply = |delta: Delta| {
-            deltas = true;
-            apply(index, delta);
-            Ok(())
-        };
-        let due = self.mending.due();
-        let session = &mut self.session;
-        let read = async {
-            let cookie = changes
-                .since(session, &state.cookie, seconds_now(), &state.index, &mut apply)
-                .await?;
-            if !due.is_empty() {
-                changes.again(session, &due, &state.index, &mut apply).await?;
-            }
-            Ok(cookie)
-        };
-        let cookie = match timeout_at(self.deadline, read).await {
-            Ok(read) => read?,
-            Err(_) => return Err(self.directory.too_long()),
-        };
-        Ok((cookie, deltas))
-    }
-
-    async fn find_members(&mut self, find: Find) -> Result<(), Error> {
-        let mut finder = Finder {
-            session: &mut self.session,
-            client: &self.directory.client,
-            spec: &self.spec,
-            profile: &self.directory.profile,
-            rules: &self.directory.rules,
-        };
-        let work = async {
-            match find {
-                Find::Queries => finder.ask(&mut self.index).await,
-                Find::Unseen => finder.look_up(&mut self.index, &mut self.missing).await,
-            }
-        };
-        match timeout_at(self.deadline, work).await {
-            Ok(found) => found,
-            Err(_) => Err(self.directory.too_long()),
-        }
-    }
-
-    fn search(&self) -> Search {
-        let mut search = Search {
-            base: Base::Dn(self.spec.base.clone()),
-            scope: self.spec.scope,
-            filter: self.spec.filter.clone(),
-            attributes: self.spec.attributes.clone(),
-            controls: Vec::new(),
-        };
-        if self.root_dse.has_control(oid::DOMAIN_SCOPE) {
-            search.controls.push(Control::new(oid::DOMAIN_SCOPE));
-        }
-        search
-    }
-}
-
-impl Known for Index {
-    fn contains(&self, key: &EntryKey) -> bool {
-        self.contains(key)
-    }
-
-    fn below(&self, key: &EntryKey) -> Vec<EntryKey> {
-        self.below(key)
-    }
-
-    fn dn(&self, key: &EntryKey) -> Option<String> {
-        self.dn_of(key)
-    }
-
-    fn holders(&self, key: &EntryKey) -> Vec<EntryKey> {
-        self.holders(key)
-    }
-
-    fn others(&self, keys: &BTreeSet<EntryKey>) -> Vec<EntryKey> {
-        self.others(keys)
-    }
-}
-
-fn apply(index: &mut Index, delta: Delta) {
-    match delta {
-        Delta::Entry { key, entry, missing } => {
-            index.upsert(key.clone(), &entry, Members::Given);
-            if let Some(reason) = missing {
-                index.mark_partial(&key, reason);
-            }
-        }
-        Delta::EntryWithoutMembers { key, entry } => index.upsert(key, &entry, Members::Kept),
-        Delta::Gone { key } => index.remove(&key),
-        Delta::Members {
-            key,
-            attribute,
-            added,
-            removed,
-        } => index.change_members(&key, &attribute, &added, &removed),
-        Delta::OnlyTheseRemain(keys) => index.retain(&keys),
-    }
-}
-
-fn has_ranges(entry: &Entry) -> bool {
-    entry.attributes().any(|(name, _)| {
-        name.split(';').skip(1).any(|option| {
-            option
-                .get(..6)
-                .is_some_and(|start| start.eq_ignore_ascii_case("range="))
-        })
-    })
-}
-
 /// Seconds since 1970 by the clock of the host, which is good enough for days.
-fn seconds_now() -> u64 {
+pub(super) fn seconds_now() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |passed| passed.as_secs())
@@ -530,13 +282,6 @@ async fn show(events: &mut Events<DirectoryChange>, changes: Vec<DirectoryChange
 
 fn verdict(flaw: Option<PartialReason>) -> Completeness {
     flaw.map_or(Completeness::Complete, Completeness::Partial)
-}
-
-fn elsewhere() -> PartialReason {
-    PartialReason::new(
-        PartialKind::Failed,
-        "a part of the directory is at another server, where referrals are not followed to; read that one, too, or choose a base without it",
-    )
 }
 
 impl Directory for LdapDirectory {

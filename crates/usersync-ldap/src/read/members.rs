@@ -40,7 +40,7 @@ impl Finder<'_> {
             };
             match answer {
                 Ok(members) => index.set_found(&question.group, &question.attribute, members),
-                Err(reason) => index.mark_partial(&question.group, reason),
+                Err(reason) => index.mark_unfound(&question.group, &question.attribute, reason),
             }
         }
         Ok(())
@@ -93,28 +93,41 @@ impl Finder<'_> {
                 scope: *scope,
                 filter: filter.clone(),
                 attributes: vec![self.spec.key.name().to_owned()],
-                controls: Vec::new(),
+                controls: self.spec.controls.clone(),
             };
             let mut pages = Pages::new(search, self.spec.page);
             loop {
+                let mut flaw = None;
                 match pages.next(self.session).await {
                     Ok(None) => break,
-                    Ok(Some(Item::Entry(found))) => {
-                        keys.insert(self.spec.key.key(&found.entry)?);
-                        if keys.len() > self.profile.limits.values {
-                            self.renew().await?;
-                            return Ok(Err(PartialReason::new(
-                                PartialKind::Limit,
-                                format!("its query finds more than {} members", self.profile.limits.values),
-                            )));
+                    Ok(Some(Item::Entry(found))) => match self.spec.key.key(&found.entry) {
+                        Ok(key) => {
+                            keys.insert(key);
+                            if keys.len() > self.profile.limits.values {
+                                flaw = Some(PartialReason::new(
+                                    PartialKind::Limit,
+                                    format!(
+                                        "its query finds more than {} members",
+                                        self.profile.limits.values
+                                    ),
+                                ));
+                            }
                         }
+                        Err(error) => flaw = Some(reason(&error)),
+                    },
+                    Ok(Some(Item::Intermediate { .. })) => {}
+                    Ok(Some(Item::Reference)) => {
+                        flaw = Some(PartialReason::new(
+                            PartialKind::Failed,
+                            "a part of what its query finds is at another server, which is not asked",
+                        ));
                     }
-                    Ok(Some(_)) => {}
                     Err(error) if ends_connection(&error) => return Err(error),
-                    Err(error) => {
-                        self.renew().await?;
-                        return Ok(Err(reason(&error)));
-                    }
+                    Err(error) => flaw = Some(reason(&error)),
+                }
+                if let Some(flaw) = flaw {
+                    self.renew().await?;
+                    return Ok(Err(flaw));
                 }
             }
         }
@@ -136,7 +149,9 @@ impl Finder<'_> {
         missing: &mut BTreeSet<String>,
     ) -> Result<(), Error> {
         let anything = Filter::present("objectClass").expect("`objectClass` is an attribute");
-        for text in index.unseen_dns(self.profile.limits.look_ups) {
+        let unseen = index.unseen_dns(self.profile.limits.look_ups);
+        missing.retain(|text| unseen.binary_search(text).is_ok());
+        for text in unseen {
             let Ok(dn) = Dn::parse(&text) else { continue };
             if missing.contains(&text) || !dn.is_within(&self.profile.base) {
                 continue;
@@ -157,9 +172,11 @@ impl Finder<'_> {
                     other = Some((self.spec.key.key(&found.entry)?, found.entry));
                 }
             }
-            let _ = found.end().await;
+            let (code, _) = found.end().await;
             match other {
                 Some((key, entry)) => index.upsert(key, &entry, Members::Given),
+                // The next read may find out what this one did not.
+                None if !code.is_success() && passes(&code.error()) => {}
                 None => {
                     missing.insert(text);
                 }
@@ -167,6 +184,10 @@ impl Finder<'_> {
         }
         Ok(())
     }
+}
+
+fn passes(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::LimitExceeded | ErrorKind::Unavailable)
 }
 
 fn ends_connection(error: &Error) -> bool {

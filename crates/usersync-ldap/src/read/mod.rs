@@ -6,9 +6,11 @@ mod held;
 mod members;
 mod mending;
 mod profile;
+mod reading;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use directory::{DirectoryContents, LdapDirectory};
-pub(crate) use held::Held;
 pub use profile::{LdapProfile, ReadLimits};
 pub(crate) use stream::{Events, produced};

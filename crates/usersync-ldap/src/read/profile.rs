@@ -5,7 +5,7 @@ use std::time::Duration;
 use usersync_connector::{Error, ErrorKind};
 
 use crate::changes::{ChangeStrategy, KeyAttribute, Spec};
-use crate::client::{PageLimits, RootDse};
+use crate::client::{Control, PageLimits, RootDse, oid};
 use crate::dn::Dn;
 use crate::filter::{Filter, FilterError};
 use crate::rules::EntryRules;
@@ -126,6 +126,11 @@ impl LdapProfile {
             filter,
             attributes,
             member_attributes: self.rules.member_attributes(),
+            controls: server
+                .has_control(oid::DOMAIN_SCOPE)
+                .then(|| Control::new(oid::DOMAIN_SCOPE))
+                .into_iter()
+                .collect(),
             key,
             page: PageLimits {
                 size: self.limits.page,

@@ -10,7 +10,7 @@ use usersync_connector::{Error, ErrorKind};
 
 use super::reread::{attributes, tell};
 use super::tally::Tally;
-use super::{Cookie, Spec, expired, wrong};
+use super::{Cookie, Spec, elsewhere, expired, wrong};
 use crate::client::ber::Malformed;
 use crate::client::{Base, Code, Control, FoundEntry, Item, RootDse, Search, Session, oid};
 use crate::filter::Filter;
@@ -45,7 +45,11 @@ pub(super) async fn begin(session: &mut Session, spec: &Spec, dialect: Dialect) 
     let mut refresh = Refresh::new(dialect);
     let mut found = session.search(&search).await?;
     while let Some(item) = found.next().await? {
-        apply(&mut refresh, &item)?;
+        // A referral below the base is for the read of everything to find.
+        if !matches!(item, Item::Reference) {
+            apply(&mut refresh, &item)?;
+            check_size(&refresh, spec)?;
+        }
     }
     let (code, controls) = found.end().await;
     if !code.is_success() {
@@ -77,6 +81,7 @@ pub(super) async fn since(
     let mut found = session.search(&search).await?;
     while let Some(item) = found.next().await? {
         let effect = apply(&mut refresh, &item)?;
+        check_size(&refresh, spec)?;
         match (effect, item, dialect) {
             (Effect::Shown(uuid), Item::Entry(found), Dialect::Standard) => {
                 tally.entry(key(&uuid), found.entry, None)?;
@@ -174,8 +179,20 @@ fn apply(refresh: &mut Refresh, item: &Item) -> Result<Effect, Error> {
         Item::Intermediate { name, value } if name == SYNC_INFO => {
             refresh.info(SyncInfo::parse(value).map_err(|error| malformed(&error))?)
         }
-        Item::Intermediate { .. } | Item::Reference => Ok(Effect::Nothing),
+        Item::Intermediate { .. } => Ok(Effect::Nothing),
+        Item::Reference => Err(elsewhere()),
     }
+}
+
+fn check_size(refresh: &Refresh, spec: &Spec) -> Result<(), Error> {
+    if refresh.size() as u64 <= spec.page.entries {
+        return Ok(());
+    }
+    let text = format!(
+        "the server names more than {} entries; raise the limit if they are real",
+        spec.page.entries
+    );
+    Err(Error::new(ErrorKind::LimitExceeded, text))
 }
 
 fn state(found: &FoundEntry) -> Result<SyncState<'_>, Error> {

@@ -56,6 +56,11 @@ impl Refresh {
         self.cookie.as_deref()
     }
 
+    /// How many entries it remembers.
+    pub(crate) fn size(&self) -> usize {
+        self.there.len()
+    }
+
     pub(crate) fn entry(&mut self, entry: &SyncState<'_>) -> Result<Effect, Error> {
         let effect = match entry.state {
             State::Add | State::Modify => {

@@ -107,7 +107,9 @@ struct Ask {
     cookie: Vec<u8>,
     answers: u64,
     empty: u32,
+    /// Of answers, and of entries in each.
     limit: u64,
+    entries: u64,
     ended: bool,
 }
 
@@ -132,6 +134,7 @@ impl Ask {
             answers: 0,
             empty: 0,
             limit: spec.page.pages,
+            entries: spec.page.entries,
             ended: false,
         }
     }
@@ -147,6 +150,13 @@ impl Ask {
         while let Some(item) = found.next().await? {
             if let Item::Entry(entry) = item {
                 entries.push(entry);
+            }
+            if entries.len() as u64 > self.entries {
+                let text = format!(
+                    "more than {} entries changed; raise the limit if they are real",
+                    self.entries
+                );
+                return Err(Error::new(ErrorKind::LimitExceeded, text));
             }
         }
         let (code, controls) = found.end().await;

@@ -11,8 +11,8 @@ use usersync_connector::{Error, ErrorKind};
 
 use super::reread::{attributes, tell_entry};
 use super::tally::Tally;
-use super::{Spec, expired, ranges};
-use crate::client::{Base, FoundEntry, Item, Pages, Search, Session};
+use super::{Spec, expired, next_entry, ranges};
+use crate::client::{Base, FoundEntry, Pages, Search, Session};
 use crate::entry::Entry;
 use crate::filter::{Filter, FilterError};
 use crate::index::EntryKey;
@@ -33,7 +33,7 @@ async fn tell(
         scope: spec.scope,
         filter,
         attributes,
-        controls: Vec::new(),
+        controls: spec.controls.clone(),
     };
     // First, so that what changes meanwhile is not taken for gone: it is there in the second.
     let mut rest: BTreeSet<EntryKey> = BTreeSet::new();
@@ -42,8 +42,7 @@ async fn tell(
         vec![spec.key.name().to_owned(), attribute.to_owned()],
     );
     let mut pages = Pages::new(search, spec.page);
-    while let Some(item) = pages.next(session).await? {
-        let Item::Entry(found) = item else { continue };
+    while let Some(found) = next_entry(&mut pages, session).await? {
         each(&found.entry)?;
         rest.insert(spec.key.key(&found.entry)?);
     }
@@ -53,8 +52,7 @@ async fn tell(
     let filter = Filter::all([spec.filter.clone(), modified]).map_err(too_long)?;
     let mut pages = Pages::new(with(filter, attributes(spec, true)), spec.page);
     let mut cut: Vec<(EntryKey, FoundEntry)> = Vec::new();
-    while let Some(item) = pages.next(session).await? {
-        let Item::Entry(found) = item else { continue };
+    while let Some(found) = next_entry(&mut pages, session).await? {
         let key = spec.key.key(&found.entry)?;
         rest.remove(&key);
         // One connection shows one page at a time.

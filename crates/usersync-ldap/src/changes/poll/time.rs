@@ -1,6 +1,6 @@
 //! By `modifyTimestamp` (RFC 4512, section 3.4). Time is that of the server, as its entries show it.
 
-use usersync_connector::Error;
+use usersync_connector::{Error, ErrorKind};
 
 use super::super::cookie::TimeCookie;
 use super::super::tally::Tally;
@@ -16,6 +16,9 @@ const MODIFIED: &str = "modifyTimestamp";
 const WINDOWS: [u64; 4] = [3600, 24 * 3600, 30 * 24 * 3600, u64::MAX];
 
 /// The latest modification that there is.
+///
+/// # Errors
+/// `Unsupported` where nobody is told of any.
 pub(in super::super) async fn begin(session: &mut Session, spec: &Spec, now: u64) -> Result<Cookie, Error> {
     for window in WINDOWS {
         let mut seen = text(now.saturating_sub(window));
@@ -26,7 +29,7 @@ pub(in super::super) async fn begin(session: &mut Session, spec: &Spec, now: u64
             scope: spec.scope,
             filter: filter.map_err(too_long)?,
             attributes: vec![MODIFIED.to_owned()],
-            controls: Vec::new(),
+            controls: spec.controls.clone(),
         };
         let mut pages = Pages::new(search, spec.page);
         let mut any = false;
@@ -38,11 +41,15 @@ pub(in super::super) async fn begin(session: &mut Session, spec: &Spec, now: u64
             }
             seen = seen.max(modified(&found.entry)?);
         }
-        if any || window == u64::MAX {
+        if any {
             return Ok(Cookie::Time(TimeCookie { seen, full: now }));
         }
     }
-    Err(wrong("the last window is without end"))
+    // What does not show when it changed, would never seem to.
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "no entry shows `modifyTimestamp`; let the service account read it, or read everything each time",
+    ))
 }
 
 pub(in super::super) async fn since(

@@ -7,7 +7,7 @@ use super::super::tally::Tally;
 use super::super::{Cookie, Spec, expired, wrong};
 use super::clock::seconds;
 use super::{check_age, tell};
-use crate::client::{Base, Item, Search, Session};
+use crate::client::{Base, Search, Session};
 use crate::dn::Dn;
 use crate::entry::Entry;
 use crate::filter::Filter;
@@ -82,16 +82,7 @@ async fn read(session: &mut Session, dn: Dn, attributes: &[&str]) -> Result<Entr
         attributes: attributes.iter().map(|&name| name.to_owned()).collect(),
         controls: Vec::new(),
     };
-    let mut found = session.search(&search).await?;
-    let mut entry = None;
-    while let Some(item) = found.next().await? {
-        if let Item::Entry(found) = item {
-            entry = Some(found.entry);
-        }
-    }
-    let (code, _) = found.end().await;
-    if !code.is_success() {
-        return Err(code.error());
-    }
-    entry.ok_or_else(|| wrong(&format!("there is no entry {dn}")))
+    let found = session.entry(&search).await?;
+    let found = found.ok_or_else(|| wrong(&format!("there is no entry {dn}")))?;
+    Ok(found.entry)
 }

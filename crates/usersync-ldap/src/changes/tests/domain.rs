@@ -227,3 +227,13 @@ fn polls_begin_at_the_latest_modification() {
     };
     assert_eq!((cookie.seen.as_str(), cookie.full), ("20270102000000Z", NOW));
 }
+
+/// Whoever is not shown when entries changed, would be told for ever that none did.
+#[test]
+fn polls_do_not_begin_where_times_are_hidden() {
+    let begun = with_server(
+        |_| vec![success()],
+        |mut session, _| async move { changes(Way::PollTime).begin(&mut session, NOW).await },
+    );
+    assert_eq!(begun.map_err(|error| error.kind()), Err(ErrorKind::Unsupported));
+}

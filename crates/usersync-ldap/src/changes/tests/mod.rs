@@ -9,7 +9,7 @@ mod phases;
 mod ranges;
 mod replica;
 mod scene;
-mod server;
+pub(crate) mod server;
 #[path = "../../../tests/servers/mod.rs"]
 mod servers;
 mod sync;

@@ -34,6 +34,7 @@ pub(super) fn changes(way: Way) -> Changes {
             filter: Filter::parse("(kind=*)").unwrap(),
             attributes: ["cn", "member"].map(str::to_owned).to_vec(),
             member_attributes: vec!["member".to_owned()],
+            controls: Vec::new(),
             key,
             page: PageLimits {
                 size: 100,

@@ -6,22 +6,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::ber::{self, BOOLEAN, ENUMERATED, Elements, INTEGER, OCTETS, SEQUENCE, SET};
-use crate::client::{LdapClient, LdapServer, Session};
+use crate::client::{LdapClient, LdapServer, Session, oid};
 
 const SEARCH: u8 = 0x63;
 
 /// A search as it arrived.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) base: String,
-    pub(super) scope: i64,
-    pub(super) filter: Vec<u8>,
-    pub(super) attributes: Vec<String>,
-    pub(super) controls: Vec<(String, Vec<u8>)>,
+pub(crate) struct Asked {
+    pub(crate) base: String,
+    pub(crate) scope: i64,
+    pub(crate) filter: Vec<u8>,
+    pub(crate) attributes: Vec<String>,
+    pub(crate) controls: Vec<(String, Vec<u8>)>,
 }
 
 impl Asked {
-    pub(super) fn control(&self, oid: &str) -> Option<&[u8]> {
+    pub(crate) fn control(&self, oid: &str) -> Option<&[u8]> {
         self.controls
             .iter()
             .find(|(name, _)| name == oid)
@@ -29,15 +29,16 @@ impl Asked {
     }
 
     /// Whether the filter has these octets anywhere.
-    pub(super) fn filters_by(&self, octets: &[u8]) -> bool {
+    pub(crate) fn filters_by(&self, octets: &[u8]) -> bool {
         self.filter.windows(octets.len()).any(|window| window == octets)
     }
 }
 
 /// One message of an answer.
 #[derive(Clone, Debug)]
-pub(super) enum Say {
+pub(crate) enum Say {
     Close,
+    /// The end; of a page, the last one.
     Done(u8, Vec<(&'static str, Vec<u8>)>),
     Entry {
         dn: String,
@@ -45,9 +46,12 @@ pub(super) enum Say {
         controls: Vec<(&'static str, Vec<u8>)>,
     },
     Info(&'static str, Vec<u8>),
+    Reference,
+    /// The end, whether pages were asked for or not.
+    Unpaged,
 }
 
-pub(super) fn entry(dn: &str, attributes: &[(&str, &[&[u8]])]) -> Say {
+pub(crate) fn entry(dn: &str, attributes: &[(&str, &[&[u8]])]) -> Say {
     let owned =
         |(name, values): &(&str, &[&[u8]])| ((*name).to_owned(), values.iter().map(|v| v.to_vec()).collect());
     Say::Entry {
@@ -57,15 +61,15 @@ pub(super) fn entry(dn: &str, attributes: &[(&str, &[&[u8]])]) -> Say {
     }
 }
 
-pub(super) fn success() -> Say {
+pub(crate) fn success() -> Say {
     Say::Done(0, Vec::new())
 }
 
 /// What was asked so far.
-pub(super) type Log = Arc<Mutex<Vec<Asked>>>;
+pub(crate) type Log = Arc<Mutex<Vec<Asked>>>;
 
 /// Runs `test` with a session on a server that answers by `script`.
-pub(super) fn with_server<T, F: Future<Output = T>>(
+pub(crate) fn with_server<T, F: Future<Output = T>>(
     script: impl FnMut(&Asked) -> Vec<Say> + Send + 'static,
     test: impl FnOnce(Session, Log) -> F,
 ) -> T {
@@ -86,6 +90,23 @@ pub(super) fn with_server<T, F: Future<Output = T>>(
     })
 }
 
+/// A client of a server that answers by `script`, whatever the connection.
+pub(crate) async fn client_of(script: impl FnMut(&Asked) -> Vec<Say> + Send + 'static) -> (LdapClient, Log) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let url = format!("ldap://{}", listener.local_addr().expect("an address"));
+    let log = Log::default();
+    let (noted, script) = (Arc::clone(&log), Arc::new(Mutex::new(script)));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let script = Arc::clone(&script);
+            let answer = move |asked: &Asked| (script.lock().expect("nobody panicked"))(asked);
+            tokio::spawn(serve(stream, answer, Arc::clone(&noted)));
+        }
+    });
+    let client = LdapClient::new(LdapServer::new(&url).expect("a URL").without_tls());
+    (client, log)
+}
+
 async fn serve(mut stream: TcpStream, mut script: impl FnMut(&Asked) -> Vec<Say>, log: Log) {
     let mut buffer = Vec::new();
     loop {
@@ -104,12 +125,37 @@ async fn serve(mut stream: TcpStream, mut script: impl FnMut(&Asked) -> Vec<Say>
         };
         log.lock().expect("nobody panicked").push(asked.clone());
         for say in script(&asked) {
-            let Some(bytes) = write(id, say) else { return };
+            let Some(bytes) = write(id, paged(say, &asked)) else {
+                return;
+            };
             if stream.write_all(&bytes).await.is_err() {
                 return;
             }
         }
     }
+}
+
+/// What ends a page says where the next one begins, here nowhere.
+fn paged(say: Say, asked: &Asked) -> Say {
+    match say {
+        Say::Done(0, mut controls)
+            if asked.control(oid::PAGED_RESULTS).is_some()
+                && controls.iter().all(|(name, _)| *name != oid::PAGED_RESULTS) =>
+        {
+            controls.push((oid::PAGED_RESULTS, page(b"")));
+            Say::Done(0, controls)
+        }
+        say => say,
+    }
+}
+
+/// The control that says where the next page begins.
+pub(crate) fn page(cookie: &[u8]) -> Vec<u8> {
+    let (mut fields, mut value) = (Vec::new(), Vec::new());
+    ber::push_number(&mut fields, INTEGER, 0);
+    ber::push(&mut fields, OCTETS, cookie);
+    ber::push(&mut value, SEQUENCE, &fields);
+    value
 }
 
 fn read(message: &[u8]) -> Option<(i64, Asked)> {
@@ -166,6 +212,8 @@ fn write(id: i64, say: Say) -> Option<Vec<u8>> {
     };
     let (tag, content, controls) = match say {
         Say::Close => return None,
+        Say::Reference => (0x73, element(OCTETS, b"ldap://elsewhere.example/"), Vec::new()),
+        Say::Unpaged => return write(id, success()),
         Say::Done(code, controls) => {
             let content = [
                 element(ENUMERATED, &[code]),

@@ -204,8 +204,11 @@ fn a_cookie_costs_one_entry() {
 fn entries_of_389_are_read_by_their_ids() {
     let ds389 = || changes(Way::ContentSync(Dialect::Ds389));
     let before = || known(&[(1, "cn=a", &[]), (2, "cn=b", &[]), (3, "cn=c", &[])]);
-    let script = |recorded: bool| {
+    let script = |recorded: bool, hidden: bool| {
         move |asked: &Asked| {
+            if hidden && asked.base == BASE && !is_sync(asked) {
+                return vec![success()];
+            }
             if is_sync(asked) {
                 let shown =
                     [1, 2].map(|n| with_state(object(n, "cn=whatever", &[("member", &[b"x"])]), n, 1));
@@ -233,11 +236,14 @@ fn entries_of_389_are_read_by_their_ids() {
     };
     let after = BTreeMap::from([(1, ("cn=z".to_owned(), 0))]);
     assert_eq!(
-        since(ds389(), sync("old"), before(), script(true)),
-        Ok((after, sync("new"), 4))
+        since(ds389(), sync("old"), before(), script(true, false)),
+        Ok((after, sync("new"), 5))
     );
-    let unrecorded = since(ds389(), sync("old"), before(), script(false));
+    let unrecorded = since(ds389(), sync("old"), before(), script(false, false));
     assert_eq!(unrecorded.map(|_| ()), Err(ErrorKind::Unsupported));
+    // It answers success where nothing may be seen any more, too.
+    let hidden = since(ds389(), sync("old"), before(), script(true, true));
+    assert_eq!(hidden.map(|_| ()), Err(ErrorKind::NotFound));
 }
 
 #[test]
@@ -272,4 +278,22 @@ fn watching_ends_with_a_change() {
         assert_eq!(watch(standard(), after_idle(last)), expected, "{what}");
     }
     assert_eq!(watch(of_domain(), vec![]), Err(ErrorKind::Unsupported));
+}
+
+/// What a referral stands for is for a read of everything to miss.
+#[test]
+fn referrals_lead_to_a_full_read() {
+    let cut = since(standard(), sync("old"), known(&[]), |_| {
+        vec![Say::Reference, sync_end(0, "new", true)]
+    });
+    assert_eq!(cut.map(|_| ()), Err(ErrorKind::CursorExpired));
+}
+
+#[test]
+fn floods_of_names_end() {
+    let flood = since(standard(), sync("old"), known(&[]), |_| {
+        let names: Vec<u8> = (0..30).collect();
+        vec![ids(&names, false), sync_end(0, "new", false)]
+    });
+    assert_eq!(flood.map(|_| ()), Err(ErrorKind::LimitExceeded));
 }

@@ -63,9 +63,10 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// Whether a response is formed as it must be, so that whoever takes it apart later finds what it expects.
-    pub(crate) fn check(self, whole: &[u8]) -> Result<(), Malformed> {
-        ber::check_nesting(whole, DEPTH)?;
+    /// Whether a response is formed as it must be, so that whoever takes it apart later finds what it expects. Answers
+    /// of how many elements it consists.
+    pub(crate) fn check(self, whole: &[u8]) -> Result<usize, Malformed> {
+        let elements = ber::check_nesting(whole, DEPTH)?;
         if !matches!(
             self.operation.tag,
             operation::ENTRY | operation::INTERMEDIATE | operation::REFERENCE
@@ -82,7 +83,7 @@ impl<'a> Message<'a> {
             control.optional(OCTETS)?;
             control.end()?;
         }
-        Ok(())
+        Ok(elements)
     }
 
     /// The result in it.

@@ -24,6 +24,9 @@ pub(crate) use message::operation;
 pub(crate) use window::Window;
 
 const BUFFER_BYTES: usize = 64 << 10;
+/// What an element takes at least of the limit of a message: taken apart, the smallest takes more than twenty times as much
+/// as on the wire.
+const ELEMENT_BYTES: usize = 16;
 /// The largest text of a server that an error repeats.
 const TEXT_CHARACTERS: usize = 200;
 
@@ -34,6 +37,8 @@ pub(crate) enum Fault {
     Closed,
     #[error("the server ended the connection with result {code}: {text}")]
     Disconnected { code: u32, text: String },
+    #[error("the server sent a message of {elements} values and other elements; the limit is {limit}")]
+    Elements { elements: usize, limit: usize },
     #[error("the connection broke")]
     Io(#[source] io::Error),
     #[error("the server sent something that is not LDAP: {0}")]
@@ -185,7 +190,11 @@ where
 /// What the operation of an answer is, if somebody asked for it.
 fn admit(bytes: &[u8], shared: &Shared) -> Result<Option<u8>, Fault> {
     let message = Message::parse(bytes).map_err(Fault::Malformed)?;
-    message.check(bytes).map_err(Fault::Malformed)?;
+    let elements = message.check(bytes).map_err(Fault::Malformed)?;
+    let limit = shared.limits.message_bytes / ELEMENT_BYTES;
+    if elements > limit {
+        return Err(Fault::Elements { elements, limit });
+    }
     let tag = message.operation.tag;
     if message.id == 0 {
         let outcome = message.outcome().map_err(Fault::Malformed)?;
@@ -210,11 +219,20 @@ fn admit(bytes: &[u8], shared: &Shared) -> Result<Option<u8>, Fault> {
 pub(crate) fn printable(text: &str) -> String {
     let mut printable: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if misleads(c) { ' ' } else { c })
         .take(TEXT_CHARACTERS)
         .collect();
     printable.truncate(printable.trim_end().len());
     printable
+}
+
+/// Whether a character changes how what is around it looks, without being seen itself.
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
 }
 
 /// Cuts a stream into messages.

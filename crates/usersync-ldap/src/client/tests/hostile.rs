@@ -1,5 +1,6 @@
 //! Whatever arrives, there is an error or what was asked for: no panic, no hang, no unbounded memory.
 
+use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::super::ber::{self, OCTETS, SEQUENCE};
@@ -9,7 +10,7 @@ use super::super::guard::operation::{
 use super::super::server::ClientLimits;
 use super::super::{LdapClient, LdapServer, PageLimits};
 use super::fake::{Fake, entry, message, outcome, page_end, result};
-use super::{LIMITS, kind, pages, plain, search};
+use super::{LIMITS, everything, kind, pages, plain, search};
 use usersync_connector::ErrorKind;
 
 /// What a search ends with when this is answered to it.
@@ -254,6 +255,74 @@ async fn pages_that_are_refused_are_made_smaller() {
     let client = plain(&fake.url());
     assert_eq!(kind(pages(&client, limits).await), ErrorKind::LimitExceeded);
     assert!(client.traffic().searches < 10);
+}
+
+/// Whoever takes the control out of an answer lets a page pass for everything.
+#[tokio::test]
+async fn promise_09_a_page_without_its_control_is_not_the_last() {
+    let fake = Fake::start(|tag, id| {
+        (tag == SEARCH).then(|| [entry(id, "cn=a", "cn", &[b"a"]), result(id, SEARCH_DONE, 0, "")].concat())
+    })
+    .await;
+    assert_eq!(
+        kind(pages(&plain(&fake.url()), LIMITS).await),
+        ErrorKind::InvalidData
+    );
+}
+
+/// What is still on its way would fill the window, and stop whoever comes next.
+#[tokio::test]
+async fn a_connection_is_not_used_again_after_a_request_was_given_up() {
+    let fake = Fake::start(|tag, id| (tag == SEARCH).then(|| page_end(id, b""))).await;
+    let client = plain(&fake.url());
+    let mut session = client.session().await.unwrap();
+    assert!(session.search(&everything()).now_or_never().is_none());
+    client.keep(session);
+    search(&client).await.unwrap();
+    assert_eq!(client.traffic().connections, 2);
+}
+
+/// Small on the wire, such a message is large once it is taken apart.
+#[tokio::test]
+async fn messages_of_very_many_values_are_not_taken() {
+    for (count, want) in [(4000_usize, None), (5000, Some(ErrorKind::LimitExceeded))] {
+        let fake = Fake::start(move |tag, id| {
+            let whole = entry(id, "cn=a", "cn", &vec![&b""[..]; count]);
+            (tag == SEARCH).then(|| [whole, result(id, SEARCH_DONE, 0, "")].concat())
+        })
+        .await;
+        let mut limits = ClientLimits::default();
+        limits.message_bytes = 1 << 16;
+        let server = LdapServer::new(&fake.url())
+            .unwrap()
+            .without_tls()
+            .with_limits(limits);
+        let found = search(&LdapClient::new(server)).await;
+        assert_eq!(found.err().map(|error| error.kind()), want, "{count}");
+    }
+}
+
+#[tokio::test]
+async fn one_entry_is_not_many() {
+    let fake = Fake::start(|tag, id| {
+        let entries = (0..50).flat_map(|_| entry(id, "", "vendorName", &[b"a"]));
+        (tag == SEARCH).then(|| entries.collect())
+    })
+    .await;
+    let client = plain(&fake.url());
+    let mut session = client.session().await.unwrap();
+    assert_eq!(kind(client.root_dse(&mut session).await), ErrorKind::InvalidData);
+}
+
+/// What a server says is read by people.
+#[tokio::test]
+async fn texts_of_the_server_do_not_mislead() {
+    let fake = Fake::start(|tag, id| {
+        (tag == SEARCH).then(|| result(id, SEARCH_DONE, 80, "a\u{202e}b\u{2066}c\u{7}d\u{200b}e\nf"))
+    })
+    .await;
+    let error = pages(&plain(&fake.url()), LIMITS).await.unwrap_err();
+    assert!(error.message().ends_with("a b c d e f"), "{error}");
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! What entries and members mean, as tables.
 
-use usersync_model::{PartialKind, PartialReason};
+use usersync_model::{GroupKind, PartialKind, PartialReason, PrincipalKind};
 
 use super::super::{EntryKey, Index, Members};
 use super::{Consumer, codes, entry, index, key, partial, show};
-use crate::rules::EntryRules;
+use crate::rules::{ClassRule, EntryRules, MemberSource};
 use crate::sid::Sid;
 
 const AD_USER: &str =
@@ -326,6 +326,47 @@ fn dynamic_groups_wait_for_their_queries() {
     );
 }
 
+/// What one way of naming members found says nothing of the others.
+#[test]
+fn promise_09_a_query_that_finds_members_does_not_vouch_for_others() {
+    let mut rules = EntryRules::openldap();
+    rules.ids = EntryRules::directory_server_389().ids;
+    rules.classes = vec![
+        ClassRule::new("team", PrincipalKind::Group(GroupKind::UserGroup))
+            .with_members(MemberSource::Dn("member".to_owned()))
+            .with_members(MemberSource::Query("memberURL".to_owned()))
+            .with_members(MemberSource::Query("otherURL".to_owned())),
+    ];
+    let lines = "objectClass: team|nsUniqueId: g|memberURL: ldap:///dc=x|otherURL: ldap:///dc=y";
+    let group = key("cn=g,dc=x");
+    let reason = |kind| PartialReason::new(kind, "why");
+    let mut index = read(&rules, &[("cn=g,dc=x", lines)]);
+
+    index.mark_partial(&group, reason(PartialKind::Limit));
+    index.set_found(&group, "memberURL", Vec::new());
+    index.set_found(&group, "otherURL", Vec::new());
+    assert_eq!(partial(&index.settle()), "g:limit");
+
+    index.upsert(group.clone(), &with_bytes("cn=g,dc=x", lines), Members::Given);
+    assert_eq!(partial(&index.settle()), "", "it was read in full meanwhile");
+    index.mark_unfound(&group, "memberURL", reason(PartialKind::Failed));
+    index.set_found(&group, "otherURL", Vec::new());
+    let settled = index.settle();
+    assert_eq!(
+        (&*codes(&settled), &*partial(&settled)),
+        ("unread_members", "g:failed")
+    );
+    index.upsert(group.clone(), &with_bytes("cn=g,dc=x", lines), Members::Given);
+    assert_eq!(partial(&index.settle()), "g:failed", "nobody asked again");
+    index.set_found(&group, "memberURL", Vec::new());
+    assert_eq!(partial(&index.settle()), "");
+
+    index.mark_unfound(&group, "memberURL", reason(PartialKind::Failed));
+    let other = lines.replace("dc=x", "dc=z");
+    index.upsert(group, &with_bytes("cn=g,dc=x", &other), Members::Given);
+    assert_eq!(partial(&index.settle()), "g:unreadable", "it is another query");
+}
+
 #[test]
 fn members_that_were_not_read() {
     let rules = EntryRules::default();
@@ -401,4 +442,24 @@ fn look_ups() {
     index.retain(&[key("cn=d,dc=x")].into());
     assert_eq!(show(&index.settle().changes), "-a");
     assert!(!index.contains(&a) && index.key_of_dn(&dn).is_none() && index.key_of_id(&id).is_none());
+}
+
+/// Names stay for those who keep an older state, so that they add up.
+#[test]
+fn an_index_in_which_much_came_and_went_is_to_be_made_anew() {
+    let lines = "objectClass: inetOrgPerson|nsUniqueId: a";
+    let mut index = read(&EntryRules::default(), &[("uid=a,dc=x", lines)]);
+    index.settle();
+    for n in 0..990 {
+        assert!(!index.is_overgrown(), "{n}");
+        let entry = with_bytes(&format!("uid={n},dc=x"), lines);
+        index.upsert(key("uid=a,dc=x"), &entry, Members::Given);
+        index.settle();
+    }
+    for n in 990..1010 {
+        let entry = with_bytes(&format!("uid={n},dc=x"), lines);
+        index.upsert(key("uid=a,dc=x"), &entry, Members::Given);
+    }
+    index.settle();
+    assert!(index.is_overgrown());
 }
