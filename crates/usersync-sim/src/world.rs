@@ -1,0 +1,329 @@
+//! What there is: the systems of each tenant, the store, and engines over them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use usersync_connector::{ActorState, Directory, DirectoryCapabilities, TargetCapabilities};
+use usersync_engine::{Engine, Interval, Job, Options, Schedule};
+use usersync_memory::{MemoryActors, MemoryCatalog, MemoryDirectory, MemoryNotifier};
+use usersync_model::{
+    Container, ContainerKind, ContainerRef, GroupKind, JobId, ObjectId, Principal, PrincipalKind, PrincipalRef, Selection,
+    SystemId, TenantId,
+};
+use usersync_reconcile::{Drift, Guards, Mode, Policy, Share, Window};
+use usersync_store::StateStore;
+
+use crate::choice::Stream;
+use crate::config::Config;
+use crate::core::Core;
+use crate::executor::Process;
+use crate::fault::FaultKind;
+use crate::model::People;
+use crate::plug::{Parts, TargetSpec, TargetUnderTest};
+use crate::wire::{Remembered, Wire, WireActors, WireCatalog, WireDirectory, WireNotifier, WireStore, WireTarget};
+
+/// What there is.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) core: Core,
+    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) workers: usize,
+    store: Arc<dyn StateStore>,
+    systems: Vec<SystemId>,
+    remembered: Vec<Remembered>,
+    has_changes: bool,
+    options: Options,
+}
+
+/// What one tenant has.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) id: TenantId,
+    pub(crate) directories: Vec<MemoryDirectory>,
+    pub(crate) catalog: MemoryCatalog,
+    pub(crate) containers: Vec<ContainerRef>,
+    pub(crate) target: Arc<dyn TargetUnderTest>,
+    pub(crate) actors: MemoryActors,
+    pub(crate) notifier: MemoryNotifier,
+    pub(crate) jobs: Vec<JobId>,
+    pub(crate) users: usize,
+    pub(crate) groups: usize,
+}
+
+pub(crate) fn object(name: &str) -> ObjectId {
+    ObjectId::new(name).expect("names of the simulator hold no control characters")
+}
+
+pub(crate) fn system(name: &str) -> SystemId {
+    SystemId::new(name).expect("names of the simulator hold no control characters")
+}
+
+pub(crate) fn principal(system: &SystemId, name: &str) -> PrincipalRef {
+    PrincipalRef::new(system.clone(), object(name))
+}
+
+/// The target of every tenant.
+pub(crate) fn target_system() -> SystemId {
+    system("share")
+}
+
+impl World {
+    pub(crate) fn new(core: &Core, config: &Config, parts: &Parts) -> Self {
+        let pick = |bound: usize| core.lock().choices.below(Stream::World, bound);
+        let systems: Vec<SystemId> = ["hr", "lab"][..=pick(2)].iter().map(|name| system(name)).collect();
+        let workers = 1 + pick(config.workers);
+        let has_changes = pick(2) == 1;
+        let capabilities = TargetCapabilities {
+            idempotency_key: pick(2) == 0,
+            point_read: pick(3) != 2,
+            conditional_write: pick(2) == 0,
+            max_batch: NonZeroUsize::new(1 + pick(3)).expect("1 and more is not zero"),
+            updates: pick(4) != 3,
+        };
+        let mut options = Options::default();
+        options.batch = NonZeroUsize::new(1 + pick(4)).expect("1 and more is not zero");
+        options.concurrency = NonZeroUsize::new(1 + pick(3)).expect("1 and more is not zero");
+        let tenants = 1 + pick(config.tenants);
+        let names = ["acme", "umbrella", "initech", "globex"];
+        let tenants: Vec<_> = (0..tenants)
+            .map(|n| match names.get(n) {
+                Some(name) => (*name).to_owned(),
+                None => format!("tenant-{n}"),
+            })
+            .map(|name| Tenant::new(core, config, parts, &name, &systems, has_changes, capabilities))
+            .collect();
+        let store = (parts.store)(&core.clock);
+        let world = Self {
+            core: core.clone(),
+            tenants,
+            workers,
+            store,
+            remembered: systems.iter().map(|_| Remembered::default()).collect(),
+            systems,
+            has_changes,
+            options,
+        };
+        for tenant in &world.tenants {
+            tenant.note(core);
+        }
+        world.choose_faults(config);
+        world
+    }
+
+    /// Not every world has every fault: some hide others.
+    fn choose_faults(&self, config: &Config) {
+        let mut state = self.core.lock();
+        let crate::core::State { choices, faults, .. } = &mut *state;
+        let shares = [config.faults / 3, config.faults, config.faults / 12, config.faults * 2, 0];
+        faults.per_mille = shares[choices.below(Stream::World, shares.len())];
+        for kind in FaultKind::ALL {
+            if choices.below(Stream::World, 4) != 3 {
+                faults.kinds.insert(kind);
+            }
+        }
+    }
+
+    /// An engine of a process.
+    pub(crate) fn engine(&self, process: Process) -> Engine {
+        fn wire<T: Clone>(world: &World, process: Process, part: impl Fn(&Tenant) -> T) -> Wire<T> {
+            let parts = world.tenants.iter().map(|tenant| (tenant.id.clone(), part(tenant)));
+            Wire::new(&world.core, process, parts)
+        }
+        let store = WireStore {
+            core: self.core.clone(),
+            process,
+            inner: Arc::clone(&self.store),
+        };
+        let catalog = WireCatalog(wire(self, process, |tenant| tenant.catalog.clone()));
+        let actors = WireActors(wire(self, process, |tenant| tenant.actors.clone()));
+        let notifier = WireNotifier(wire(self, process, |tenant| tenant.notifier.clone()));
+        let target = WireTarget {
+            wire: wire(self, process, |tenant| Arc::clone(&tenant.target)),
+            system: target_system(),
+            capabilities: self.tenants[0].target.capabilities(),
+        };
+        let clock = Arc::new(self.core.clock.clone());
+        let mut builder = Engine::builder(
+            Arc::new(store),
+            clock,
+            Arc::new(catalog),
+            Arc::new(actors),
+            Arc::new(notifier),
+        )
+        .target(Arc::new(target))
+        .administrator(principal(&self.systems[0], "admin"))
+        .options(self.options)
+        .worker(format!("{process:?}"));
+        for (place, system) in self.systems.iter().enumerate() {
+            let wire: Wire<Arc<dyn Directory>> = wire(self, process, |tenant| {
+                let directory: Arc<dyn Directory> = Arc::new(tenant.directories[place].clone());
+                directory
+            });
+            let directory = WireDirectory {
+                wire,
+                system: system.clone(),
+                capabilities: DirectoryCapabilities {
+                    changes: self.has_changes,
+                },
+                remembered: Arc::clone(&self.remembered[place]),
+            };
+            builder = builder.directory(Arc::new(directory));
+        }
+        builder.build()
+    }
+
+    /// The jobs that the world begins with.
+    pub(crate) fn first_jobs(&self) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        for tenant in &self.tenants {
+            for (n, id) in tenant.jobs.iter().enumerate() {
+                jobs.push(self.job(tenant, id, n));
+            }
+        }
+        jobs
+    }
+
+    /// A job as the seed makes it.
+    pub(crate) fn job(&self, tenant: &Tenant, id: &JobId, number: usize) -> Job {
+        let mut state = self.core.lock();
+        let mut pick = |bound: usize| state.choices.below(Stream::World, bound);
+        let mode = [Mode::Managed, Mode::Managed, Mode::Managed, Mode::Mirror, Mode::AddOnly][pick(5)];
+        let drift = [Drift::Restore, Drift::Restore, Drift::Respect][pick(3)];
+        let figures = [(100, 50), (50, 2), (25, 1)];
+        let mut share = || {
+            let (percent, floor) = figures[pick(figures.len())];
+            Share { percent, floor }
+        };
+        let guards = Guards {
+            container: Some(share()),
+            run: Some(share()),
+            window: Some(Window {
+                hours: 6,
+                share: share(),
+            }),
+            ..Guards::default()
+        };
+        let guards = Guards {
+            emptied: pick(2) == 1,
+            privileged: pick(2) == 1,
+            ..guards
+        };
+        let policy = Policy {
+            drift,
+            guards,
+            ..Policy::new(mode)
+        };
+        let every = [300, 60, 1800][pick(3)];
+        let interval = Interval::new(std::time::Duration::from_secs(every)).expect("minutes are whole seconds");
+        let owner = principal(&self.systems[0], "boss");
+        let mut job = Job::new(
+            tenant.id.clone(),
+            id.clone(),
+            id.as_str(),
+            self.systems.iter().cloned(),
+            target_system(),
+            owner,
+        )
+        .with_policy(policy)
+        .with_schedule(Schedule::every(interval));
+        if number > 0 && pick(2) == 1 {
+            job = job.covering([ContainerKind::Event]);
+        }
+        job
+    }
+}
+
+impl Tenant {
+    fn new(
+        core: &Core,
+        config: &Config,
+        parts: &Parts,
+        name: &str,
+        systems: &[SystemId],
+        has_changes: bool,
+        capabilities: TargetCapabilities,
+    ) -> Self {
+        let pick = |bound: usize| core.lock().choices.below(Stream::World, bound);
+        let (users, groups) = (1 + pick(config.users), 1 + pick(config.groups));
+        let id = TenantId::new(name).expect("names of the simulator hold no control characters");
+        let directories = systems.iter().map(|system| {
+            let directory = MemoryDirectory::new(system.clone()).with_instance(1);
+            let directory = if has_changes { directory.with_changes() } else { directory };
+            for n in 0..users {
+                directory.put(Principal::new(object(&format!("u{n}")), PrincipalKind::User, "user"));
+            }
+            for n in 0..groups {
+                let kind = PrincipalKind::Group(GroupKind::UserGroup);
+                directory.put(Principal::new(object(&format!("g{n}")), kind, "group"));
+            }
+            directory
+        });
+        let directories: Vec<_> = directories.collect();
+        let spec = TargetSpec::new(target_system(), capabilities, &core.clock);
+        let target = (parts.target)(&spec);
+        let catalog = MemoryCatalog::default();
+        let kinds = [ContainerKind::Event, ContainerKind::Project];
+        let mut containers = Vec::new();
+        for n in 0..=pick(config.containers) {
+            let container = ContainerRef::new(target_system(), object(&format!("c{n}")));
+            target.create_container(container.object.clone());
+            let included = principal(&systems[0], &format!("g{}", n % groups));
+            let made = Container::new(
+                container.clone(),
+                kinds[n % kinds.len()].clone(),
+                "container",
+                Selection::of([included]),
+            );
+            let made = match n {
+                0 => made.with_owner(principal(&systems[0], "u0")),
+                _ => made,
+            };
+            catalog.put(made);
+            containers.push(container);
+        }
+        let actors = MemoryActors::new();
+        for name in ["boss", "admin", "u0"] {
+            actors.set(&id, principal(&systems[0], name), ActorState::Active);
+        }
+        let job = |name: &&str| JobId::new(name).expect("names of the simulator hold no control characters");
+        let jobs = ["members", "more"][..=pick(2)].iter().map(job).collect();
+        Self {
+            id,
+            directories,
+            catalog,
+            containers,
+            target,
+            actors,
+            notifier: MemoryNotifier::new(),
+            jobs,
+            users,
+            groups,
+        }
+    }
+
+    /// Writes down how the sources are now.
+    pub(crate) fn note(&self, core: &Core) {
+        let mut state = core.lock();
+        for directory in &self.directories {
+            state
+                .history
+                .set_people(&self.id, directory.system(), People::of(directory));
+        }
+        let listed = self.containers.iter().filter_map(|id| {
+            let container = self.catalog.container(id)?;
+            Some((id.clone(), container))
+        });
+        let listed: BTreeMap<_, _> = listed.collect();
+        state.history.set_catalog(&self.id, listed);
+    }
+
+    /// Everybody whom somebody can be: users of every directory.
+    pub(crate) fn everybody(&self) -> BTreeSet<PrincipalRef> {
+        let users = |directory: &MemoryDirectory| {
+            let system = directory.system().clone();
+            (0..self.users).map(move |n| principal(&system, &format!("u{n}")))
+        };
+        self.directories.iter().flat_map(users).collect()
+    }
+}
