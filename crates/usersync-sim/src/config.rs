@@ -30,7 +30,7 @@ impl Default for Config {
             containers: 3,
             groups: 3,
             keep_trace: false,
-            faults: 60,
+            faults: 15,
             steps: 3000,
             tenants: 2,
             users: 5,

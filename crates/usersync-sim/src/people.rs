@@ -1,12 +1,13 @@
 //! What administrators and users do meanwhile.
 
 use usersync_connector::{ActorState, Directory};
+use usersync_license::Entitlement;
 use usersync_model::{Activity, Member, MemberFacets, Principal, PrincipalKind, PrincipalRef, Role, Selection};
 use usersync_store::LedgerKey;
 
 use crate::choice::Stream;
 use crate::core::Core;
-use crate::world::{Tenant, World, object, principal};
+use crate::world::{Tenant, World, account, object, principal};
 
 /// What somebody does.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +24,14 @@ enum Edit {
     Rename,
     Role,
     Owner,
+    Entitle,
+    Account,
+    ExpireCursors,
 }
 
-const EDITS: [(Edit, u32); 12] = [
-    (Edit::Join, 8),
-    (Edit::Leave, 6),
+const EDITS: [(Edit, u32); 15] = [
+    (Edit::Join, 14),
+    (Edit::Leave, 8),
     (Edit::Select, 4),
     (Edit::AddByHand, 5),
     (Edit::RemoveByHand, 5),
@@ -38,6 +42,9 @@ const EDITS: [(Edit, u32); 12] = [
     (Edit::Rename, 1),
     (Edit::Role, 1),
     (Edit::Owner, 1),
+    (Edit::Entitle, 2),
+    (Edit::Account, 1),
+    (Edit::ExpireCursors, 1),
 ];
 
 impl World {
@@ -153,6 +160,27 @@ impl World {
                 }
                 format!("in {container}")
             }
+            Edit::Entitle => {
+                let seats = u32::try_from(self.choose(tenant.users + 1)).unwrap_or(u32::MAX);
+                tenant
+                    .entitlement
+                    .set(&tenant.id, Some(Entitlement::new(seats)));
+                format!("{seats} seats")
+            }
+            Edit::Account => {
+                let number = self.choose(tenant.users);
+                let side = [&tenant.persons, &tenant.mailboxes][self.choose(2)];
+                let account = account(number);
+                let was_there = side.remove(&account.id);
+                if !was_there {
+                    side.put(account);
+                }
+                format!("{number} was there: {was_there}")
+            }
+            Edit::ExpireCursors => {
+                directory.expire_cursors();
+                format!("of {}", directory.system())
+            }
             Edit::Owner => {
                 let state = [ActorState::Active, ActorState::Inactive, ActorState::Missing][self.choose(3)];
                 let owner = principal(tenant.directories[0].system(), ["u0", "boss"][self.choose(2)]);
@@ -172,7 +200,7 @@ impl World {
                 })
                 .collect()
         };
-        let selection = Selection::of(some(3)).except(some(1));
+        let selection = Selection::of(some(2)).except(some(1));
         let told = format!("{container}: {selection:?}");
         tenant.catalog.select(container, selection);
         told

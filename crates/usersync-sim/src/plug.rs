@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use usersync_connector::{MembershipTarget, TargetCapabilities};
-use usersync_memory::{ManualClock, MemoryStore, MemoryTarget};
+use usersync_connector::{Directory, MembershipTarget, TargetCapabilities};
+use usersync_memory::{ManualClock, MemoryDirectory, MemoryStore, MemoryTarget};
 use usersync_model::{Member, ObjectId, PrincipalRef, SystemId};
 use usersync_store::StateStore;
 
@@ -67,11 +67,13 @@ impl TargetSpec {
 }
 
 type MakeTarget = Arc<dyn Fn(&TargetSpec) -> Arc<dyn TargetUnderTest> + Send + Sync>;
+type MakeDirectory = Arc<dyn Fn(MemoryDirectory) -> Arc<dyn Directory> + Send + Sync>;
 type MakeStore = Arc<dyn Fn(&ManualClock) -> Arc<dyn StateStore> + Send + Sync>;
 
 /// What worlds are made of.
 #[derive(Clone)]
 pub(crate) struct Parts {
+    pub(crate) directory: MakeDirectory,
     pub(crate) target: MakeTarget,
     pub(crate) store: MakeStore,
 }
@@ -79,6 +81,7 @@ pub(crate) struct Parts {
 impl Default for Parts {
     fn default() -> Self {
         Self {
+            directory: Arc::new(|directory| Arc::new(directory)),
             target: Arc::new(|spec| Arc::new(MemoryTarget::new(spec.system.clone(), spec.capabilities))),
             store: Arc::new(|clock| Arc::new(MemoryStore::new(Arc::new(clock.clone())))),
         }

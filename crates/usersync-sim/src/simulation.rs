@@ -1,13 +1,18 @@
 //! The course of events.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
-use usersync_engine::{Engine, RunControl, RunReport, RunRequest, Scope, Trigger};
+use futures::executor::block_on;
+use usersync_engine::{Chosen, Engine, Links, RunControl, RunReport, RunRequest, Scope, Trigger};
+use usersync_memory::{ManualClock, MemoryDirectory};
 use usersync_model::{Digest, JobId, PrincipalRef, TenantId};
-use usersync_connector::Directory;
+use usersync_connector::{Directory, EntitlementSource};
+
+use usersync_store::{StateStore, Table};
 
 use crate::choice::{Choices, Stream, Tape};
 use crate::config::Config;
@@ -54,13 +59,23 @@ impl Simulation {
         }
     }
 
+    /// The same simulation with directories as `wrap` makes them of the world's own, which people edit.
+    #[must_use]
+    pub fn with_directory(
+        mut self,
+        wrap: impl Fn(MemoryDirectory) -> Arc<dyn Directory> + Send + Sync + 'static,
+    ) -> Self {
+        self.parts.directory = Arc::new(wrap);
+        self
+    }
+
     /// The same simulation with targets that `make` makes, one for each tenant. All have to offer the same.
     #[must_use]
     pub fn with_target(
         mut self,
-        make: impl Fn(&TargetSpec) -> std::sync::Arc<dyn TargetUnderTest> + Send + Sync + 'static,
+        make: impl Fn(&TargetSpec) -> Arc<dyn TargetUnderTest> + Send + Sync + 'static,
     ) -> Self {
-        self.parts.target = std::sync::Arc::new(make);
+        self.parts.target = Arc::new(make);
         self
     }
 
@@ -69,9 +84,9 @@ impl Simulation {
     #[must_use]
     pub fn with_store(
         mut self,
-        make: impl Fn(&usersync_memory::ManualClock) -> std::sync::Arc<dyn usersync_store::StateStore> + Send + Sync + 'static,
+        make: impl Fn(&ManualClock) -> Arc<dyn StateStore> + Send + Sync + 'static,
     ) -> Self {
-        self.parts.store = std::sync::Arc::new(make);
+        self.parts.store = Arc::new(make);
         self
     }
 
@@ -116,7 +131,7 @@ impl Simulation {
 }
 
 /// What may happen next. The first is the plainest.
-const EVENTS: [u32; 6] = [2000, 30, 30, 6, 6, 20];
+const EVENTS: [u32; 6] = [2000, 20, 40, 2, 2, 15];
 
 /// Most polls that a world may need to come to rest.
 const REST: u64 = 400_000;
@@ -161,6 +176,10 @@ impl Course {
             });
         }
         while self.executor.count(Process::World) > 0 && self.step() {}
+        let edits = self.core.lock().choices.below(Stream::World, 30);
+        for _ in 0..edits {
+            self.world.edit();
+        }
         self.core.lock().faults.on = true;
         for worker in 0..self.world.workers {
             self.start(worker);
@@ -294,7 +313,10 @@ impl Course {
         let job = tenant.jobs[number].clone();
         let container = tenant.containers[self.world.choose(tenant.containers.len())].clone();
         let core = self.core.clone();
-        let what = self.world.choose(5);
+        let what = self.world.choose(10);
+        if what >= 5 {
+            return self.ask_for_links(process, id, what - 5);
+        }
         self.core
             .say(format_args!("{process:?} is asked for {what} of {job} of {id}"));
         match what {
@@ -328,6 +350,35 @@ impl Course {
                     drop(engine.save_job(&edited).await);
                 });
             }
+        }
+    }
+
+    /// Somebody works on links.
+    fn ask_for_links(&mut self, process: Process, tenant: TenantId, what: usize) {
+        let links = self.world.links(process);
+        let context = crate::world::link_context(&tenant);
+        let who = format!("a{}", self.world.choose(self.world.tenants[0].users));
+        let who = Chosen::of([crate::world::principal(&crate::world::system("crm"), &who)]);
+        self.core
+            .say(format_args!("{process:?} is asked for links {what} {who:?} of {tenant}"));
+        // How a call went is in the store.
+        match what {
+            0 => self.spawn(process, async move {
+                drop(links.stage(&context, &Chosen::All).await);
+            }),
+            1 => self.spawn(process, async move {
+                drop(links.stage(&context, &Chosen::All).await);
+                drop(links.save_added(&context, &Chosen::All).await);
+            }),
+            2 => self.spawn(process, async move {
+                drop(links.remove(&context, &who).await);
+            }),
+            3 => self.spawn(process, async move {
+                drop(links.save_added(&context, &who).await);
+            }),
+            _ => self.spawn(process, async move {
+                drop(links.follow_departures(&context, None).await);
+            }),
         }
     }
 
@@ -365,9 +416,14 @@ impl Course {
                 for owner in owners {
                     tenant.actors.set(&id, owner, usersync_connector::ActorState::Active);
                 }
+                let links = self.world.links(process);
                 self.executor.spawn(
                     process,
-                    async move { run_and_approve(&core, &engine, &id).await }.boxed(),
+                    async move {
+                        run_and_approve(&core, &engine, &id).await;
+                        save_links(&core, &links, &id).await;
+                    }
+                    .boxed(),
                 );
             }
             while self.executor.count(process) > 0 {
@@ -386,6 +442,10 @@ impl Course {
         let mut state = self.core.lock();
         for tenant in &self.world.tenants {
             state.history.ended(&tenant.id);
+            let entitled = block_on(tenant.entitlement.entitlement(&tenant.id));
+            if let Ok(entitled) = entitled {
+                state.history.waiting(&tenant.id, entitled);
+            }
         }
     }
 
@@ -398,7 +458,7 @@ impl Course {
             for ((table, key), bytes) in &stored.values {
                 if matches!(
                     table,
-                    usersync_store::Table::Intent | usersync_store::Table::Approval | usersync_store::Table::JobState
+                    Table::Intent | Table::Approval | Table::JobState
                 ) {
                     hasher.say(format_args!("{key:?} {bytes:?}"));
                 }
@@ -449,5 +509,16 @@ async fn run_and_approve(core: &Core, engine: &Engine, tenant: &TenantId) {
             approve(engine, tenant, &job, held).await;
             drop(engine.run(tenant, &job, RunRequest::everything()).await);
         }
+    }
+}
+
+/// Whoever can be linked is, as far as there are seats.
+async fn save_links(core: &Core, links: &Links, tenant: &TenantId) {
+    let context = crate::world::link_context(tenant);
+    let staged = links.stage(&context, &Chosen::All).await;
+    let saved = links.save_added(&context, &Chosen::All).await;
+    if let Err(error) = staged.and(saved) {
+        let message = format!("links of {tenant}: {error}");
+        core.lock().history.violate("run_failed", message);
     }
 }

@@ -1,14 +1,15 @@
 //! What there is: the systems of each tenant, the store, and engines over them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use usersync_connector::{ActorState, Directory, DirectoryCapabilities, TargetCapabilities};
-use usersync_engine::{Engine, Interval, Job, Options, Schedule};
-use usersync_memory::{MemoryActors, MemoryCatalog, MemoryDirectory, MemoryNotifier};
+use usersync_connector::{Account, AccountDirectory, Actor, ActorState, Authority, CallContext, Directory, DirectoryCapabilities, TargetCapabilities};
+use usersync_engine::{Engine, Interval, Job, Links, Options, Schedule};
+use usersync_license::Entitlement;
+use usersync_memory::{MemoryAccounts, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryEntitlement, MemoryNotifier};
 use usersync_model::{
-    Container, ContainerKind, ContainerRef, GroupKind, JobId, ObjectId, Principal, PrincipalKind, PrincipalRef, Selection,
+    Activity, Container, ContainerKind, ContainerRef, GroupKind, JobId, ObjectId, Principal, PrincipalKind, PrincipalRef, Selection,
     SystemId, TenantId,
 };
 use usersync_reconcile::{Drift, Guards, Mode, Policy, Share, Window};
@@ -21,7 +22,10 @@ use crate::executor::Process;
 use crate::fault::FaultKind;
 use crate::model::People;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
-use crate::wire::{Remembered, Wire, WireActors, WireCatalog, WireDirectory, WireNotifier, WireStore, WireTarget};
+use crate::wire::{
+    Entitled, Remembered, Wire, WireAccounts, WireActors, WireCatalog, WireDirectory, WireEntitlement, WireNotifier, WireStore,
+    WireTarget,
+};
 
 /// What there is.
 #[derive(Debug)]
@@ -34,6 +38,7 @@ pub(crate) struct World {
     remembered: Vec<Remembered>,
     has_changes: bool,
     options: Options,
+    parts: Parts,
 }
 
 /// What one tenant has.
@@ -46,6 +51,9 @@ pub(crate) struct Tenant {
     pub(crate) target: Arc<dyn TargetUnderTest>,
     pub(crate) actors: MemoryActors,
     pub(crate) notifier: MemoryNotifier,
+    pub(crate) persons: MemoryAccounts,
+    pub(crate) mailboxes: MemoryAccounts,
+    pub(crate) entitlement: MemoryEntitlement,
     pub(crate) jobs: Vec<JobId>,
     pub(crate) users: usize,
     pub(crate) groups: usize,
@@ -103,6 +111,7 @@ impl World {
             systems,
             has_changes,
             options,
+            parts: parts.clone(),
         };
         for tenant in &world.tenants {
             tenant.note(core);
@@ -126,20 +135,17 @@ impl World {
 
     /// An engine of a process.
     pub(crate) fn engine(&self, process: Process) -> Engine {
-        fn wire<T: Clone>(world: &World, process: Process, part: impl Fn(&Tenant) -> T) -> Wire<T> {
-            let parts = world.tenants.iter().map(|tenant| (tenant.id.clone(), part(tenant)));
-            Wire::new(&world.core, process, parts)
-        }
         let store = WireStore {
             core: self.core.clone(),
             process,
             inner: Arc::clone(&self.store),
+            entitled: Entitled::default(),
         };
-        let catalog = WireCatalog(wire(self, process, |tenant| tenant.catalog.clone()));
-        let actors = WireActors(wire(self, process, |tenant| tenant.actors.clone()));
-        let notifier = WireNotifier(wire(self, process, |tenant| tenant.notifier.clone()));
+        let catalog = WireCatalog(self.wire(process, |tenant| tenant.catalog.clone()));
+        let actors = WireActors(self.wire(process, |tenant| tenant.actors.clone()));
+        let notifier = WireNotifier(self.wire(process, |tenant| tenant.notifier.clone()));
         let target = WireTarget {
-            wire: wire(self, process, |tenant| Arc::clone(&tenant.target)),
+            wire: self.wire(process, |tenant| Arc::clone(&tenant.target)),
             system: target_system(),
             capabilities: self.tenants[0].target.capabilities(),
         };
@@ -156,9 +162,8 @@ impl World {
         .options(self.options)
         .worker(format!("{process:?}"));
         for (place, system) in self.systems.iter().enumerate() {
-            let wire: Wire<Arc<dyn Directory>> = wire(self, process, |tenant| {
-                let directory: Arc<dyn Directory> = Arc::new(tenant.directories[place].clone());
-                directory
+            let wire: Wire<Arc<dyn Directory>> = self.wire(process, |tenant| {
+                (self.parts.directory)(tenant.directories[place].clone())
             });
             let directory = WireDirectory {
                 wire,
@@ -171,6 +176,41 @@ impl World {
             builder = builder.directory(Arc::new(directory));
         }
         builder.build()
+    }
+
+    /// What links the people of each tenant with mailboxes, as one caller of a process sees it.
+    pub(crate) fn links(&self, process: Process) -> Links {
+        let told = Entitled::default();
+        let store = WireStore {
+            core: self.core.clone(),
+            process,
+            inner: Arc::clone(&self.store),
+            entitled: Arc::clone(&told),
+        };
+        let accounts = |part: fn(&Tenant) -> &MemoryAccounts| {
+            let first = part(&self.tenants[0]);
+            Arc::new(WireAccounts {
+                wire: self.wire(process, |tenant| part(tenant).clone()),
+                system: AccountDirectory::system(first).clone(),
+                capabilities: AccountDirectory::capabilities(first),
+            })
+        };
+        let entitlements = WireEntitlement {
+            wire: self.wire(process, |tenant| tenant.entitlement.clone()),
+            told,
+        };
+        Links::new(
+            Arc::new(store),
+            Arc::new(self.core.clock.clone()),
+            accounts(|tenant| &tenant.persons),
+            accounts(|tenant| &tenant.mailboxes),
+            Arc::new(entitlements),
+        )
+    }
+
+    fn wire<T: Clone>(&self, process: Process, part: impl Fn(&Tenant) -> T) -> Wire<T> {
+        let parts = self.tenants.iter().map(|tenant| (tenant.id.clone(), part(tenant)));
+        Wire::new(&self.core, process, parts)
     }
 
     /// The jobs that the world begins with.
@@ -287,6 +327,14 @@ impl Tenant {
             actors.set(&id, principal(&systems[0], name), ActorState::Active);
         }
         let job = |name: &&str| JobId::new(name).expect("names of the simulator hold no control characters");
+        let accounts = |name: &str| MemoryAccounts::new(system(name)).with_vouched_addresses();
+        let (persons, mailboxes) = (accounts("crm"), accounts("mail"));
+        for n in 0..users {
+            persons.put(account(n));
+            mailboxes.put(account(n));
+        }
+        let entitlement = MemoryEntitlement::new();
+        entitlement.set(&id, Some(Entitlement::new(2)));
         let jobs = ["members", "more"][..=pick(2)].iter().map(job).collect();
         Self {
             id,
@@ -296,6 +344,9 @@ impl Tenant {
             target,
             actors,
             notifier: MemoryNotifier::new(),
+            persons,
+            mailboxes,
+            entitlement,
             jobs,
             users,
             groups,
@@ -317,13 +368,30 @@ impl Tenant {
         let listed: BTreeMap<_, _> = listed.collect();
         state.history.set_catalog(&self.id, listed);
     }
+}
 
-    /// Everybody whom somebody can be: users of every directory.
-    pub(crate) fn everybody(&self) -> BTreeSet<PrincipalRef> {
-        let users = |directory: &MemoryDirectory| {
-            let system = directory.system().clone();
-            (0..self.users).map(move |n| principal(&system, &format!("u{n}")))
-        };
-        self.directories.iter().flat_map(users).collect()
+/// A person or a mailbox: the same address on both sides.
+pub(crate) fn account(number: usize) -> Account {
+    Account {
+        id: object(&format!("a{number}")),
+        kind: PrincipalKind::User,
+        name: format!("account {number}"),
+        addresses: vec![format!("person{number}@acme.example")],
+        activity: Activity::Active,
+        privileged: false,
+        ineligible: None,
+        attributes: BTreeMap::new(),
+    }
+}
+
+/// In whose name links are made.
+pub(crate) fn link_context(tenant: &TenantId) -> CallContext {
+    CallContext {
+        tenant: tenant.clone(),
+        job: JobId::new("links").expect("names of the simulator hold no control characters"),
+        actor: Actor {
+            principal: principal(&system("hr"), "boss"),
+            authority: Authority::JobOwner,
+        },
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use usersync_license::Entitlement;
 use usersync_model::{ContainerRef, Origin, Subject, TenantId};
 use usersync_store::{Key, Lease, LedgerKey, Log, Table, Transaction, Write};
 
@@ -70,7 +71,6 @@ impl History {
             let ours = ledger.values().filter(|row| row.is_claimed_by(&job)).count();
             let tenant = self.tenant(&tenant_id);
             let run = Run {
-                by: process,
                 token: lease.token,
                 since: tenant.window(),
                 removals: std::collections::BTreeSet::new(),
@@ -99,8 +99,8 @@ impl History {
         }
     }
 
-    /// A store committed a transaction.
-    pub(crate) fn committed(&mut self, transaction: &Transaction) {
+    /// A store committed a transaction of somebody who was last told of this entitlement.
+    pub(crate) fn committed(&mut self, transaction: &Transaction, entitled: Option<Entitlement>) {
         self.counts.commits += 1;
         if let Some(refusal) = self.shadow.refusal(transaction) {
             return self.violate("store_must_refuse", refusal);
@@ -112,6 +112,7 @@ impl History {
             stored.apply(write, &mut appended);
         }
         self.follow(transaction, before, &appended);
+        self.seats_moved(transaction, entitled);
     }
 
     /// The intents that a transaction ends.
@@ -185,12 +186,12 @@ impl History {
             *told += 1;
             let told = *told;
             if let Some(fate) = self.operation(id, &name) {
-                let (changed, is_unclear) = (fate.changed, fate.is_unclear);
+                let may = fate.may_be_ours(transaction.fence.as_ref().map(|fence| fence.token));
                 if told > 1 {
                     self.violate("told_twice", format!("operation {name} was told {told} times"));
                 } else if !by_operation.contains_key(name.as_str()) {
                     self.violate("told_unconfirmed", format!("operation {name} was told without its intent being ended"));
-                } else if !changed && !is_unclear {
+                } else if !may {
                     self.violate("told_without_effect", format!("operation {name} was told and never had an effect"));
                 }
             }
@@ -210,12 +211,9 @@ impl History {
             .filter_map(|(name, _)| name.parts().nth(1).map(str::to_owned))
             .collect();
         let token = transaction.fence.as_ref().map(|fence| fence.token);
-        let is_clean = |fate: &super::Fate| {
-            !fate.changed && !fate.is_unclear && fate.by.map(|(_, begun)| begun) == token
-        };
         let may = intents
             .iter()
-            .any(|name| self.operation(id, name).is_none_or(|fate| !is_clean(fate)));
+            .any(|name| self.operation(id, name).is_none_or(|fate| fate.may_be_ours(token)));
         let was = self.tenant(id).here.get(key).copied();
         if was == Some(Put::People) {
             if may {

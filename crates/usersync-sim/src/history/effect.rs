@@ -51,6 +51,7 @@ impl History {
         }
         let fate = self.tenant(&context.tenant).operations.entry(operation.to_string()).or_default();
         fate.by = Some((process, token));
+        fate.open += 1;
     }
 
     /// Why a run may not do this, if it may not.
@@ -80,10 +81,18 @@ impl History {
                     return None;
                 }
                 let guards = |emptied: bool| versions.iter().all(|job| job.policy.guards.emptied == emptied);
-                if guards(true) {
+                let is_ours = |(key, row): (&LedgerKey, &usersync_model::LedgerRow)| {
+                    row.origin == usersync_model::Origin::Ours && row.is_claimed_by(&context.job) && tenant.here.contains_key(key)
+                };
+                let ledger = self.shadow.tenants.get(&context.tenant).map(|stored| &stored.ledger);
+                let has_ours = ledger
+                    .into_iter()
+                    .flatten()
+                    .any(|(of, row)| of.container == key.container && is_ours((of, row)));
+                if guards(true) && has_ours {
                     let all_empty = versions
                         .iter()
-                        .all(|job| tenant.could_be_empty(job, &key.container, &since) == (true, false));
+                        .all(|job| tenant.must_be_empty(job, &key.container, &since));
                     if all_empty {
                         return Some(("emptied_unasked", "nobody is wanted there any more, and nobody approved that"));
                     }
@@ -100,10 +109,11 @@ impl History {
         }
     }
 
-    /// The caller of an operation may not know what came of it.
-    pub(crate) fn unclear(&mut self, context: &CallContext, operation: OperationId) {
-        let fate = self.tenant(&context.tenant).operations.entry(operation.to_string()).or_default();
-        fate.is_unclear = true;
+    /// The caller of an operation is told for sure what came of it.
+    pub(crate) fn answered(&mut self, context: &CallContext, operation: OperationId) {
+        let operations = &mut self.tenant(&context.tenant).operations;
+        let fate = operations.entry(operation.to_string()).or_default();
+        fate.open = fate.open.saturating_sub(1);
     }
 
     /// An operation arrived at a target; `is_there`: its subject is there behind it.

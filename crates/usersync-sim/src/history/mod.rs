@@ -6,6 +6,7 @@
 mod commit;
 mod effect;
 mod end;
+mod seats;
 mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,10 +64,16 @@ pub(crate) enum Put {
     Unclear,
 }
 
+impl Fate {
+    /// Whether whoever writes under `token` may think that it had its effect.
+    fn may_be_ours(&self, token: Option<FencingToken>) -> bool {
+        self.changed || self.open > 0 || self.by.map(|(_, begun)| begun) != token
+    }
+}
+
 /// The run that holds the lease on a job, or held it last.
 #[derive(Debug)]
 struct Run {
-    by: Process,
     token: FencingToken,
     since: Window,
     /// Which removals it began without an approval.
@@ -89,8 +96,8 @@ struct Window {
 struct Fate {
     /// It changed something at the target.
     changed: bool,
-    /// The caller may not know what came of an attempt.
-    is_unclear: bool,
+    /// So many attempts were not answered, or not for sure.
+    open: u64,
     /// Who began the latest attempt.
     by: Option<(Process, FencingToken)>,
 }

@@ -1,10 +1,10 @@
 //! How things were, whenever they changed, and what could be wanted by that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use usersync_engine::Job;
-use usersync_model::{Container, ContainerRef, JobId, ObjectId, RecordRef, SystemId, TenantId};
+use usersync_model::{Container, ContainerRef, JobId, SystemId, TenantId};
 use usersync_store::LedgerKey;
 
 use super::{History, Put, Tenant, Window};
@@ -19,11 +19,10 @@ impl History {
     }
 
     pub(crate) fn set_catalog(&mut self, tenant: &TenantId, catalog: BTreeMap<ContainerRef, Container>) {
-        self.tenant(tenant).catalogs.push(Arc::new(catalog));
-    }
-
-    pub(crate) fn set_records(&mut self, tenant: &TenantId, records: BTreeMap<ObjectId, BTreeSet<RecordRef>>) {
-        self.tenant(tenant).records.push(Arc::new(records));
+        let epochs = &mut self.tenant(tenant).catalogs;
+        if epochs.last().is_none_or(|last| **last != catalog) {
+            epochs.push(Arc::new(catalog));
+        }
     }
 
     /// A person put somebody or something there.
@@ -102,38 +101,41 @@ impl Tenant {
     /// Whether a run that reads since then could find that `job` wants the key, or that it does not. Reads are not of one
     /// moment: each system may have been seen at any time of the run.
     pub(super) fn could(&self, job: &Job, key: &LedgerKey, since: &Window, wanted: bool) -> bool {
-        self.moments(since)
-            .any(|moment| moment.wants(job, key) == Some(wanted))
-    }
-
-    /// Whether it could find that nobody is wanted in a container.
-    pub(super) fn could_be_empty(&self, job: &Job, container: &ContainerRef, since: &Window) -> (bool, bool) {
-        let mut seen = (false, false);
-        for moment in self.moments(since) {
-            match moment.wanted(job, container).is_empty() {
-                true => seen.0 = true,
-                false => seen.1 = true,
-            }
+        match self.moments(&key.container, since) {
+            Some(mut moments) => moments.any(|moment| moment.wants(job, key) == Some(wanted)),
+            None => true,
         }
-        seen
     }
 
-    /// Every combination of what its systems were since then, the newest first.
-    fn moments<'a>(&'a self, since: &'a Window) -> impl Iterator<Item = Moment> + 'a {
-        let catalogs = self.catalogs.get(since.catalog..).unwrap_or_default();
-        let records = self.records.get(since.records..).unwrap_or_default();
-        let none = Arc::default();
-        let records: Vec<_> = match records {
-            [] => vec![none],
-            records => records.iter().rev().map(Arc::clone).collect(),
-        };
+    /// Whether every run that reads since then finds that nobody is wanted in a container.
+    pub(super) fn must_be_empty(&self, job: &Job, container: &ContainerRef, since: &Window) -> bool {
+        match self.moments(container, since) {
+            Some(mut moments) => moments.all(|moment| moment.wanted(job, container).is_empty()),
+            None => false,
+        }
+    }
+
+    /// Every combination of what its systems were since then, as far as a container is concerned, the newest first. `None`:
+    /// there are too many to look at.
+    fn moments<'a>(
+        &'a self,
+        container: &ContainerRef,
+        since: &'a Window,
+    ) -> Option<impl Iterator<Item = Moment> + 'a> {
+        let mut catalogs: Vec<_> = since_then(&self.catalogs, since.catalog);
+        catalogs.dedup_by_key(|catalog| catalog.get(container).cloned());
+        let mut records = since_then(&self.records, since.records);
+        if records.is_empty() {
+            records.push(Arc::default());
+        }
         let mut people: Vec<BTreeMap<SystemId, Arc<People>>> = vec![BTreeMap::new()];
         for (system, epochs) in &self.people {
-            let from = since.people.get(system).copied().unwrap_or(0);
-            let epochs = epochs.get(from..).unwrap_or_default();
+            let epochs = since_then(epochs, since.people.get(system).copied().unwrap_or(0));
+            if people.len() * epochs.len() * catalogs.len() * records.len() > MOST {
+                return None;
+            }
             people = epochs
                 .iter()
-                .rev()
                 .flat_map(|epoch| {
                     people.iter().cloned().map(|mut combination| {
                         combination.insert(system.clone(), Arc::clone(epoch));
@@ -142,16 +144,25 @@ impl Tenant {
                 })
                 .collect();
         }
-        people.into_iter().flat_map(move |people| {
+        Some(people.into_iter().flat_map(move |people| {
             let records = records.clone();
-            catalogs.iter().rev().flat_map(move |catalog| {
+            catalogs.clone().into_iter().flat_map(move |catalog| {
                 let people = people.clone();
                 records.clone().into_iter().map(move |records| Moment {
                     people: people.clone(),
-                    catalog: Arc::clone(catalog),
+                    catalog: Arc::clone(&catalog),
                     records,
                 })
             })
-        })
+        }))
     }
+}
+
+/// More combinations than are looked at.
+const MOST: usize = 2000;
+
+/// The newest first.
+fn since_then<T>(epochs: &[Arc<T>], since: usize) -> Vec<Arc<T>> {
+    let epochs = epochs.get(since..).unwrap_or_default();
+    epochs.iter().rev().map(Arc::clone).collect()
 }

@@ -1,6 +1,7 @@
 //! The systems and the store as a worker sees them: every call waits, and may go wrong.
 
 mod host;
+mod office;
 mod read;
 mod source;
 mod store;
@@ -15,6 +16,7 @@ use crate::core::Core;
 use crate::executor::Process;
 
 pub(crate) use self::host::{WireActors, WireCatalog, WireNotifier};
+pub(crate) use self::office::{Entitled, WireAccounts, WireEntitlement};
 pub(crate) use self::source::{Remembered, WireDirectory};
 pub(crate) use self::store::WireStore;
 pub(crate) use self::target::WireTarget;

@@ -1,6 +1,6 @@
 //! The store. Each of its calls takes place at one moment: what it does is compared with what its contract says.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use usersync_store::{
     Stored, Table, Transaction,
 };
 
+use super::Entitled;
 use crate::core::{Broken, Core};
 use crate::executor::Process;
 use crate::fault::FaultKind;
@@ -23,6 +24,8 @@ pub(crate) struct WireStore {
     pub(crate) core: Core,
     pub(crate) process: Process,
     pub(crate) inner: Arc<dyn StateStore>,
+    /// What the caller was last told of, if it asks for entitlements.
+    pub(crate) entitled: Entitled,
 }
 
 impl WireStore {
@@ -194,7 +197,8 @@ impl StateStore for WireStore {
                         transaction.writes.len(),
                         transaction.tenant
                     ));
-                    state.history.committed(&transaction);
+                    let entitled = *self.entitled.lock().unwrap_or_else(PoisonError::into_inner);
+                    state.history.committed(&transaction, entitled);
                 }
                 Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::Fenced) => {
                     state

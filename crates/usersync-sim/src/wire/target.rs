@@ -159,12 +159,17 @@ impl Effect {
         answer
     }
 
-    fn unclear(&self) {
-        let mut state = self.core.lock();
-        state.history.unclear(&self.context, self.operation.id);
+    /// Makes the call; whoever is told for sure what came of it knows.
+    async fn send(self, site: &str) -> Result<Applied> {
+        let (core, context, id) = (self.core.clone(), self.context.clone(), self.operation.id);
+        let answer = self.sent(site).await;
+        if !answer.as_ref().is_err_and(Error::outcome_unknown) {
+            core.lock().history.answered(&context, id);
+        }
+        answer
     }
 
-    async fn send(self, site: &str) -> Result<Applied> {
+    async fn sent(self, site: &str) -> Result<Applied> {
         let core = self.core.clone();
         core.lock().calls += 1;
         core.point().await;
@@ -182,19 +187,16 @@ impl Effect {
             }
             FaultKind::FailedAfter => {
                 drop(self.arrive().await);
-                self.unclear();
                 core.point().await;
                 Err(Error::broken(fault))
             }
             FaultKind::Hung => {
-                self.unclear();
                 if core.detail(2) == 1 {
                     drop(self.arrive().await);
                 }
                 std::future::pending().await
             }
             FaultKind::LateEffect => {
-                self.unclear();
                 self.clone().later();
                 core.sleep(core.delay()).await;
                 Err(Error::broken(fault))
@@ -206,7 +208,6 @@ impl Effect {
                 answer
             }
             FaultKind::Lost => {
-                self.unclear();
                 core.point().await;
                 Err(Error::broken(fault))
             }

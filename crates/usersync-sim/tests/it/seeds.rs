@@ -20,8 +20,9 @@ fn told(simulation: &Simulation, report: Report) -> String {
     let mut config = Config::default();
     config.keep_trace = true;
     let again = Simulation::replay(shrunk.tape.clone(), config).run();
-    let from = again.trace.len().saturating_sub(60);
-    format!("{first}\n{shrunk}\n{}", again.trace[from..].join("\n"))
+    let lines: Vec<_> = again.trace.iter().filter(|line| !line.starts_with("poll")).map(String::as_str).collect();
+    let from = lines.len().saturating_sub(80);
+    format!("{first}\n{shrunk}\n{}", lines[from..].join("\n"))
 }
 
 #[test]

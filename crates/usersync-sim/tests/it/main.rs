@@ -1,0 +1,5 @@
+//! Simulated worlds, and proof that the simulator sees what goes wrong in them.
+
+mod doubles;
+mod faulty;
+mod seeds;
