@@ -40,19 +40,36 @@ impl Engine {
         if let Some(plan) = &request.reviewed {
             check_ownership(plan, &job)?;
         }
-        let lease = self.lease(&job).await?;
+        let (job, lease) = self.lease(&job).await?;
         let report = self.run_under(&job, &lease, &request).await;
         self.end_lease(&job, &lease, &request.control, report).await
     }
 
-    /// Takes the lease on a job.
-    pub(crate) async fn lease(&self, job: &Job) -> Result<Lease> {
+    /// Takes the lease on a job, and answers it with the job as it is by then: what was read before may have been saved anew, and
+    /// another policy holds the removals of the next plan.
+    pub(crate) async fn lease(&self, job: &Job) -> Result<(Job, Lease)> {
         let name = lease_name(&job.tenant, &job.id);
         let ttl = self.inner.preview.readers().options.lease;
-        match self.inner.store.acquire(&name, &self.inner.worker, ttl).await {
-            Ok(lease) => Ok(lease),
-            Err(error) if error.kind() == StoreErrorKind::Held => Err(EngineError::Busy(job.id.clone())),
-            Err(error) => Err(error.into()),
+        let lease = match self.inner.store.acquire(&name, &self.inner.worker, ttl).await {
+            Ok(lease) => lease,
+            Err(error) if error.kind() == StoreErrorKind::Held => {
+                return Err(EngineError::Busy(job.id.clone()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match self.job(&job.tenant, &job.id).await {
+            Ok(job) => Ok((job, lease)),
+            Err(error) => {
+                self.let_go(job, &lease).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets others have the job. Whoever took the lease over keeps it; a lease that cannot be released expires.
+    async fn let_go(&self, job: &Job, lease: &Lease) {
+        if let Err(error) = self.inner.store.release(lease).await {
+            tracing::warn!(name: "usersync.lease.unreleased", job = %job.id, %error, "the lease stays until it expires");
         }
     }
 
@@ -84,10 +101,7 @@ impl Engine {
         control: &RunControl,
         report: Result<RunReport>,
     ) -> Result<RunReport> {
-        // Whoever took the lease over keeps it; a lease that cannot be released expires.
-        if let Err(error) = self.inner.store.release(lease).await {
-            tracing::warn!(name: "usersync.lease.unreleased", job = %job.id, %error, "the lease stays until it expires");
-        }
+        self.let_go(job, lease).await;
         let report = report?;
         if let Err(error) = self.deliver(&job.tenant).await {
             // The run is over and recorded; what was not delivered is delivered later.

@@ -27,13 +27,13 @@ impl Default for Config {
     /// Small worlds: what goes wrong mostly goes wrong in them, too.
     fn default() -> Self {
         Self {
-            containers: 3,
-            groups: 3,
+            containers: 4,
+            groups: 2,
             keep_trace: false,
             faults: 15,
             steps: 3000,
             tenants: 2,
-            users: 5,
+            users: 7,
             workers: 3,
         }
     }

@@ -77,7 +77,7 @@ impl Core {
 
     /// Lets others go on, once or a few times.
     pub(crate) async fn point(&self) {
-        let times = self.lock().choices.weighted(Stream::Schedule, &[6, 2, 1, 1]);
+        let times = self.lock().choices.weighted(Stream::Schedule, &[16, 2, 1, 1]);
         Yield(times + 1).await;
     }
 
@@ -85,7 +85,15 @@ impl Core {
     pub(crate) fn fault(&self, menu: &[FaultKind]) -> Option<FaultKind> {
         let mut state = self.lock();
         let State { choices, faults, .. } = &mut *state;
-        if !faults.on || !choices.chance(Stream::Faults, faults.per_mille) {
+        // Most calls are made to the store; what happens to the others is to be seen, too.
+        let factor = if menu == FaultKind::OF_EFFECTS {
+            8
+        } else if menu == FaultKind::OF_READS {
+            4
+        } else {
+            1
+        };
+        if !faults.on || !choices.chance(Stream::Faults, (faults.per_mille * factor).min(500)) {
             return None;
         }
         let kind = menu[choices.below(Stream::Faults, menu.len())];

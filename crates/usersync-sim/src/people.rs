@@ -2,12 +2,12 @@
 
 use usersync_connector::{ActorState, Directory};
 use usersync_license::Entitlement;
-use usersync_model::{Activity, Member, MemberFacets, Principal, PrincipalKind, PrincipalRef, Role, Selection};
+use usersync_model::{Activity, ContainerRef, Member, MemberFacets, Principal, PrincipalKind, PrincipalRef, RecordRef, Role, Selection, Subject};
 use usersync_store::LedgerKey;
 
 use crate::choice::Stream;
 use crate::core::Core;
-use crate::world::{Tenant, World, account, object, principal};
+use crate::world::{GROUP, Tenant, World, account, contact, object, principal, system};
 
 /// What somebody does.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +27,13 @@ enum Edit {
     Entitle,
     Account,
     ExpireCursors,
+    Contact,
+    DropContact,
+    Copy,
+    Own,
 }
 
-const EDITS: [(Edit, u32); 15] = [
+const EDITS: [(Edit, u32); 19] = [
     (Edit::Join, 14),
     (Edit::Leave, 8),
     (Edit::Select, 4),
@@ -45,6 +49,10 @@ const EDITS: [(Edit, u32); 15] = [
     (Edit::Entitle, 2),
     (Edit::Account, 1),
     (Edit::ExpireCursors, 1),
+    (Edit::Contact, 4),
+    (Edit::DropContact, 2),
+    (Edit::Copy, 2),
+    (Edit::Own, 1),
 ];
 
 impl World {
@@ -181,6 +189,7 @@ impl World {
                 directory.expire_cursors();
                 format!("of {}", directory.system())
             }
+            Edit::Contact | Edit::DropContact | Edit::Copy | Edit::Own => self.edit_records(tenant, edit),
             Edit::Owner => {
                 let state = [ActorState::Active, ActorState::Inactive, ActorState::Missing][self.choose(3)];
                 let owner = principal(tenant.directories[0].system(), ["u0", "boss"][self.choose(2)]);
@@ -188,6 +197,38 @@ impl World {
                 format!("{owner} is {state:?}")
             }
         }
+    }
+
+    fn edit_records(&self, tenant: &Tenant, edit: Edit) -> String {
+        let (number, name) = (self.choose(4), self.choose(3));
+        let collection = object(&format!("u{}", self.choose(tenant.users)));
+        let key = |record: &RecordRef| LedgerKey {
+            container: ContainerRef::new(system("books"), collection.clone()),
+            subject: Subject::Record(record.clone()),
+        };
+        let made = contact(number, name, if matches!(edit, Edit::Own) { "books" } else { "book" });
+        let there = tenant.books.records_of(Some(&collection)).unwrap_or_default();
+        let is_there = there.iter().any(|record| record.id == made.id);
+        match edit {
+            Edit::Contact => {
+                tenant.book.put_by_hand(Some(&object(GROUP)), made);
+            }
+            Edit::DropContact => {
+                tenant.book.remove_by_hand(Some(&object(GROUP)), &made.id);
+            }
+            Edit::Copy if is_there && name == 0 => {
+                tenant.books.remove_by_hand(Some(&collection), &made.id);
+                let mut state = self.core.lock();
+                state.history.drop_by_hand(&tenant.id, &key(&made.id));
+            }
+            Edit::Copy if !is_there => {}
+            _ => {
+                let mut state = self.core.lock();
+                state.history.put_by_hand(&tenant.id, key(&made.id));
+                tenant.books.put_by_hand(Some(&collection), made);
+            }
+        }
+        format!("contact {number} as {name} in {collection}")
     }
 
     fn select(&self, tenant: &Tenant) -> String {

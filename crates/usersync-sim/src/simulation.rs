@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::executor::block_on;
 use usersync_engine::{Chosen, Engine, Links, RunControl, RunReport, RunRequest, Scope, Trigger};
 use usersync_memory::{ManualClock, MemoryDirectory};
-use usersync_model::{Digest, JobId, PrincipalRef, TenantId};
+use usersync_model::{Digest, JobId, Link, PrincipalRef, TenantId};
 use usersync_connector::{Directory, EntitlementSource};
 
 use usersync_store::{StateStore, Table};
@@ -131,7 +131,7 @@ impl Simulation {
 }
 
 /// What may happen next. The first is the plainest.
-const EVENTS: [u32; 6] = [2000, 20, 40, 2, 2, 15];
+const EVENTS: [u32; 6] = [2000, 20, 60, 2, 2, 25];
 
 /// Most polls that a world may need to come to rest.
 const REST: u64 = 400_000;
@@ -373,9 +373,18 @@ impl Course {
             2 => self.spawn(process, async move {
                 drop(links.remove(&context, &who).await);
             }),
-            3 => self.spawn(process, async move {
-                drop(links.save_added(&context, &who).await);
-            }),
+            3 => {
+                // Everywhere at once, everybody for somebody else.
+                drop(links);
+                for worker in 0..self.lives.len() {
+                    let process = self.process(worker);
+                    let (links, context) = (self.world.links(process), context.clone());
+                    let person = crate::world::principal(&crate::world::system("crm"), &format!("a{worker}"));
+                    self.spawn(process, async move {
+                        drop(links.save_added(&context, &Chosen::of([person])).await);
+                    });
+                }
+            }
             _ => self.spawn(process, async move {
                 drop(links.follow_departures(&context, None).await);
             }),
@@ -441,10 +450,19 @@ impl Course {
         }
         let mut state = self.core.lock();
         for tenant in &self.world.tenants {
+            let differs = tenant.differing_copy(state.history.tenant(&tenant.id));
+            if let Some(differs) = differs {
+                state.history.violate("copy_differs", differs);
+            }
             state.history.ended(&tenant.id);
             let entitled = block_on(tenant.entitlement.entitlement(&tenant.id));
             if let Ok(entitled) = entitled {
-                state.history.waiting(&tenant.id, entitled);
+                let is_there = |link: &Link| {
+                    let person = tenant.persons.account(&link.principal().object);
+                    let mailbox = tenant.mailboxes.account(&link.account().object);
+                    person.is_some() && mailbox.is_some()
+                };
+                state.history.waiting(&tenant.id, entitled, is_there);
             }
         }
     }

@@ -4,26 +4,28 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use usersync_connector::{Account, AccountDirectory, Actor, ActorState, Authority, CallContext, Directory, DirectoryCapabilities, TargetCapabilities};
-use usersync_engine::{Engine, Interval, Job, Links, Options, Schedule};
+use usersync_connector::{Account, AccountDirectory, Actor, ActorState, Authority, CallContext, Directory, DirectoryCapabilities, RecordRead, TargetCapabilities};
+use usersync_engine::{Distribution, Engine, Interval, Job, Links, Options, Schedule};
 use usersync_license::Entitlement;
-use usersync_memory::{MemoryAccounts, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryEntitlement, MemoryNotifier};
+use usersync_memory::{MemoryAccounts, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryEntitlement, MemoryNotifier, MemoryRecords};
 use usersync_model::{
-    Activity, Container, ContainerKind, ContainerRef, GroupKind, JobId, ObjectId, Principal, PrincipalKind, PrincipalRef, Selection,
-    SystemId, TenantId,
+    Activity, AttributeName, Container, ContainerKind, ContainerRef, Facet, FacetName, GroupKind, JobId, ObjectId, Principal, PrincipalKind, PrincipalRef, Record, RecordKind, RecordRef, Selection, Subject,
+    SystemId, TenantId, Value,
 };
 use usersync_reconcile::{Drift, Guards, Mode, Policy, Share, Window};
-use usersync_store::StateStore;
+use usersync_store::{LedgerKey, StateStore};
 
 use crate::choice::Stream;
 use crate::config::Config;
 use crate::core::Core;
 use crate::executor::Process;
 use crate::fault::FaultKind;
+use crate::history::Tenant as History;
 use crate::model::People;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
 use crate::wire::{
-    Entitled, Remembered, Wire, WireAccounts, WireActors, WireCatalog, WireDirectory, WireEntitlement, WireNotifier, WireStore,
+    Entitled, Remembered, Wire, WireAccounts, WireActors, WireCatalog, WireDirectory, WireEntitlement, WireNotifier,
+    WireRecords, WireStore,
     WireTarget,
 };
 
@@ -54,6 +56,9 @@ pub(crate) struct Tenant {
     pub(crate) persons: MemoryAccounts,
     pub(crate) mailboxes: MemoryAccounts,
     pub(crate) entitlement: MemoryEntitlement,
+    /// The address book whose group is copied, and everybody's own.
+    pub(crate) book: MemoryRecords,
+    pub(crate) books: MemoryRecords,
     pub(crate) jobs: Vec<JobId>,
     pub(crate) users: usize,
     pub(crate) groups: usize,
@@ -70,6 +75,11 @@ pub(crate) fn system(name: &str) -> SystemId {
 pub(crate) fn principal(system: &SystemId, name: &str) -> PrincipalRef {
     PrincipalRef::new(system.clone(), object(name))
 }
+
+/// The group of contacts that is copied.
+pub(crate) const GROUP: &str = "sales";
+/// Whose contacts they are.
+const SELLER: &str = "seller";
 
 /// The target of every tenant.
 pub(crate) fn target_system() -> SystemId {
@@ -158,6 +168,8 @@ impl World {
             Arc::new(notifier),
         )
         .target(Arc::new(target))
+        .record_source(Arc::new(self.records(process, |tenant| &tenant.book)))
+        .record_target(Arc::new(self.records(process, |tenant| &tenant.books)))
         .administrator(principal(&self.systems[0], "admin"))
         .options(self.options)
         .worker(format!("{process:?}"));
@@ -206,6 +218,15 @@ impl World {
             accounts(|tenant| &tenant.mailboxes),
             Arc::new(entitlements),
         )
+    }
+
+    fn records(&self, process: Process, part: fn(&Tenant) -> &MemoryRecords) -> WireRecords {
+        let first = part(&self.tenants[0]);
+        WireRecords {
+            wire: self.wire(process, |tenant| part(tenant).clone()),
+            system: RecordRead::system(first).clone(),
+            capabilities: RecordRead::capabilities(first),
+        }
     }
 
     fn wire<T: Clone>(&self, process: Process, part: impl Fn(&Tenant) -> T) -> Wire<T> {
@@ -257,6 +278,31 @@ impl World {
         let every = [300, 60, 1800][pick(3)];
         let interval = Interval::new(std::time::Duration::from_secs(every)).expect("minutes are whole seconds");
         let owner = principal(&self.systems[0], "boss");
+        let schedule = Schedule::every(interval);
+        if number == 2 {
+            // What a mirror makes of people's own contacts is another matter.
+            let policy = match mode {
+                Mode::Mirror => Policy {
+                    mode: Mode::Managed,
+                    ..policy
+                },
+                _ => policy,
+            };
+            let group = format!("g{}", pick(tenant.groups));
+            let user = format!("u{}", pick(tenant.users));
+            let to = Selection::of([principal(&self.systems[0], &group), principal(&self.systems[0], &user)]);
+            let distribution = Distribution {
+                from: system("book"),
+                owner: principal(&self.systems[0], SELLER),
+                group: object(GROUP),
+                to,
+            };
+            let sources = self.systems.iter().cloned();
+            let (name, target) = (id.as_str(), system("books"));
+            return Job::distribution(tenant.id.clone(), id.clone(), name, sources, target, owner, distribution)
+                .with_policy(policy)
+                .with_schedule(schedule);
+        }
         let mut job = Job::new(
             tenant.id.clone(),
             id.clone(),
@@ -266,8 +312,8 @@ impl World {
             owner,
         )
         .with_policy(policy)
-        .with_schedule(Schedule::every(interval));
-        if number > 0 && pick(2) == 1 {
+        .with_schedule(schedule);
+        if number == 1 && pick(2) == 1 {
             job = job.covering([ContainerKind::Event]);
         }
         job
@@ -293,6 +339,8 @@ impl Tenant {
             for n in 0..users {
                 directory.put(Principal::new(object(&format!("u{n}")), PrincipalKind::User, "user"));
             }
+            // Whose contacts are copied; always there.
+            directory.put(Principal::new(object(SELLER), PrincipalKind::User, "seller"));
             for n in 0..groups {
                 let kind = PrincipalKind::Group(GroupKind::UserGroup);
                 directory.put(Principal::new(object(&format!("g{n}")), kind, "group"));
@@ -335,7 +383,21 @@ impl Tenant {
         }
         let entitlement = MemoryEntitlement::new();
         entitlement.set(&id, Some(Entitlement::new(2)));
-        let jobs = ["members", "more"][..=pick(2)].iter().map(job).collect();
+        let jobs = ["members", "more", "copies"][..=pick(3)].iter().map(job).collect();
+        let every = TargetCapabilities {
+            updates: true,
+            ..capabilities
+        };
+        let book = MemoryRecords::new(system("book"), every).with_instance(1);
+        let books = MemoryRecords::new(system("books"), every).with_instance(1);
+        let (book, books) = match has_changes {
+            true => (book.with_changes(), books.with_changes()),
+            false => (book, books),
+        };
+        book.create_collection(object(GROUP));
+        for n in 0..users {
+            books.create_collection(object(&format!("u{n}")));
+        }
         Self {
             id,
             directories,
@@ -347,10 +409,34 @@ impl Tenant {
             persons,
             mailboxes,
             entitlement,
+            book,
+            books,
             jobs,
             users,
             groups,
         }
+    }
+
+    /// A copy that is wanted and is not what it is copied from.
+    pub(crate) fn differing_copy(&self, history: &History) -> Option<String> {
+        let (moment, jobs) = (history.now(), history.jobs());
+        let contacts = self.book.records_of(Some(&object(GROUP))).unwrap_or_default();
+        for n in 0..self.users {
+            let collection = object(&format!("u{n}"));
+            let container = ContainerRef::new(system("books"), collection.clone());
+            for copy in self.books.records_of(Some(&collection)).unwrap_or_default() {
+                let key = LedgerKey {
+                    container: container.clone(),
+                    subject: Subject::Record(copy.id.clone()),
+                };
+                let follows = |job: &Job| moment.wants(job, &key) == Some(true);
+                let from = contacts.iter().find(|contact| contact.id == copy.id);
+                if jobs.values().any(follows) && from.is_some_and(|from| from.facets != copy.facets) {
+                    return Some(format!("{} in {container} of {}: {:?}", copy.id, self.id, copy.facets));
+                }
+            }
+        }
+        None
     }
 
     /// Writes down how the sources are now.
@@ -367,6 +453,11 @@ impl Tenant {
         });
         let listed: BTreeMap<_, _> = listed.collect();
         state.history.set_catalog(&self.id, listed);
+        let contacts = self.book.records_of(Some(&object(GROUP))).unwrap_or_default();
+        let contacts = contacts.into_iter().map(|record| record.id).collect();
+        state
+            .history
+            .set_records(&self.id, BTreeMap::from([(object(GROUP), contacts)]));
     }
 }
 
@@ -393,5 +484,18 @@ pub(crate) fn link_context(tenant: &TenantId) -> CallContext {
             principal: principal(&system("hr"), "boss"),
             authority: Authority::JobOwner,
         },
+    }
+}
+
+/// A contact of this system.
+pub(crate) fn contact(number: usize, name: usize, from: &str) -> Record {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let attribute = AttributeName::new("name").expect("names of the simulator hold no control characters");
+    let facet = FacetName::new("general").expect("names of the simulator hold no control characters");
+    let attributes = BTreeMap::from([(attribute, text(&format!("name {name}")))]);
+    Record {
+        id: RecordRef::new(system(from), object(&format!("k{number}"))),
+        kind: RecordKind::new("contact").expect("names of the simulator hold no control characters"),
+        facets: BTreeMap::from([(facet, Facet { attributes })]),
     }
 }

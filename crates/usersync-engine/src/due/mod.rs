@@ -257,9 +257,9 @@ impl Engine {
             since,
         };
         let mut noted = false;
-        let lease = loop {
+        let (job, lease) = loop {
             match self.lease(&job).await {
-                Ok(lease) => break lease,
+                Ok(leased) => break leased,
                 // Whoever has the lease now looks for what is wanted after giving it back, and that is after it was noted.
                 Err(EngineError::Busy(_)) if noted => return Ok(Triggered::Coalesced),
                 Err(EngineError::Busy(_)) => {
@@ -334,14 +334,14 @@ impl Engine {
         if !wanted(&state, job, now) {
             return Ok(None);
         }
-        let lease = match self.lease(job).await {
-            Ok(lease) => lease,
+        let (job, lease) = match self.lease(job).await {
+            Ok(leased) => leased,
             Err(EngineError::Busy(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
         let begin =
-            |state: &mut ScheduleState, now| wanted(state, job, now).then(|| state.begin(job, now, None));
-        self.run_begun(job, lease, control, begin).await
+            |state: &mut ScheduleState, now| wanted(state, &job, now).then(|| state.begin(&job, now, None));
+        self.run_begun(&job, lease, control, begin).await
     }
 
     /// Begins a run under its lease if `begin` says what it is to do, runs it, and ends it.

@@ -89,7 +89,8 @@ impl History {
                     .into_iter()
                     .flatten()
                     .any(|(of, row)| of.container == key.container && is_ours((of, row)));
-                if guards(true) && has_ours {
+                let is_container = key.subject.principal().is_some();
+                if is_container && guards(true) && has_ours {
                     let all_empty = versions
                         .iter()
                         .all(|job| tenant.must_be_empty(job, &key.container, &since));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use usersync_engine::LinkEntry;
 use usersync_license::Entitlement;
-use usersync_model::{LinkState, PrincipalRef, TenantId};
+use usersync_model::{Link, LinkState, PrincipalRef, TenantId};
 use usersync_store::{Key, Table, Transaction, Write};
 
 use super::History;
@@ -56,11 +56,13 @@ impl History {
         }
     }
 
-    /// Whether somebody waits for a seat while there is one.
-    pub(crate) fn waiting(&mut self, id: &TenantId, entitled: Entitlement) {
+    /// Whether somebody waits for a seat while there is one. Whoever is gone, or whose account is, goes on waiting.
+    pub(crate) fn waiting(&mut self, id: &TenantId, entitled: Entitlement, is_there: impl Fn(&Link) -> bool) {
         let stored = self.shadow.tenant(id);
         let users = stored.counter(&Key::of(&["seats", "user"]));
-        let waits = links(stored).values().any(|entry| entry.waiting.is_some());
+        let waits = links(stored)
+            .values()
+            .any(|entry| entry.waiting.is_some() && is_there(&entry.link));
         if waits && users < u64::from(entitled.users) {
             let message = format!("somebody of {id} waits, and {users} of {} have a seat", entitled.users);
             self.violate("seat_left_free", message);

@@ -1,10 +1,10 @@
 //! How things were, whenever they changed, and what could be wanted by that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use usersync_engine::Job;
-use usersync_model::{Container, ContainerRef, JobId, SystemId, TenantId};
+use usersync_model::{Container, ContainerRef, JobId, ObjectId, RecordRef, SystemId, TenantId};
 use usersync_store::LedgerKey;
 
 use super::{History, Put, Tenant, Window};
@@ -22,6 +22,13 @@ impl History {
         let epochs = &mut self.tenant(tenant).catalogs;
         if epochs.last().is_none_or(|last| **last != catalog) {
             epochs.push(Arc::new(catalog));
+        }
+    }
+
+    pub(crate) fn set_records(&mut self, tenant: &TenantId, records: BTreeMap<ObjectId, BTreeSet<RecordRef>>) {
+        let epochs = &mut self.tenant(tenant).records;
+        if epochs.last().is_none_or(|last| **last != records) {
+            epochs.push(Arc::new(records));
         }
     }
 

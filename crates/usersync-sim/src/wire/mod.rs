@@ -1,8 +1,10 @@
 //! The systems and the store as a worker sees them: every call waits, and may go wrong.
 
+mod effect;
 mod host;
 mod office;
 mod read;
+mod records;
 mod source;
 mod store;
 mod target;
@@ -17,6 +19,7 @@ use crate::executor::Process;
 
 pub(crate) use self::host::{WireActors, WireCatalog, WireNotifier};
 pub(crate) use self::office::{Entitled, WireAccounts, WireEntitlement};
+pub(crate) use self::records::WireRecords;
 pub(crate) use self::source::{Remembered, WireDirectory};
 pub(crate) use self::store::WireStore;
 pub(crate) use self::target::WireTarget;

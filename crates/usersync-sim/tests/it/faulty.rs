@@ -61,7 +61,7 @@ fn a_store_that_ignores_tokens_is_caught() {
 fn a_store_whose_leases_never_expire_is_caught() {
     store(
         Wrong::NeverExpires,
-        &["missing_at_the_end", "left_behind", "journal_left_open", "outbox_left_full", "claim_left_behind"],
+        &["missing_at_the_end", "left_behind", "left_in_mirror", "journal_left_open", "outbox_left_full", "claim_left_behind"],
     );
 }
 

@@ -2,4 +2,5 @@
 
 mod doubles;
 mod faulty;
+mod regressions;
 mod seeds;
