@@ -42,7 +42,10 @@ impl Tape {
     /// Without the zeros at its ends, which say nothing.
     pub(crate) fn trimmed(mut self) -> Self {
         for stream in &mut self.0 {
-            let len = stream.iter().rposition(|choice| *choice != 0).map_or(0, |at| at + 1);
+            let len = stream
+                .iter()
+                .rposition(|choice| *choice != 0)
+                .map_or(0, |at| at + 1);
             stream.truncate(len);
         }
         self
@@ -217,7 +220,14 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_tape_is_refused() {
-        for text in ["", "1/2", "1/2/3/4/5", "x/0/0/0", "~99999999999/0/0/0", "~4000000000/0/0/0"] {
+        for text in [
+            "",
+            "1/2",
+            "1/2/3/4/5",
+            "x/0/0/0",
+            "~99999999999/0/0/0",
+            "~4000000000/0/0/0",
+        ] {
             assert!(text.parse::<Tape>().is_err(), "{text}");
         }
     }

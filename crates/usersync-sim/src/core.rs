@@ -162,7 +162,9 @@ impl Core {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("clock", &self.clock).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
     }
 }
 

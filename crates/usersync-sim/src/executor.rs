@@ -86,7 +86,9 @@ impl Executor {
 
     /// Polls a future once.
     pub(crate) fn poll(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
         task.awake.0.store(false, Ordering::Relaxed);
         let waker = Waker::from(Arc::clone(&task.awake));
         if let Poll::Ready(()) = task.future.as_mut().poll(&mut Context::from_waker(&waker)) {

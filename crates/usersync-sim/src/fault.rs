@@ -112,8 +112,12 @@ impl FaultKind {
     ];
 
     /// What may happen to a call of a store.
-    pub(crate) const OF_STORES: &[Self] =
-        &[Self::FailedBefore, Self::FailedAfter, Self::LateAnswer, Self::Hung];
+    pub(crate) const OF_STORES: &[Self] = &[
+        Self::FailedBefore,
+        Self::FailedAfter,
+        Self::LateAnswer,
+        Self::Hung,
+    ];
 
     /// The stable code.
     #[must_use]

@@ -14,6 +14,17 @@
 //! assert!(report.is_ok(), "{report}");
 //! ```
 //!
+//! What breaks a rule is printed as one line, and shrinks: [`Simulation::shrink`] leaves out what is not needed for it, and the
+//! [`Tape`] of what is left replays it.
+//!
+//! `cargo test -p usersync-sim` runs some hundred worlds. So many more are run, from such a seed on, by
+//!
+//! ```text
+//! USERSYNC_SIM_SEEDS=100000 USERSYNC_SIM_FIRST=1000 cargo test --release -p usersync-sim --test it seeds -- --nocapture
+//! ```
+//!
+//! and `USERSYNC_SIM_SEED=7` in place of these two shows every line of what happens in the world of one seed.
+//!
 //! A target of one's own takes the place of the one in memory, and is then seen by two workers at once, killed and paused like
 //! everything else; people's way around it is [`TargetUnderTest`]:
 //!

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use usersync_engine::{Collections, Job, JobKind};
 use usersync_memory::MemoryDirectory;
-use usersync_model::{Activity, Container, ContainerRef, ObjectId, PrincipalRef, RecordRef, Selection, Subject, SystemId};
+use usersync_model::{
+    Activity, Container, ContainerRef, ObjectId, PrincipalRef, RecordRef, Selection, Subject, SystemId,
+};
 use usersync_store::LedgerKey;
 
 /// A directory at one moment.
@@ -60,7 +62,10 @@ impl Moment {
                         .selected(to)
                         .iter()
                         .any(|who| who != owner && who.object == key.container.object);
-                    let is_copied = self.records.get(group).is_some_and(|group| group.contains(record));
+                    let is_copied = self
+                        .records
+                        .get(group)
+                        .is_some_and(|group| group.contains(record));
                     Some(is_destination && is_copied)
                 }
                 Collections::Each(_) => None,
@@ -98,7 +103,10 @@ impl Moment {
         let excluded = self.below(&selection.exclude);
         let mut selected = self.below(&selection.include);
         selected.retain(|who| {
-            let known = self.people.get(&who.system).and_then(|people| people.users.get(&who.object));
+            let known = self
+                .people
+                .get(&who.system)
+                .and_then(|people| people.users.get(&who.object));
             known == Some(&true) && !excluded.contains(who)
         });
         selected

@@ -2,7 +2,10 @@
 
 use usersync_connector::{ActorState, Directory};
 use usersync_license::Entitlement;
-use usersync_model::{Activity, ContainerRef, Member, MemberFacets, Principal, PrincipalKind, PrincipalRef, RecordRef, Role, Selection, Subject};
+use usersync_model::{
+    Activity, ContainerRef, Member, MemberFacets, Principal, PrincipalKind, PrincipalRef, RecordRef, Role,
+    Selection, Subject,
+};
 use usersync_store::LedgerKey;
 
 use crate::choice::Stream;
@@ -114,9 +117,7 @@ impl World {
                 let members = tenant.target.members_now(&container.object).unwrap_or_default();
                 match members.get(self.choose(members.len())) {
                     Some(member) => {
-                        tenant
-                            .target
-                            .remove_by_hand(&container.object, &member.principal);
+                        tenant.target.remove_by_hand(&container.object, &member.principal);
                         let key = LedgerKey::member(container.clone(), member.principal.clone());
                         self.core.lock().history.drop_by_hand(&tenant.id, &key);
                         format!("{} out of {container}", member.principal)
@@ -170,9 +171,7 @@ impl World {
             }
             Edit::Entitle => {
                 let seats = u32::try_from(self.choose(tenant.users + 1)).unwrap_or(u32::MAX);
-                tenant
-                    .entitlement
-                    .set(&tenant.id, Some(Entitlement::new(seats)));
+                tenant.entitlement.set(&tenant.id, Some(Entitlement::new(seats)));
                 format!("{seats} seats")
             }
             Edit::Account => {
@@ -206,7 +205,15 @@ impl World {
             container: ContainerRef::new(system("books"), collection.clone()),
             subject: Subject::Record(record.clone()),
         };
-        let made = contact(number, name, if matches!(edit, Edit::Own) { "books" } else { "book" });
+        let made = contact(
+            number,
+            name,
+            if matches!(edit, Edit::Own) {
+                "books"
+            } else {
+                "book"
+            },
+        );
         let there = tenant.books.records_of(Some(&collection)).unwrap_or_default();
         let is_there = there.iter().any(|record| record.id == made.id);
         match edit {

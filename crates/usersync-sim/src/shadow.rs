@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use usersync_model::{LedgerRow, TenantId};
-use usersync_store::{Check, FencingToken, Key, LeaseName, LedgerKey, Log, Revision, Table, Transaction, Write};
+use usersync_store::{
+    Check, FencingToken, Key, LeaseName, LedgerKey, Log, Revision, Table, Transaction, Write,
+};
 
 use crate::executor::Process;
 
@@ -71,15 +73,22 @@ impl Stored {
             Check::AtMost { counters, limit } => {
                 let after = |key: &Key| {
                     writes.iter().fold(self.counter(key), |value, write| match write {
-                        Write::Add { counter, delta } if counter == key => value.saturating_add_signed(*delta),
+                        Write::Add { counter, delta } if counter == key => {
+                            value.saturating_add_signed(*delta)
+                        }
                         _ => value,
                     })
                 };
                 let sum: u64 = counters.iter().map(after).sum();
-                (sum > *limit).then(|| format!("the counters {counters:?} are {sum} after it, more than {limit}"))
+                (sum > *limit)
+                    .then(|| format!("the counters {counters:?} are {sum} after it, more than {limit}"))
             }
-            Check::Ledger { key, row } => (self.ledger.get(key) != row.as_ref())
-                .then(|| format!("the ledger row of {} in {} is another", key.subject, key.container)),
+            Check::Ledger { key, row } => (self.ledger.get(key) != row.as_ref()).then(|| {
+                format!(
+                    "the ledger row of {} in {} is another",
+                    key.subject, key.container
+                )
+            }),
             Check::Value { table, key, revision } => {
                 let place = (*table, key.clone());
                 let is_so = match revision {
@@ -114,7 +123,11 @@ impl Stored {
                 let value = self.counters.entry(counter.clone()).or_default();
                 *value = value.saturating_add_signed(*delta);
             }
-            Write::Append { log: name, key, bytes } => {
+            Write::Append {
+                log: name,
+                key,
+                bytes,
+            } => {
                 if *name == Log::Outbox {
                     if !self.outbox.contains_key(key) {
                         self.outbox.insert(key.clone(), bytes.clone());

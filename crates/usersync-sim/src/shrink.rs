@@ -10,7 +10,9 @@ impl Simulation {
     /// simulation; one without a violation is answered as it is.
     #[must_use]
     pub fn shrink(&self, report: Report, runs: usize) -> Report {
-        let Some(violation) = &report.violation else { return report };
+        let Some(violation) = &report.violation else {
+            return report;
+        };
         let rule = violation.rule;
         let mut left = runs;
         let mut best = report;
@@ -72,5 +74,8 @@ impl Simulation {
 
 /// First how many choices are made at all, then how large they are.
 fn size(tape: &Tape) -> (usize, u64) {
-    (tape.weight(), tape.0.iter().flatten().copied().map(u64::from).sum())
+    (
+        tape.weight(),
+        tape.0.iter().flatten().copied().map(u64::from).sum(),
+    )
 }

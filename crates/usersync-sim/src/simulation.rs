@@ -7,10 +7,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use futures::executor::block_on;
+use usersync_connector::{Directory, EntitlementSource};
 use usersync_engine::{Chosen, Engine, Links, RunControl, RunReport, RunRequest, Scope, Trigger};
 use usersync_memory::{ManualClock, MemoryDirectory};
 use usersync_model::{Digest, JobId, Link, PrincipalRef, TenantId};
-use usersync_connector::{Directory, EntitlementSource};
 
 use usersync_store::{StateStore, Table};
 
@@ -195,7 +195,12 @@ impl Course {
         let process = self.process(worker);
         let engine = self.world.engine(process);
         self.engines.insert(process, engine.clone());
-        let tenants: Vec<TenantId> = self.world.tenants.iter().map(|tenant| tenant.id.clone()).collect();
+        let tenants: Vec<TenantId> = self
+            .world
+            .tenants
+            .iter()
+            .map(|tenant| tenant.id.clone())
+            .collect();
         let core = self.core.clone();
         self.spawn(process, async move {
             loop {
@@ -243,7 +248,10 @@ impl Course {
     /// Moves the clock to the next moment that somebody waits for.
     fn pass_time(&self) -> bool {
         let wakes = self.paused.values().min().copied();
-        let next = [self.core.clock.next_deadline(), wakes].into_iter().flatten().min();
+        let next = [self.core.clock.next_deadline(), wakes]
+            .into_iter()
+            .flatten()
+            .min();
         let Some(next) = next else { return false };
         self.core.say(format_args!("it is {next}"));
         self.core.clock.set(next);
@@ -284,7 +292,8 @@ impl Course {
         const SECONDS: [i64; 4] = [10, 60, 130, 400];
         let choice = self.core.lock().choices.below(Stream::Schedule, SECONDS.len());
         let until = self.core.now() + TimeDelta::seconds(SECONDS[choice]);
-        self.core.fired(FaultKind::Paused, &format!("{process:?} until {until}"));
+        self.core
+            .fired(FaultKind::Paused, &format!("{process:?} until {until}"));
         self.paused.insert(process, until);
     }
 
@@ -306,7 +315,9 @@ impl Course {
     /// Somebody asks a worker for something.
     fn ask(&mut self) {
         let process = self.process(self.some_worker());
-        let Some(engine) = self.engines.get(&process).cloned() else { return };
+        let Some(engine) = self.engines.get(&process).cloned() else {
+            return;
+        };
         let tenant = &self.world.tenants[self.world.choose(self.world.tenants.len())];
         let id = tenant.id.clone();
         let number = self.world.choose(tenant.jobs.len());
@@ -359,8 +370,9 @@ impl Course {
         let context = crate::world::link_context(&tenant);
         let who = format!("a{}", self.world.choose(self.world.tenants[0].users));
         let who = Chosen::of([crate::world::principal(&crate::world::system("crm"), &who)]);
-        self.core
-            .say(format_args!("{process:?} is asked for links {what} {who:?} of {tenant}"));
+        self.core.say(format_args!(
+            "{process:?} is asked for links {what} {who:?} of {tenant}"
+        ));
         // How a call went is in the store.
         match what {
             0 => self.spawn(process, async move {
@@ -423,7 +435,9 @@ impl Course {
                     .map(|name| crate::world::principal(tenant.directories[0].system(), name))
                     .collect();
                 for owner in owners {
-                    tenant.actors.set(&id, owner, usersync_connector::ActorState::Active);
+                    tenant
+                        .actors
+                        .set(&id, owner, usersync_connector::ActorState::Active);
                 }
                 let links = self.world.links(process);
                 self.executor.spawn(
@@ -442,11 +456,17 @@ impl Course {
                     return;
                 }
             }
-            quiet = if self.fingerprint() == before { quiet + 1 } else { 0 };
+            quiet = if self.fingerprint() == before {
+                quiet + 1
+            } else {
+                0
+            };
         }
         if quiet < 3 {
             let mut state = self.core.lock();
-            state.history.violate("no_rest", "the jobs undo each other's work for ever");
+            state
+                .history
+                .violate("no_rest", "the jobs undo each other's work for ever");
         }
         let mut state = self.core.lock();
         for tenant in &self.world.tenants {
@@ -474,10 +494,7 @@ impl Course {
         for (tenant, stored) in &state.history.shadow.tenants {
             hasher.say(format_args!("{tenant} {:?}", stored.ledger));
             for ((table, key), bytes) in &stored.values {
-                if matches!(
-                    table,
-                    Table::Intent | Table::Approval | Table::JobState
-                ) {
+                if matches!(table, Table::Intent | Table::Approval | Table::JobState) {
                     hasher.say(format_args!("{key:?} {bytes:?}"));
                 }
             }

@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use usersync_connector::{Account, AccountDirectory, Actor, ActorState, Authority, CallContext, Directory, DirectoryCapabilities, RecordRead, TargetCapabilities};
+use usersync_connector::{
+    Account, AccountDirectory, Actor, ActorState, Authority, CallContext, Directory, DirectoryCapabilities,
+    RecordRead, TargetCapabilities,
+};
 use usersync_engine::{Distribution, Engine, Interval, Job, Links, Options, Schedule};
 use usersync_license::Entitlement;
-use usersync_memory::{MemoryAccounts, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryEntitlement, MemoryNotifier, MemoryRecords};
+use usersync_memory::{
+    MemoryAccounts, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryEntitlement, MemoryNotifier,
+    MemoryRecords,
+};
 use usersync_model::{
-    Activity, AttributeName, Container, ContainerKind, ContainerRef, Facet, FacetName, GroupKind, JobId, ObjectId, Principal, PrincipalKind, PrincipalRef, Record, RecordKind, RecordRef, Selection, Subject,
+    Activity, AttributeName, Container, ContainerKind, ContainerRef, Facet, FacetName, GroupKind, JobId,
+    ObjectId, Principal, PrincipalKind, PrincipalRef, Record, RecordKind, RecordRef, Selection, Subject,
     SystemId, TenantId, Value,
 };
 use usersync_reconcile::{Drift, Guards, Mode, Policy, Share, Window};
@@ -24,9 +31,8 @@ use crate::history::Tenant as History;
 use crate::model::People;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
 use crate::wire::{
-    Entitled, Remembered, Wire, WireAccounts, WireActors, WireCatalog, WireDirectory, WireEntitlement, WireNotifier,
-    WireRecords, WireStore,
-    WireTarget,
+    Entitled, Remembered, Wire, WireAccounts, WireActors, WireCatalog, WireDirectory, WireEntitlement,
+    WireNotifier, WireRecords, WireStore, WireTarget,
 };
 
 /// What there is.
@@ -89,7 +95,10 @@ pub(crate) fn target_system() -> SystemId {
 impl World {
     pub(crate) fn new(core: &Core, config: &Config, parts: &Parts) -> Self {
         let pick = |bound: usize| core.lock().choices.below(Stream::World, bound);
-        let systems: Vec<SystemId> = ["hr", "lab"][..=pick(2)].iter().map(|name| system(name)).collect();
+        let systems: Vec<SystemId> = ["hr", "lab"][..=pick(2)]
+            .iter()
+            .map(|name| system(name))
+            .collect();
         let workers = 1 + pick(config.workers);
         let has_changes = pick(2) == 1;
         let capabilities = TargetCapabilities {
@@ -134,7 +143,13 @@ impl World {
     fn choose_faults(&self, config: &Config) {
         let mut state = self.core.lock();
         let crate::core::State { choices, faults, .. } = &mut *state;
-        let shares = [config.faults / 3, config.faults, config.faults / 12, config.faults * 2, 0];
+        let shares = [
+            config.faults / 3,
+            config.faults,
+            config.faults / 12,
+            config.faults * 2,
+            0,
+        ];
         faults.per_mille = shares[choices.below(Stream::World, shares.len())];
         for kind in FaultKind::ALL {
             if choices.below(Stream::World, 4) != 3 {
@@ -230,7 +245,10 @@ impl World {
     }
 
     fn wire<T: Clone>(&self, process: Process, part: impl Fn(&Tenant) -> T) -> Wire<T> {
-        let parts = self.tenants.iter().map(|tenant| (tenant.id.clone(), part(tenant)));
+        let parts = self
+            .tenants
+            .iter()
+            .map(|tenant| (tenant.id.clone(), part(tenant)));
         Wire::new(&self.core, process, parts)
     }
 
@@ -249,7 +267,13 @@ impl World {
     pub(crate) fn job(&self, tenant: &Tenant, id: &JobId, number: usize) -> Job {
         let mut state = self.core.lock();
         let mut pick = |bound: usize| state.choices.below(Stream::World, bound);
-        let mode = [Mode::Managed, Mode::Managed, Mode::Managed, Mode::Mirror, Mode::AddOnly][pick(5)];
+        let mode = [
+            Mode::Managed,
+            Mode::Managed,
+            Mode::Managed,
+            Mode::Mirror,
+            Mode::AddOnly,
+        ][pick(5)];
         let drift = [Drift::Restore, Drift::Restore, Drift::Respect][pick(3)];
         let figures = [(100, 50), (50, 2), (25, 1)];
         let mut share = || {
@@ -276,7 +300,8 @@ impl World {
             ..Policy::new(mode)
         };
         let every = [300, 60, 1800][pick(3)];
-        let interval = Interval::new(std::time::Duration::from_secs(every)).expect("minutes are whole seconds");
+        let interval =
+            Interval::new(std::time::Duration::from_secs(every)).expect("minutes are whole seconds");
         let owner = principal(&self.systems[0], "boss");
         let schedule = Schedule::every(interval);
         if number == 2 {
@@ -290,7 +315,10 @@ impl World {
             };
             let group = format!("g{}", pick(tenant.groups));
             let user = format!("u{}", pick(tenant.users));
-            let to = Selection::of([principal(&self.systems[0], &group), principal(&self.systems[0], &user)]);
+            let to = Selection::of([
+                principal(&self.systems[0], &group),
+                principal(&self.systems[0], &user),
+            ]);
             let distribution = Distribution {
                 from: system("book"),
                 owner: principal(&self.systems[0], SELLER),
@@ -299,9 +327,17 @@ impl World {
             };
             let sources = self.systems.iter().cloned();
             let (name, target) = (id.as_str(), system("books"));
-            return Job::distribution(tenant.id.clone(), id.clone(), name, sources, target, owner, distribution)
-                .with_policy(policy)
-                .with_schedule(schedule);
+            return Job::distribution(
+                tenant.id.clone(),
+                id.clone(),
+                name,
+                sources,
+                target,
+                owner,
+                distribution,
+            )
+            .with_policy(policy)
+            .with_schedule(schedule);
         }
         let mut job = Job::new(
             tenant.id.clone(),
@@ -335,9 +371,17 @@ impl Tenant {
         let id = TenantId::new(name).expect("names of the simulator hold no control characters");
         let directories = systems.iter().map(|system| {
             let directory = MemoryDirectory::new(system.clone()).with_instance(1);
-            let directory = if has_changes { directory.with_changes() } else { directory };
+            let directory = if has_changes {
+                directory.with_changes()
+            } else {
+                directory
+            };
             for n in 0..users {
-                directory.put(Principal::new(object(&format!("u{n}")), PrincipalKind::User, "user"));
+                directory.put(Principal::new(
+                    object(&format!("u{n}")),
+                    PrincipalKind::User,
+                    "user",
+                ));
             }
             // Whose contacts are copied; always there.
             directory.put(Principal::new(object(SELLER), PrincipalKind::User, "seller"));
@@ -383,7 +427,10 @@ impl Tenant {
         }
         let entitlement = MemoryEntitlement::new();
         entitlement.set(&id, Some(Entitlement::new(2)));
-        let jobs = ["members", "more", "copies"][..=pick(3)].iter().map(job).collect();
+        let jobs = ["members", "more", "copies"][..=pick(3)]
+            .iter()
+            .map(job)
+            .collect();
         let every = TargetCapabilities {
             updates: true,
             ..capabilities
@@ -432,7 +479,10 @@ impl Tenant {
                 let follows = |job: &Job| moment.wants(job, &key) == Some(true);
                 let from = contacts.iter().find(|contact| contact.id == copy.id);
                 if jobs.values().any(follows) && from.is_some_and(|from| from.facets != copy.facets) {
-                    return Some(format!("{} in {container} of {}: {:?}", copy.id, self.id, copy.facets));
+                    return Some(format!(
+                        "{} in {container} of {}: {:?}",
+                        copy.id, self.id, copy.facets
+                    ));
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use usersync_license::Entitlement;
 use usersync_model::{ContainerRef, Origin, Subject, TenantId};
+use usersync_reconcile::Mode;
 use usersync_store::{Key, Lease, LedgerKey, Log, Table, Transaction, Write};
 
 use super::{History, Put, Run};
@@ -14,13 +15,13 @@ use crate::fault::FaultKind;
 use crate::shadow::Held;
 
 /// What an intent in the journal says.
-struct Intent {
-    key: LedgerKey,
+pub(super) struct Intent {
+    pub(super) key: LedgerKey,
     is_addition: bool,
 }
 
 impl Intent {
-    fn read(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let mut stored: serde_json::Value = serde_json::from_slice(bytes).ok()?;
         let value = stored.get_mut("value")?;
         let container: ContainerRef = serde_json::from_value(value.get_mut("container")?.take()).ok()?;
@@ -45,11 +46,20 @@ impl History {
         let mut taken = None;
         if let Some(held) = self.shadow.leases.get(&lease.name) {
             if lease.token <= held.token {
-                self.violate("token_reused", format!("{:?}: token {} after {}", lease.name.key, lease.token.0, held.token.0));
+                self.violate(
+                    "token_reused",
+                    format!(
+                        "{:?}: token {} after {}",
+                        lease.name.key, lease.token.0, held.token.0
+                    ),
+                );
             }
             let held = &self.shadow.leases[&lease.name];
             if !held.is_released && now < held.expires {
-                self.violate("lease_given_twice", format!("{:?} to {process:?} while {:?} has it", lease.name.key, held.by));
+                self.violate(
+                    "lease_given_twice",
+                    format!("{:?} to {process:?} while {:?} has it", lease.name.key, held.by),
+                );
             } else if !held.is_released {
                 taken = Some(FaultKind::LeaseExpired);
             }
@@ -67,9 +77,27 @@ impl History {
             && let Ok(job) = usersync_model::JobId::new(job)
         {
             let tenant_id = lease.name.tenant.clone();
-            let ledger = &self.shadow.tenant(&tenant_id).ledger;
-            let ours = ledger.values().filter(|row| row.is_claimed_by(&job)).count();
+            let stored = self.shadow.tenant(&tenant_id);
+            let claimed = stored
+                .ledger
+                .values()
+                .filter(|row| row.is_claimed_by(&job))
+                .count();
+            let open = stored.values.keys();
+            let open = open
+                .filter(|(table, key)| *table == Table::Intent && key.parts().next() == Some(job.as_str()));
+            let known = claimed + open.count();
             let tenant = self.tenant(&tenant_id);
+            // A mirror has everything in hand that is there.
+            let is_mirror = tenant
+                .jobs()
+                .get(&job)
+                .is_some_and(|job| job.policy.mode == Mode::Mirror);
+            let ours = if is_mirror {
+                known.max(tenant.here.len())
+            } else {
+                known
+            };
             let run = Run {
                 token: lease.token,
                 since: tenant.window(),
@@ -83,9 +111,14 @@ impl History {
     }
 
     pub(crate) fn renewed(&mut self, now: DateTime<Utc>, lease: &Lease, ttl: Duration) {
-        let Some(held) = self.shadow.leases.get_mut(&lease.name) else { return };
+        let Some(held) = self.shadow.leases.get_mut(&lease.name) else {
+            return;
+        };
         if held.token != lease.token || held.is_released {
-            let message = format!("{:?}: token {} was renewed after {} was given", lease.name.key, lease.token.0, held.token.0);
+            let message = format!(
+                "{:?}: token {} was renewed after {} was given",
+                lease.name.key, lease.token.0, held.token.0
+            );
             return self.violate("lost_lease_renewed", message);
         }
         held.expires = later(now, ttl);
@@ -145,7 +178,10 @@ impl History {
                     key,
                     ..
                 } => {
-                    let job = key.parts().next().and_then(|job| usersync_model::JobId::new(job).ok());
+                    let job = key
+                        .parts()
+                        .next()
+                        .and_then(|job| usersync_model::JobId::new(job).ok());
                     self.tenant(id).approved.extend(job);
                 }
                 Write::Ledger { key, row: Some(row) } if row.origin == Origin::Ours => {
@@ -173,7 +209,10 @@ impl History {
             if ledger(&intent.key) && changed && told != 1 {
                 self.violate(
                     "told_not_once",
-                    format!("operation {name} on {} was confirmed with {told} notifications", intent.key.subject),
+                    format!(
+                        "operation {name} on {} was confirmed with {told} notifications",
+                        intent.key.subject
+                    ),
                 );
             }
         }
@@ -190,9 +229,15 @@ impl History {
                 if told > 1 {
                     self.violate("told_twice", format!("operation {name} was told {told} times"));
                 } else if !by_operation.contains_key(name.as_str()) {
-                    self.violate("told_unconfirmed", format!("operation {name} was told without its intent being ended"));
+                    self.violate(
+                        "told_unconfirmed",
+                        format!("operation {name} was told without its intent being ended"),
+                    );
                 } else if !may {
-                    self.violate("told_without_effect", format!("operation {name} was told and never had an effect"));
+                    self.violate(
+                        "told_without_effect",
+                        format!("operation {name} was told and never had an effect"),
+                    );
                 }
             }
         }
@@ -211,9 +256,10 @@ impl History {
             .filter_map(|(name, _)| name.parts().nth(1).map(str::to_owned))
             .collect();
         let token = transaction.fence.as_ref().map(|fence| fence.token);
-        let may = intents
-            .iter()
-            .any(|name| self.operation(id, name).is_none_or(|fate| fate.may_be_ours(token)));
+        let may = intents.iter().any(|name| {
+            self.operation(id, name)
+                .is_none_or(|fate| fate.may_be_ours(token))
+        });
         let was = self.tenant(id).here.get(key).copied();
         if was == Some(Put::People) {
             if may {
@@ -221,7 +267,10 @@ impl History {
             } else {
                 self.violate(
                     "foreign_claimed",
-                    format!("{} in {} counts as ours, and a person put it there", key.subject, key.container),
+                    format!(
+                        "{} in {} counts as ours, and a person put it there",
+                        key.subject, key.container
+                    ),
                 );
             }
         }
@@ -236,7 +285,10 @@ impl History {
             return self.violate("job_unreadable", "what was stored as a job is none");
         };
         if job.tenant != *tenant {
-            return self.violate("tenants_mixed", format!("a job of {} is stored under {tenant}", job.tenant));
+            return self.violate(
+                "tenants_mixed",
+                format!("a job of {} is stored under {tenant}", job.tenant),
+            );
         }
         let tenant = self.tenant(tenant);
         let mut jobs = tenant.jobs();

@@ -27,9 +27,17 @@ impl History {
         operation: OperationId,
         what: Done,
     ) {
-        let tell = |problem: &str| format!("{process:?} {what:?} {} in {} of {}: {problem}", key.subject, key.container, context.tenant);
+        let tell = |problem: &str| {
+            format!(
+                "{process:?} {what:?} {} in {} of {}: {problem}",
+                key.subject, key.container, context.tenant
+            )
+        };
         let Some(run) = self.run_of(context) else {
-            return self.violate("effect_without_lease", tell("nobody ever had the lease on its job"));
+            return self.violate(
+                "effect_without_lease",
+                tell("nobody ever had the lease on its job"),
+            );
         };
         let token = run.token;
         let name = usersync_store::LeaseName {
@@ -40,27 +48,48 @@ impl History {
             held.by == process && held.token == token && !held.is_released && now < held.expires
         });
         if !is_held {
-            return self.violate("effect_without_lease", tell("its lease is over, or somebody else's"));
+            return self.violate(
+                "effect_without_lease",
+                tell("its lease is over, or somebody else's"),
+            );
         }
-        let intent = (Table::Intent, Key::of(&[context.job.as_str(), &operation.to_string()]));
+        let intent = (
+            Table::Intent,
+            Key::of(&[context.job.as_str(), &operation.to_string()]),
+        );
         if !self.shadow.tenant(&context.tenant).values.contains_key(&intent) {
             return self.violate("effect_without_intent", tell("there is no durable intent"));
         }
         if let Some(problem) = self.unjustified(context, key, what) {
             return self.violate(problem.0, tell(problem.1));
         }
-        let fate = self.tenant(&context.tenant).operations.entry(operation.to_string()).or_default();
+        let fate = self
+            .tenant(&context.tenant)
+            .operations
+            .entry(operation.to_string())
+            .or_default();
         fate.by = Some((process, token));
         fate.open += 1;
     }
 
     /// Why a run may not do this, if it may not.
-    fn unjustified(&mut self, context: &CallContext, key: &LedgerKey, what: Done) -> Option<(&'static str, &'static str)> {
+    fn unjustified(
+        &mut self,
+        context: &CallContext,
+        key: &LedgerKey,
+        what: Done,
+    ) -> Option<(&'static str, &'static str)> {
         let tenant = self.tenants.get_mut(&context.tenant)?;
         let run = tenant.runs.get(&context.job)?;
         let since = run.since.clone();
-        let versions: Vec<_> = tenant.versions(&context.job, &since).into_iter().cloned().collect();
-        let is_known = versions.iter().any(|job| tenant.could(job, key, &since, true) || tenant.could(job, key, &since, false));
+        let versions: Vec<_> = tenant
+            .versions(&context.job, &since)
+            .into_iter()
+            .cloned()
+            .collect();
+        let is_known = versions
+            .iter()
+            .any(|job| tenant.could(job, key, &since, true) || tenant.could(job, key, &since, false));
         if !is_known {
             return Some(("outside_scope", "the key is none of the job's"));
         }
@@ -82,9 +111,15 @@ impl History {
                 }
                 let guards = |emptied: bool| versions.iter().all(|job| job.policy.guards.emptied == emptied);
                 let is_ours = |(key, row): (&LedgerKey, &usersync_model::LedgerRow)| {
-                    row.origin == usersync_model::Origin::Ours && row.is_claimed_by(&context.job) && tenant.here.contains_key(key)
+                    row.origin == usersync_model::Origin::Ours
+                        && row.is_claimed_by(&context.job)
+                        && tenant.here.contains_key(key)
                 };
-                let ledger = self.shadow.tenants.get(&context.tenant).map(|stored| &stored.ledger);
+                let ledger = self
+                    .shadow
+                    .tenants
+                    .get(&context.tenant)
+                    .map(|stored| &stored.ledger);
                 let has_ours = ledger
                     .into_iter()
                     .flatten()
@@ -95,17 +130,27 @@ impl History {
                         .iter()
                         .all(|job| tenant.must_be_empty(job, &key.container, &since));
                     if all_empty {
-                        return Some(("emptied_unasked", "nobody is wanted there any more, and nobody approved that"));
+                        return Some((
+                            "emptied_unasked",
+                            "nobody is wanted there any more, and nobody approved that",
+                        ));
                     }
                 }
                 let run = tenant.runs.get_mut(&context.job)?;
                 run.removals.insert(key.clone());
                 let allowed = versions
                     .iter()
-                    .map(|job| job.policy.guards.run.map_or(u64::MAX, |share| share.allowance(run.base as u64)))
+                    .map(|job| {
+                        job.policy
+                            .guards
+                            .run
+                            .map_or(u64::MAX, |share| share.allowance(run.base as u64))
+                    })
                     .max();
-                (run.removals.len() as u64 > allowed.unwrap_or(u64::MAX))
-                    .then_some(("too_many_removals", "the run removes more than its guard lets it, and nobody approved that"))
+                (run.removals.len() as u64 > allowed.unwrap_or(u64::MAX)).then_some((
+                    "too_many_removals",
+                    "the run removes more than its guard lets it, and nobody approved that",
+                ))
             }
         }
     }
@@ -117,23 +162,26 @@ impl History {
         fate.open = fate.open.saturating_sub(1);
     }
 
-    /// An operation arrived at a target; `is_there`: its subject is there behind it.
+    /// An operation arrived at a target; `is_there`: its subject is there behind it, and `is_changed`: so the target says.
     pub(crate) fn effect(
         &mut self,
         context: &CallContext,
         key: &LedgerKey,
         operation: OperationId,
         what: Done,
-        is_there: bool,
+        (is_there, is_changed): (bool, bool),
     ) {
-        let intent = (Table::Intent, Key::of(&[context.job.as_str(), &operation.to_string()]));
+        let intent = (
+            Table::Intent,
+            Key::of(&[context.job.as_str(), &operation.to_string()]),
+        );
         let is_open = self.shadow.tenant(&context.tenant).values.contains_key(&intent);
         self.counts.effects += 1;
         let tenant = self.tenant(&context.tenant);
         let was = tenant.here.get(key).copied();
         let fate = tenant.operations.entry(operation.to_string()).or_default();
         match (what, was, is_there) {
-            (Done::Changed, Some(_), true) => {
+            (Done::Changed, Some(_), true) if is_changed => {
                 fate.changed = true;
                 self.counts.changes += 1;
             }
@@ -155,13 +203,19 @@ impl History {
                 if was == Put::People && !is_mirror && is_open {
                     self.violate(
                         "foreign_removed",
-                        format!("{} removed {} from {}, and a person put it there", context.job, key.subject, key.container),
+                        format!(
+                            "{} removed {} from {}, and a person put it there",
+                            context.job, key.subject, key.container
+                        ),
                     );
                 }
             }
             (_, was, is_there) if was.is_some() != is_there => self.violate(
                 "target_moved",
-                format!("{} in {} is not what effects and people made of it", key.subject, key.container),
+                format!(
+                    "{} in {} is not what effects and people made of it",
+                    key.subject, key.container
+                ),
             ),
             _ => {}
         }

@@ -7,6 +7,7 @@ use usersync_model::{Origin, TenantId};
 use usersync_reconcile::{Drift, Mode};
 use usersync_store::{LedgerKey, Table};
 
+use super::commit::Intent;
 use super::{History, Put};
 
 impl History {
@@ -18,9 +19,9 @@ impl History {
             .shadow
             .tenant(id)
             .values
-            .keys()
-            .filter(|(table, _)| *table == Table::Intent)
-            .map(|(_, key)| key.clone())
+            .iter()
+            .filter(|((table, _), _)| *table == Table::Intent)
+            .filter_map(|((_, name), bytes)| Some((name.clone(), Intent::read(bytes)?.key)))
             .collect();
         let waiting = self.shadow.tenant(id).outbox.len();
         let tenant = self.tenant(id);
@@ -33,10 +34,15 @@ impl History {
         let mut keys: BTreeSet<LedgerKey> = tenant.here.keys().chain(ledger.keys()).cloned().collect();
         for job in jobs.values() {
             for container in moment.catalog.keys() {
-                keys.extend(moment.wanted(job, container).into_iter().map(|subject| LedgerKey {
-                    container: container.clone(),
-                    subject,
-                }));
+                keys.extend(
+                    moment
+                        .wanted(job, container)
+                        .into_iter()
+                        .map(|subject| LedgerKey {
+                            container: container.clone(),
+                            subject,
+                        }),
+                );
             }
         }
         for key in &keys {
@@ -82,11 +88,24 @@ impl History {
                 }
             }
         }
-        if !journal.is_empty() {
-            problems.push(("journal_left_open", format!("{journal:?} of {id}")));
+        for (name, key) in journal {
+            // What its job does not cover any more stays as it is.
+            let job = name
+                .parts()
+                .next()
+                .and_then(|job| jobs.values().find(|known| known.id.as_str() == job));
+            if job.is_some_and(|job| moment.wants(job, &key).is_some()) {
+                problems.push((
+                    "journal_left_open",
+                    format!("{name:?} of {id}: {} in {}", key.subject, key.container),
+                ));
+            }
         }
         if waiting > 0 {
-            problems.push(("outbox_left_full", format!("{waiting} notifications of {id} wait")));
+            problems.push((
+                "outbox_left_full",
+                format!("{waiting} notifications of {id} wait"),
+            ));
         }
         for (rule, message) in problems {
             self.violate(rule, message);

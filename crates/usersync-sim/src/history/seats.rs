@@ -42,10 +42,14 @@ impl History {
         if taken > 0 {
             self.counts.seats += taken.unsigned_abs();
             match entitled {
-                None => self.violate("seat_beyond_entitlement", format!("a seat of {id} was taken, and nobody asked")),
+                None => self.violate(
+                    "seat_beyond_entitlement",
+                    format!("a seat of {id} was taken, and nobody asked"),
+                ),
                 Some(entitled) => {
                     if users > u64::from(entitled.users) || all > u64::from(entitled.capacity()) {
-                        let message = format!("{users} users and {all} in all have seats of {id}, of {entitled:?}");
+                        let message =
+                            format!("{users} users and {all} in all have seats of {id}, of {entitled:?}");
                         self.violate("seat_beyond_entitlement", message);
                     }
                 }
@@ -64,7 +68,10 @@ impl History {
             .values()
             .any(|entry| entry.waiting.is_some() && is_there(&entry.link));
         if waits && users < u64::from(entitled.users) {
-            let message = format!("somebody of {id} waits, and {users} of {} have a seat", entitled.users);
+            let message = format!(
+                "somebody of {id} waits, and {users} of {} have a seat",
+                entitled.users
+            );
             self.violate("seat_left_free", message);
         }
     }
@@ -87,7 +94,10 @@ fn links(stored: &Stored) -> BTreeMap<&Key, LinkEntry> {
 
 /// What does not agree.
 fn disagreement(stored: &Stored, counted: u64) -> Option<String> {
-    let seats = stored.values.iter().filter(|((table, _), _)| *table == Table::Seat);
+    let seats = stored
+        .values
+        .iter()
+        .filter(|((table, _), _)| *table == Table::Seat);
     let seated: BTreeSet<PrincipalRef> = seats
         .filter_map(|(_, bytes)| {
             let mut stored: serde_json::Value = serde_json::from_slice(bytes).ok()?;

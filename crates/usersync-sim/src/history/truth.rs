@@ -25,7 +25,11 @@ impl History {
         }
     }
 
-    pub(crate) fn set_records(&mut self, tenant: &TenantId, records: BTreeMap<ObjectId, BTreeSet<RecordRef>>) {
+    pub(crate) fn set_records(
+        &mut self,
+        tenant: &TenantId,
+        records: BTreeMap<ObjectId, BTreeSet<RecordRef>>,
+    ) {
         let epochs = &mut self.tenant(tenant).records;
         if epochs.last().is_none_or(|last| **last != records) {
             epochs.push(Arc::new(records));
@@ -51,7 +55,10 @@ impl History {
 
     /// How many states of a directory there were so far.
     pub(crate) fn people_epoch(&self, tenant: &TenantId, system: &SystemId) -> usize {
-        let epochs = self.tenants.get(tenant).and_then(|tenant| tenant.people.get(system));
+        let epochs = self
+            .tenants
+            .get(tenant)
+            .and_then(|tenant| tenant.people.get(system));
         epochs.map_or(0, |epochs| epochs.len().saturating_sub(1))
     }
 

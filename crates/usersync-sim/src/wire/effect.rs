@@ -60,9 +60,13 @@ impl Effect {
         };
         let mut state = self.core.lock();
         state.trace.say(format_args!("  {self:?}: {told}"));
-        state
-            .history
-            .effect(&self.context, &self.key, self.id, self.what, is_there);
+        state.history.effect(
+            &self.context,
+            &self.key,
+            self.id,
+            self.what,
+            (is_there, told == "changed"),
+        );
         answer
     }
 

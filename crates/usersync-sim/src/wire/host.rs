@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use usersync_connector::{
-    ActorDirectory, ActorState, CallContext, ContainerCatalog, Notification, Notifier, ReadStream, Result, failed_read,
+    ActorDirectory, ActorState, CallContext, ContainerCatalog, Notification, Notifier, ReadStream, Result,
+    failed_read,
 };
 use usersync_memory::{MemoryActors, MemoryCatalog, MemoryNotifier};
 use usersync_model::{Container, ContainerRef, PrincipalRef, TenantId};
@@ -22,12 +23,9 @@ impl ContainerCatalog for WireCatalog {
         };
         let site = self.0.site("catalog", context);
         let context = context.clone();
-        self.0.core.read(
-            site,
-            move || catalog.containers(only, &context),
-            || None,
-            |_| {},
-        )
+        self.0
+            .core
+            .read(site, move || catalog.containers(only, &context), || None, |_| {})
     }
 }
 

@@ -56,6 +56,9 @@ impl<T: Clone> Wire<T> {
 
     /// What a call is called in the trace.
     fn site(&self, name: &str, context: &CallContext) -> String {
-        format!("{name} by {:?} for {}/{}", self.process, context.tenant, context.job)
+        format!(
+            "{name} by {:?} for {}/{}",
+            self.process, context.tenant, context.job
+        )
     }
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use usersync_connector::{
-    AccountCapabilities, AccountDirectory, AccountEntry, CallContext, Cursor, EntitlementSource, ReadStream, Result,
-    failed_read,
+    AccountCapabilities, AccountDirectory, AccountEntry, CallContext, Cursor, EntitlementSource, ReadStream,
+    Result, failed_read,
 };
 use usersync_license::Entitlement;
 use usersync_memory::{MemoryAccounts, MemoryEntitlement};
@@ -41,12 +41,9 @@ impl AccountDirectory for WireAccounts {
         };
         let site = self.wire.site("accounts", context);
         let context = context.clone();
-        self.wire.core.read(
-            site,
-            move || accounts.accounts(since, &context),
-            || None,
-            |_| {},
-        )
+        self.wire
+            .core
+            .read(site, move || accounts.accounts(since, &context), || None, |_| {})
     }
 }
 

@@ -127,6 +127,7 @@ impl Core {
             }
             FaultKind::Stalled => {
                 entries.truncate(part);
+                last.clear();
                 is_stalled = true;
             }
             FaultKind::Partial => {

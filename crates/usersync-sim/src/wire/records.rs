@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::FutureExt;
 use usersync_connector::{
-    Applied, CallContext, PresentRecord, ReadStream, RecordCapabilities, RecordChange, RecordEntry, RecordOperation,
-    RecordRead, RecordRequest, RecordTarget, Result, failed_read,
+    Applied, CallContext, PresentRecord, ReadStream, RecordCapabilities, RecordChange, RecordEntry,
+    RecordOperation, RecordRead, RecordRequest, RecordTarget, Result, failed_read,
 };
 use usersync_memory::MemoryRecords;
 use usersync_model::{ContainerRef, ObjectId, RecordRef, Subject, SystemId};
@@ -45,12 +45,9 @@ impl RecordRead for WireRecords {
         };
         let site = self.wire.site("records", context);
         let context = context.clone();
-        self.wire.core.read(
-            site,
-            move || records.records(request, &context),
-            || None,
-            |_| {},
-        )
+        self.wire
+            .core
+            .read(site, move || records.records(request, &context), || None, |_| {})
     }
 
     async fn record(

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use usersync_connector::{CallContext, Cursor, Directory, DirectoryCapabilities, Error, ReadEvent, ReadStream, failed_read};
+use usersync_connector::{
+    CallContext, Cursor, Directory, DirectoryCapabilities, Error, ReadEvent, ReadStream, failed_read,
+};
 use usersync_model::{Completeness, DirectoryChange, SystemId, TenantId};
 
 use super::Wire;
@@ -34,7 +36,9 @@ impl Directory for WireDirectory {
             Ok(directory) => directory,
             Err(error) => return failed_read(error),
         };
-        let site = self.wire.site(if since.is_some() { "changes" } else { "directory" }, context);
+        let site = self
+            .wire
+            .site(if since.is_some() { "changes" } else { "directory" }, context);
         let (core, system) = (self.wire.core.clone(), self.system.clone());
         let is_full = since.is_none();
         let stale = {
@@ -56,7 +60,10 @@ impl Directory for WireDirectory {
                 );
                 if is_full && is_complete {
                     let epoch = core.lock().history.people_epoch(&tenant, &system);
-                    let events = events.iter().filter_map(|event| event.as_ref().ok().cloned()).collect();
+                    let events = events
+                        .iter()
+                        .filter_map(|event| event.as_ref().ok().cloned())
+                        .collect();
                     let mut remembered = remembered.lock().unwrap_or_else(PoisonError::into_inner);
                     // Not always the newest: what is shown may be some time ago.
                     remembered.entry(tenant).or_insert((epoch, events));

@@ -9,8 +9,8 @@ use futures::executor::block_on;
 use futures::stream::{self, StreamExt};
 use usersync_model::{ContainerRef, LedgerRow, TenantId};
 use usersync_store::{
-    Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore, StoreErrorKind,
-    Stored, Table, Transaction,
+    Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
+    StoreErrorKind, Stored, Table, Transaction,
 };
 
 use super::Entitled;
@@ -126,7 +126,10 @@ impl StateRead for WireStore {
         self.call("store row", || {
             let found = block_on(self.inner.ledger_row(tenant, key))?;
             let is_true = self.core.lock().history.shadow.tenant(tenant).ledger.get(key) == found.as_ref();
-            self.lies(&format!("the row of {} in {}", key.subject, key.container), is_true);
+            self.lies(
+                &format!("the row of {} in {}", key.subject, key.container),
+                is_true,
+            );
             Ok(found)
         })
         .await

@@ -113,7 +113,8 @@ impl WireTarget {
             }
         };
         let is_there = {
-            let (target, container, who) = (Arc::clone(target), container.clone(), operation.principal.clone());
+            let (target, container, who) =
+                (Arc::clone(target), container.clone(), operation.principal.clone());
             move || {
                 let members = target.members_now(&container).unwrap_or_default();
                 members.iter().any(|member| member.principal == who)

@@ -1,26 +1,33 @@
 //! Stores, targets and directories that break their contracts in one way each.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use usersync_connector::{
-    Applied, CallContext, Cursor, Directory, DirectoryCapabilities, MemberOperation, MembersEntry, MembershipRead,
-    MembershipTarget, PresentMember, ReadEvent, ReadStream, TargetCapabilities,
+    Applied, CallContext, Cursor, Directory, DirectoryCapabilities, MemberOperation, MembersEntry,
+    MembershipRead, MembershipTarget, PresentMember, ReadEvent, ReadStream, TargetCapabilities,
 };
 use usersync_memory::{ManualClock, MemoryDirectory, MemoryStore, MemoryTarget};
-use usersync_model::{ContainerRef, DirectoryChange, LedgerRow, Member, ObjectId, PrincipalRef, SystemId, TenantId};
+use usersync_model::{
+    ContainerRef, DirectoryChange, LedgerRow, Member, ObjectId, PrincipalRef, SystemId, TenantId,
+};
 use usersync_sim::{TargetSpec, TargetUnderTest};
 use usersync_store::{
-    Check, Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore, Stored, Table,
-    Transaction, Write,
+    Check, Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead,
+    StateStore, Stored, Table, Transaction, Write,
 };
 
 /// What a faulty store does wrong.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Wrong {
+    /// Nothing; but renewals and commits of intents are answered only once this is set.
+    AnswersLate(Arc<AtomicBool>),
     /// Intents are not durable.
     ForgetsIntents,
     /// Everybody gets the lease.
@@ -47,6 +54,22 @@ pub(crate) struct FaultyStore {
 }
 
 impl FaultyStore {
+    /// Waits until answers are given.
+    async fn answer(&self) {
+        if let Wrong::AnswersLate(now) = &self.wrong {
+            poll_fn(|_| match now.load(Ordering::Relaxed) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+        }
+    }
+
+    pub(crate) fn over(inner: &MemoryStore, wrong: Wrong) -> Self {
+        let inner = inner.clone();
+        Self { inner, wrong }
+    }
+
     pub(crate) fn new(clock: &ManualClock, wrong: Wrong) -> Self {
         Self {
             inner: MemoryStore::new(Arc::new(clock.clone())),
@@ -89,7 +112,7 @@ impl StateRead for FaultyStore {
 #[async_trait]
 impl StateStore for FaultyStore {
     async fn commit(&self, mut transaction: Transaction) -> Result<()> {
-        match self.wrong {
+        match &self.wrong {
             Wrong::ForgetsIntents => transaction.writes.retain(|write| {
                 !matches!(
                     write,
@@ -106,25 +129,32 @@ impl StateStore for FaultyStore {
                 .checks
                 .retain(|check| !matches!(check, Check::Ledger { .. })),
             Wrong::IgnoresTokens => transaction.fence = None,
-            Wrong::LosesNotifications => transaction.writes.retain(|write| {
-                !matches!(
-                    write,
-                    Write::Append {
-                        log: Log::Outbox,
-                        ..
-                    }
-                )
-            }),
+            Wrong::LosesNotifications => transaction
+                .writes
+                .retain(|write| !matches!(write, Write::Append { log: Log::Outbox, .. })),
             Wrong::Tears if transaction.writes.len() > 1 => {
                 transaction.writes.pop();
             }
             _ => {}
         }
-        self.inner.commit(transaction).await
+        let begins = transaction.writes.iter().any(|write| {
+            matches!(
+                write,
+                Write::Put {
+                    table: Table::Intent,
+                    ..
+                }
+            )
+        });
+        let answer = self.inner.commit(transaction).await;
+        if begins {
+            self.answer().await;
+        }
+        answer
     }
 
     async fn acquire(&self, name: &LeaseName, holder: &str, ttl: Duration) -> Result<Lease> {
-        match self.wrong {
+        match &self.wrong {
             Wrong::GivesLeasesTwice => match self.inner.acquire(name, holder, ttl).await {
                 Ok(lease) => {
                     self.inner.release(&lease).await?;
@@ -142,9 +172,13 @@ impl StateStore for FaultyStore {
     }
 
     async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease> {
-        match self.wrong {
+        match &self.wrong {
             Wrong::NeverExpires => Ok(lease.clone()),
-            _ => self.inner.renew(lease, ttl).await,
+            _ => {
+                let answer = self.inner.renew(lease, ttl).await;
+                self.answer().await;
+                answer
+            }
         }
     }
 
@@ -217,7 +251,8 @@ impl MembershipTarget for FaultyTarget {
         match self.answers {
             Answers::Unchanged => {
                 let first = self.inner.apply(container, operations, context).await;
-                let unchanged = |answer: usersync_connector::Result<Applied>| answer.map(|_| Applied::unchanged());
+                let unchanged =
+                    |answer: usersync_connector::Result<Applied>| answer.map(|_| Applied::unchanged());
                 first.into_iter().map(unchanged).collect()
             }
             Answers::Without => operations.iter().map(|_| Ok(Applied::changed())).collect(),

@@ -27,7 +27,12 @@ fn check(double: impl Fn(Simulation) -> Simulation, rules: &[&str]) {
 
 fn store(wrong: Wrong, rules: &[&str]) {
     check(
-        |simulation| simulation.with_store(move |clock| Arc::new(FaultyStore::new(clock, wrong))),
+        |simulation| {
+            simulation.with_store({
+                let wrong = wrong.clone();
+                move |clock| Arc::new(FaultyStore::new(clock, wrong.clone()))
+            })
+        },
         rules,
     );
 }
@@ -44,7 +49,10 @@ fn a_store_that_gives_a_lease_twice_is_caught() {
 
 #[test]
 fn a_store_that_ignores_limits_is_caught() {
-    store(Wrong::IgnoresLimits, &["store_must_refuse", "seat_beyond_entitlement"]);
+    store(
+        Wrong::IgnoresLimits,
+        &["store_must_refuse", "seat_beyond_entitlement"],
+    );
 }
 
 #[test]
@@ -61,7 +69,14 @@ fn a_store_that_ignores_tokens_is_caught() {
 fn a_store_whose_leases_never_expire_is_caught() {
     store(
         Wrong::NeverExpires,
-        &["missing_at_the_end", "left_behind", "left_in_mirror", "journal_left_open", "outbox_left_full", "claim_left_behind"],
+        &[
+            "missing_at_the_end",
+            "left_behind",
+            "left_in_mirror",
+            "journal_left_open",
+            "outbox_left_full",
+            "claim_left_behind",
+        ],
     );
 }
 
@@ -105,4 +120,28 @@ fn a_target_that_keeps_its_contract_is_not() {
         simulation.with_target(|spec| Arc::new(MemoryTarget::new(spec.system.clone(), spec.capabilities)))
     };
     assert_eq!(caught(target), (SEEDS, "nothing"));
+}
+
+/// What is left of it breaks the same rule, with less going on, and each time in the same way.
+#[test]
+fn what_breaks_a_rule_shrinks_and_replays() {
+    let target = |simulation: Simulation| {
+        simulation.with_target(|spec| Arc::new(FaultyTarget::new(spec, Answers::Without)))
+    };
+    let (seed, rule) = caught(target);
+    let simulation = target(Simulation::new(seed, Config::default()));
+    let report = simulation.run();
+    let before = report.tape.weight();
+    let shrunk = simulation.shrink(report, 150);
+    assert_eq!(
+        shrunk.violation.as_ref().map(|violation| violation.rule),
+        Some(rule)
+    );
+    let after = shrunk.tape.weight();
+    assert!(after * 2 < before, "{after} choices are left of {before}");
+    let again = target(Simulation::replay(shrunk.tape.clone(), Config::default())).run();
+    assert_eq!(
+        (again.violation, again.trace_hash),
+        (shrunk.violation, shrunk.trace_hash)
+    );
 }

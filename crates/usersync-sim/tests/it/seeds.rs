@@ -20,7 +20,12 @@ fn told(simulation: &Simulation, report: Report) -> String {
     let mut config = Config::default();
     config.keep_trace = true;
     let again = Simulation::replay(shrunk.tape.clone(), config).run();
-    let lines: Vec<_> = again.trace.iter().filter(|line| !line.starts_with("poll")).map(String::as_str).collect();
+    let lines: Vec<_> = again
+        .trace
+        .iter()
+        .filter(|line| !line.starts_with("poll"))
+        .map(String::as_str)
+        .collect();
     let from = lines.len().saturating_sub(80);
     format!("{first}\n{shrunk}\n{}", lines[from..].join("\n"))
 }
@@ -62,11 +67,14 @@ fn every_seed_ends_well() {
     if let Some(seed) = broken.values().flatten().next() {
         let simulation = Simulation::new(*seed, config);
         let report = simulation.run();
-        panic!("{broken:?}\n{}", told(&simulation, report));
+        unreachable!("{broken:?}\n{}", told(&simulation, report));
     }
     if count >= SEEDS {
         for kind in FaultKind::ALL {
-            assert!(fired.get(&kind).is_some_and(|times| *times > 0), "{kind} never happened");
+            assert!(
+                fired.get(&kind).is_some_and(|times| *times > 0),
+                "{kind} never happened"
+            );
         }
     }
 }
