@@ -48,9 +48,11 @@ mod model;
 mod people;
 mod plug;
 mod report;
+mod rest;
 mod shadow;
 mod shrink;
 mod simulation;
+mod tenant;
 mod wire;
 mod world;
 

@@ -10,7 +10,8 @@ use usersync_store::LedgerKey;
 
 use crate::choice::Stream;
 use crate::core::Core;
-use crate::world::{GROUP, Tenant, World, account, contact, object, principal, system};
+use crate::tenant::Tenant;
+use crate::world::{GROUP, World, account, contact, object, principal, system};
 
 /// What somebody does.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +171,7 @@ impl World {
                 format!("in {container}")
             }
             Edit::Entitle => {
-                let seats = u32::try_from(self.choose(tenant.users + 1)).unwrap_or(u32::MAX);
+                let seats = u32::try_from(self.choose(3)).unwrap_or(u32::MAX);
                 tenant.entitlement.set(&tenant.id, Some(Entitlement::new(seats)));
                 format!("{seats} seats")
             }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
-use futures::executor::block_on;
-use usersync_connector::{Directory, EntitlementSource};
-use usersync_engine::{Chosen, Engine, Links, RunControl, RunReport, RunRequest, Scope, Trigger};
+use usersync_connector::Directory;
+use usersync_engine::{Chosen, Engine, RunControl, RunReport, RunRequest, Scope, Trigger};
 use usersync_memory::{ManualClock, MemoryDirectory};
-use usersync_model::{Digest, JobId, Link, PrincipalRef, TenantId};
+use usersync_model::{Digest, JobId, PrincipalRef, TenantId};
 
-use usersync_store::{StateStore, Table};
+use usersync_store::StateStore;
 
 use crate::choice::{Choices, Stream, Tape};
 use crate::config::Config;
@@ -133,18 +132,15 @@ impl Simulation {
 /// What may happen next. The first is the plainest.
 const EVENTS: [u32; 6] = [2000, 20, 60, 2, 2, 25];
 
-/// Most polls that a world may need to come to rest.
-const REST: u64 = 400_000;
-
 /// A world under way.
-struct Course {
-    world: World,
-    core: Core,
-    executor: Executor,
+pub(crate) struct Course {
+    pub(crate) world: World,
+    pub(crate) core: Core,
+    pub(crate) executor: Executor,
     /// The life that each worker is in.
     lives: Vec<u32>,
     /// Until when workers stand still.
-    paused: BTreeMap<Process, DateTime<Utc>>,
+    pub(crate) paused: BTreeMap<Process, DateTime<Utc>>,
     engines: BTreeMap<Process, Engine>,
     turn: usize,
 }
@@ -218,12 +214,12 @@ impl Course {
         });
     }
 
-    fn process(&self, worker: usize) -> Process {
+    pub(crate) fn process(&self, worker: usize) -> Process {
         Process::Worker(u8::try_from(worker).unwrap_or(u8::MAX), self.lives[worker])
     }
 
     /// Polls somebody, or lets time pass where nobody can go on. `false`: nothing can happen any more.
-    fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let now = self.core.now();
         self.paused.retain(|_, until| *until > now);
         let paused = &self.paused;
@@ -279,7 +275,7 @@ impl Course {
         }
     }
 
-    fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         self.core.lock().history.violation.is_none()
     }
 
@@ -306,7 +302,7 @@ impl Course {
         self.start(worker);
     }
 
-    fn kill(&mut self, process: Process) {
+    pub(crate) fn kill(&mut self, process: Process) {
         self.executor.kill(process);
         self.engines.remove(&process);
         self.paused.remove(&process);
@@ -393,6 +389,7 @@ impl Course {
                     let (links, context) = (self.world.links(process), context.clone());
                     let person = crate::world::principal(&crate::world::system("crm"), &format!("a{worker}"));
                     self.spawn(process, async move {
+                        drop(links.stage(&context, &Chosen::All).await);
                         drop(links.save_added(&context, &Chosen::of([person])).await);
                     });
                 }
@@ -401,105 +398,6 @@ impl Course {
                 drop(links.follow_departures(&context, None).await);
             }),
         }
-    }
-
-    /// Nothing goes wrong any more, nobody changes anything, and all that waits is approved: where that leads.
-    fn come_to_rest(&mut self) {
-        if !self.is_well() {
-            return;
-        }
-        self.core.say(format_args!("everything is left alone"));
-        self.core.lock().faults.on = false;
-        for worker in 0..self.world.workers {
-            self.kill(self.process(worker));
-        }
-        self.paused.clear();
-        let mut left = REST;
-        // What is still on its way arrives.
-        while self.executor.count(Process::World) > 0 && left > 0 && self.step() {
-            left -= 1;
-        }
-        let process = Process::Worker(0, u32::MAX);
-        let engine = self.world.engine(process);
-        let mut quiet = 0;
-        for _ in 0..40 {
-            if quiet == 3 || !self.is_well() {
-                break;
-            }
-            let before = self.fingerprint();
-            self.core.clock.advance(Duration::from_secs(25 * 3600));
-            for tenant in &self.world.tenants {
-                let (engine, id, core) = (engine.clone(), tenant.id.clone(), self.core.clone());
-                let owners: Vec<PrincipalRef> = ["boss", "u0"]
-                    .iter()
-                    .map(|name| crate::world::principal(tenant.directories[0].system(), name))
-                    .collect();
-                for owner in owners {
-                    tenant
-                        .actors
-                        .set(&id, owner, usersync_connector::ActorState::Active);
-                }
-                let links = self.world.links(process);
-                self.executor.spawn(
-                    process,
-                    async move {
-                        run_and_approve(&core, &engine, &id).await;
-                        save_links(&core, &links, &id).await;
-                    }
-                    .boxed(),
-                );
-            }
-            while self.executor.count(process) > 0 {
-                left = left.saturating_sub(1);
-                if left == 0 || !self.step() {
-                    self.core.lock().history.violate("no_rest", "a run never ends");
-                    return;
-                }
-            }
-            quiet = if self.fingerprint() == before {
-                quiet + 1
-            } else {
-                0
-            };
-        }
-        if quiet < 3 {
-            let mut state = self.core.lock();
-            state
-                .history
-                .violate("no_rest", "the jobs undo each other's work for ever");
-        }
-        let mut state = self.core.lock();
-        for tenant in &self.world.tenants {
-            let differs = tenant.differing_copy(state.history.tenant(&tenant.id));
-            if let Some(differs) = differs {
-                state.history.violate("copy_differs", differs);
-            }
-            state.history.ended(&tenant.id);
-            let entitled = block_on(tenant.entitlement.entitlement(&tenant.id));
-            if let Ok(entitled) = entitled {
-                let is_there = |link: &Link| {
-                    let person = tenant.persons.account(&link.principal().object);
-                    let mailbox = tenant.mailboxes.account(&link.account().object);
-                    person.is_some() && mailbox.is_some()
-                };
-                state.history.waiting(&tenant.id, entitled, is_there);
-            }
-        }
-    }
-
-    /// What has to stay the same in a world at rest.
-    fn fingerprint(&self) -> (u64, u64) {
-        let state = self.core.lock();
-        let mut hasher = crate::core::Trace::new(false);
-        for (tenant, stored) in &state.history.shadow.tenants {
-            hasher.say(format_args!("{tenant} {:?}", stored.ledger));
-            for ((table, key), bytes) in &stored.values {
-                if matches!(table, Table::Intent | Table::Approval | Table::JobState) {
-                    hasher.say(format_args!("{key:?} {bytes:?}"));
-                }
-            }
-        }
-        (hasher.hash(), state.history.counts.effects)
     }
 }
 
@@ -513,47 +411,8 @@ async fn approve_some(core: &Core, engine: &Engine, tenant: &TenantId, job: &Job
     }
 }
 
-async fn approve(engine: &Engine, tenant: &TenantId, job: &JobId, held: Digest) {
+pub(crate) async fn approve(engine: &Engine, tenant: &TenantId, job: &JobId, held: Digest) {
     let by = PrincipalRef::parse("hr", "boss").expect("names of the simulator hold no control characters");
     let hour = Duration::from_secs(3600);
     drop(engine.approve(tenant, job, held, by, hour).await);
-}
-
-/// Runs every job that is due; what is held is approved, and run again.
-async fn run_and_approve(core: &Core, engine: &Engine, tenant: &TenantId) {
-    let runs = match engine.run_due(tenant).await {
-        Ok(runs) => runs,
-        Err(error) => {
-            let message = format!("{tenant}: {error}");
-            core.lock().history.violate("run_failed", message);
-            return;
-        }
-    };
-    core.say(format_args!("{} jobs of {tenant} were due", runs.len()));
-    for (job, report) in runs {
-        let report = match report {
-            Ok(report) => report,
-            Err(error) => {
-                let message = format!("{job} of {tenant}: {error}");
-                core.lock().history.violate("run_failed", message);
-                return;
-            }
-        };
-        core.say(format_args!("{tenant}: {report}"));
-        if let Some(held) = report.plan.as_ref().and_then(|plan| plan.held_digest()) {
-            approve(engine, tenant, &job, held).await;
-            drop(engine.run(tenant, &job, RunRequest::everything()).await);
-        }
-    }
-}
-
-/// Whoever can be linked is, as far as there are seats.
-async fn save_links(core: &Core, links: &Links, tenant: &TenantId) {
-    let context = crate::world::link_context(tenant);
-    let staged = links.stage(&context, &Chosen::All).await;
-    let saved = links.save_added(&context, &Chosen::All).await;
-    if let Err(error) = staged.and(saved) {
-        let message = format!("links of {tenant}: {error}");
-        core.lock().history.violate("run_failed", message);
-    }
 }
