@@ -26,12 +26,16 @@ impl Engine {
     /// Drives `run`, and renews the lease each time a third of it is over. Whoever took it over meanwhile goes on alone: the run
     /// is dropped where it is, as if the process had died. So it is where the lease ran out and cannot be renewed.
     ///
+    /// The lease lasts from the moment when it was `asked` for, or its renewal was: what was answered so late that it ran out since is
+    /// renewed again.
+    ///
     /// Polled again after the lease ran out, it lets the run go on only once the lease is renewed: calls to the target cannot
     /// be fenced, and somebody else may have it by then.
     pub(crate) async fn keep_lease_while<T>(
         &self,
         job: &Job,
         lease: &Lease,
+        asked: DateTime<Utc>,
         run: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let readers = self.inner.preview.readers();
@@ -39,14 +43,16 @@ impl Engine {
         // A sleep has to be one, so that others get their turn.
         let third = (ttl / 3).max(Duration::from_millis(1));
         let mut run = pin!(run);
-        let mut kept = clock.now();
+        let mut kept = asked;
         loop {
             let over = later(kept, ttl);
-            let mut is_over = match beside(run.as_mut(), clock.sleep(third), clock, over).await {
-                First::Ended(report) => return report,
-                First::Beside(()) => false,
-                First::Over => true,
-            };
+            // What was asked for may be answered so late that it ran out since.
+            let mut is_over = clock.now() > over
+                || match beside(run.as_mut(), clock.sleep(third), clock, over).await {
+                    First::Ended(report) => return report,
+                    First::Beside(()) => false,
+                    First::Over => true,
+                };
             let asked = clock.now();
             let mut renewal = self.inner.store.renew(lease, ttl);
             let mut answer = None;

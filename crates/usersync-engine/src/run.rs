@@ -1,5 +1,6 @@
 //! Running a job.
 
+use chrono::{DateTime, Utc};
 use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{JobId, PrincipalRef, TenantId};
@@ -40,33 +41,55 @@ impl Engine {
         if let Some(plan) = &request.reviewed {
             check_ownership(plan, &job)?;
         }
-        let lease = self.lease(&job).await?;
-        let report = self.run_under(&job, &lease, &request).await;
+        let (job, lease, asked) = self.lease(&job).await?;
+        let report = self.run_under(&job, &lease, asked, &request).await;
         self.end_lease(&job, &lease, &request.control, report).await
     }
 
-    /// Takes the lease on a job.
-    pub(crate) async fn lease(&self, job: &Job) -> Result<Lease> {
+    /// Takes the lease on a job, and answers it with the job as it is by then: what was read before may have been saved anew, and
+    /// another policy holds the removals of the next plan. Answers when it was asked for, too: it lasts from then on at least.
+    pub(crate) async fn lease(&self, job: &Job) -> Result<(Job, Lease, DateTime<Utc>)> {
         let name = lease_name(&job.tenant, &job.id);
         let ttl = self.inner.preview.readers().options.lease;
-        match self.inner.store.acquire(&name, &self.inner.worker, ttl).await {
-            Ok(lease) => Ok(lease),
-            Err(error) if error.kind() == StoreErrorKind::Held => Err(EngineError::Busy(job.id.clone())),
-            Err(error) => Err(error.into()),
+        let asked = self.clock().now();
+        let lease = match self.inner.store.acquire(&name, &self.inner.worker, ttl).await {
+            Ok(lease) => lease,
+            Err(error) if error.kind() == StoreErrorKind::Held => {
+                return Err(EngineError::Busy(job.id.clone()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match self.job(&job.tenant, &job.id).await {
+            Ok(job) => Ok((job, lease, asked)),
+            Err(error) => {
+                self.let_go(job, &lease).await;
+                Err(error)
+            }
         }
     }
 
-    /// Runs a job whose lease this worker holds, and keeps.
+    /// Lets others have the job. Whoever took the lease over keeps it; a lease that cannot be released expires.
+    async fn let_go(&self, job: &Job, lease: &Lease) {
+        if let Err(error) = self.inner.store.release(lease).await {
+            tracing::warn!(name: "usersync.lease.unreleased", job = %job.id, %error, "the lease stays until it expires");
+        }
+    }
+
+    /// Runs a job whose lease this worker asked for at `asked`, holds, and keeps.
     pub(crate) async fn run_under(
         &self,
         job: &Job,
         lease: &Lease,
+        asked: DateTime<Utc>,
         request: &RunRequest,
     ) -> Result<RunReport> {
         let span = tracing::info_span!("usersync.run", tenant = %job.tenant, job = %job.id, trigger = %request.trigger);
         let started = self.clock().now();
         let run = self.run_leased(job, lease, request);
-        let report = self.keep_lease_while(job, lease, run).instrument(span).await;
+        let report = self
+            .keep_lease_while(job, lease, asked, run)
+            .instrument(span)
+            .await;
         if let Err(error) = &report {
             let kept = self.keep_failure(job, lease, request.trigger, &request.scope, started, error);
             if let Err(error) = kept.await {
@@ -84,10 +107,7 @@ impl Engine {
         control: &RunControl,
         report: Result<RunReport>,
     ) -> Result<RunReport> {
-        // Whoever took the lease over keeps it; a lease that cannot be released expires.
-        if let Err(error) = self.inner.store.release(lease).await {
-            tracing::warn!(name: "usersync.lease.unreleased", job = %job.id, %error, "the lease stays until it expires");
-        }
+        self.let_go(job, lease).await;
         let report = report?;
         if let Err(error) = self.deliver(&job.tenant).await {
             // The run is over and recorded; what was not delivered is delivered later.

@@ -257,9 +257,9 @@ impl Engine {
             since,
         };
         let mut noted = false;
-        let lease = loop {
+        let (job, lease, asked) = loop {
             match self.lease(&job).await {
-                Ok(lease) => break lease,
+                Ok(leased) => break leased,
                 // Whoever has the lease now looks for what is wanted after giving it back, and that is after it was noted.
                 Err(EngineError::Busy(_)) if noted => return Ok(Triggered::Coalesced),
                 Err(EngineError::Busy(_)) => {
@@ -286,7 +286,7 @@ impl Engine {
                 _ => state.begin(&job, now, Some(wish.clone())),
             })
         };
-        match self.run_begun(&job, lease, control, begin).await? {
+        match self.run_begun(&job, (lease, asked), control, begin).await? {
             Some(report) => Ok(Triggered::Ran {
                 report: Box::new(report),
                 followed: Vec::new(),
@@ -334,21 +334,21 @@ impl Engine {
         if !wanted(&state, job, now) {
             return Ok(None);
         }
-        let lease = match self.lease(job).await {
-            Ok(lease) => lease,
+        let (job, lease, asked) = match self.lease(job).await {
+            Ok(leased) => leased,
             Err(EngineError::Busy(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
         let begin =
-            |state: &mut ScheduleState, now| wanted(state, job, now).then(|| state.begin(job, now, None));
-        self.run_begun(job, lease, control, begin).await
+            |state: &mut ScheduleState, now| wanted(state, &job, now).then(|| state.begin(&job, now, None));
+        self.run_begun(&job, (lease, asked), control, begin).await
     }
 
-    /// Begins a run under its lease if `begin` says what it is to do, runs it, and ends it.
+    /// Begins a run under its lease, and with the time when that was asked for, if `begin` says what it is to do, runs it, and ends it.
     async fn run_begun(
         &self,
         job: &Job,
-        lease: Lease,
+        (lease, asked): (Lease, DateTime<Utc>),
         control: &RunControl,
         mut begin: impl FnMut(&mut ScheduleState, DateTime<Utc>) -> Option<Wish>,
     ) -> Result<Option<RunReport>> {
@@ -374,7 +374,7 @@ impl Engine {
             control: control.clone(),
             ..RunRequest::default()
         };
-        let report = self.run_under(job, &lease, &request).await;
+        let report = self.run_under(job, &lease, asked, &request).await;
         let judgement = match &report {
             Ok(report) => Some(judge(job, report)),
             Err(error) => judge_error(error),

@@ -1,0 +1,305 @@
+//! What was written to the store: whether it may be written, and what follows from it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use usersync_license::Entitlement;
+use usersync_model::{ContainerRef, Origin, Subject, TenantId};
+use usersync_reconcile::Mode;
+use usersync_store::{Key, Lease, LedgerKey, Log, Table, Transaction, Write};
+
+use super::{History, Put, Run};
+use crate::executor::Process;
+use crate::fault::FaultKind;
+use crate::shadow::Held;
+
+/// What an intent in the journal says.
+pub(super) struct Intent {
+    pub(super) key: LedgerKey,
+    is_addition: bool,
+}
+
+impl Intent {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut stored: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+        let value = stored.get_mut("value")?;
+        let container: ContainerRef = serde_json::from_value(value.get_mut("container")?.take()).ok()?;
+        let subject: Subject = serde_json::from_value(value.get_mut("subject")?.take()).ok()?;
+        let effect = value.get("effect")?;
+        Some(Self {
+            key: LedgerKey { container, subject },
+            is_addition: effect.get("add").is_some() || effect.get("create").is_some(),
+        })
+    }
+}
+
+impl History {
+    /// A store gave a lease away.
+    pub(crate) fn acquired(
+        &mut self,
+        process: Process,
+        now: DateTime<Utc>,
+        lease: &Lease,
+        ttl: Duration,
+    ) -> Option<FaultKind> {
+        let mut taken = None;
+        if let Some(held) = self.shadow.leases.get(&lease.name) {
+            if lease.token <= held.token {
+                self.violate(
+                    "token_reused",
+                    format!(
+                        "{:?}: token {} after {}",
+                        lease.name.key, lease.token.0, held.token.0
+                    ),
+                );
+            }
+            let held = &self.shadow.leases[&lease.name];
+            if !held.is_released && now < held.expires {
+                self.violate(
+                    "lease_given_twice",
+                    format!("{:?} to {process:?} while {:?} has it", lease.name.key, held.by),
+                );
+            } else if !held.is_released {
+                taken = Some(FaultKind::LeaseExpired);
+            }
+        }
+        let expires = later(now, ttl);
+        let held = Held {
+            by: process,
+            token: lease.token,
+            expires,
+            is_released: false,
+        };
+        self.shadow.leases.insert(lease.name.clone(), held);
+        let parts: Vec<&str> = lease.name.key.parts().collect();
+        if let ["job", job] = parts[..]
+            && let Ok(job) = usersync_model::JobId::new(job)
+        {
+            let tenant_id = lease.name.tenant.clone();
+            let stored = self.shadow.tenant(&tenant_id);
+            let claimed = stored
+                .ledger
+                .values()
+                .filter(|row| row.is_claimed_by(&job))
+                .count();
+            let open = stored.values.keys();
+            let open = open
+                .filter(|(table, key)| *table == Table::Intent && key.parts().next() == Some(job.as_str()));
+            let known = claimed + open.count();
+            let tenant = self.tenant(&tenant_id);
+            // A mirror has everything in hand that is there.
+            let is_mirror = tenant
+                .jobs()
+                .get(&job)
+                .is_some_and(|job| job.policy.mode == Mode::Mirror);
+            let ours = if is_mirror {
+                known.max(tenant.here.len())
+            } else {
+                known
+            };
+            let run = Run {
+                token: lease.token,
+                since: tenant.window(),
+                removals: std::collections::BTreeSet::new(),
+                base: ours,
+            };
+            tenant.runs.insert(job, run);
+            self.counts.runs += 1;
+        }
+        taken
+    }
+
+    pub(crate) fn renewed(&mut self, now: DateTime<Utc>, lease: &Lease, ttl: Duration) {
+        let Some(held) = self.shadow.leases.get_mut(&lease.name) else {
+            return;
+        };
+        if held.token != lease.token || held.is_released {
+            let message = format!(
+                "{:?}: token {} was renewed after {} was given",
+                lease.name.key, lease.token.0, held.token.0
+            );
+            return self.violate("lost_lease_renewed", message);
+        }
+        held.expires = later(now, ttl);
+    }
+
+    pub(crate) fn released(&mut self, lease: &Lease) {
+        if let Some(held) = self.shadow.leases.get_mut(&lease.name)
+            && held.token == lease.token
+        {
+            held.is_released = true;
+        }
+    }
+
+    /// A store committed a transaction of somebody who was last told of this entitlement.
+    pub(crate) fn committed(&mut self, transaction: &Transaction, entitled: Option<Entitlement>) {
+        self.counts.commits += 1;
+        if let Some(refusal) = self.shadow.refusal(transaction) {
+            return self.violate("store_must_refuse", refusal);
+        }
+        let before = self.before(transaction);
+        let mut appended = Vec::new();
+        let stored = self.shadow.tenant(&transaction.tenant);
+        for write in &transaction.writes {
+            stored.apply(write, &mut appended);
+        }
+        self.follow(transaction, before, &appended);
+        self.seats_moved(transaction, entitled);
+    }
+
+    /// The intents that a transaction ends.
+    fn before(&mut self, transaction: &Transaction) -> BTreeMap<Key, Intent> {
+        let stored = self.shadow.tenant(&transaction.tenant);
+        let ended = transaction.writes.iter().filter_map(|write| match write {
+            Write::Delete {
+                table: Table::Intent,
+                key,
+            } => {
+                let bytes = stored.values.get(&(Table::Intent, key.clone()))?;
+                Some((key.clone(), Intent::read(bytes)?))
+            }
+            _ => None,
+        });
+        ended.collect()
+    }
+
+    fn follow(&mut self, transaction: &Transaction, ended: BTreeMap<Key, Intent>, appended: &[(Log, Key)]) {
+        let id = &transaction.tenant;
+        for write in &transaction.writes {
+            match write {
+                Write::Put {
+                    table: Table::Job,
+                    bytes,
+                    ..
+                } => self.saved(id, bytes),
+                Write::Put {
+                    table: Table::Approval,
+                    key,
+                    ..
+                } => {
+                    let job = key
+                        .parts()
+                        .next()
+                        .and_then(|job| usersync_model::JobId::new(job).ok());
+                    self.tenant(id).approved.extend(job);
+                }
+                Write::Ledger { key, row: Some(row) } if row.origin == Origin::Ours => {
+                    self.ours(transaction, key, &ended);
+                }
+                _ => {}
+            }
+        }
+        let by_operation: BTreeMap<&str, &Intent> = ended
+            .iter()
+            .filter_map(|(key, intent)| Some((key.parts().nth(1)?, intent)))
+            .collect();
+        let ledger = |key: &LedgerKey| {
+            transaction
+                .writes
+                .iter()
+                .any(|write| matches!(write, Write::Ledger { key: written, .. } if written == key))
+        };
+        for (name, intent) in &by_operation {
+            let told = appended
+                .iter()
+                .filter(|(log, key)| *log == Log::Outbox && key.parts().eq([*name]))
+                .count();
+            let changed = self.operation(id, name).is_some_and(|fate| fate.changed);
+            if ledger(&intent.key) && changed && told != 1 {
+                self.violate(
+                    "told_not_once",
+                    format!(
+                        "operation {name} on {} was confirmed with {told} notifications",
+                        intent.key.subject
+                    ),
+                );
+            }
+        }
+        for (log, key) in appended {
+            if *log != Log::Outbox {
+                continue;
+            }
+            let name = key.parts().next().unwrap_or_default().to_owned();
+            let told = self.tenant(id).told.entry(key.clone()).or_default();
+            *told += 1;
+            let told = *told;
+            if let Some(fate) = self.operation(id, &name) {
+                let may = fate.may_be_ours(transaction.fence.as_ref().map(|fence| fence.token));
+                if told > 1 {
+                    self.violate("told_twice", format!("operation {name} was told {told} times"));
+                } else if !by_operation.contains_key(name.as_str()) {
+                    self.violate(
+                        "told_unconfirmed",
+                        format!("operation {name} was told without its intent being ended"),
+                    );
+                } else if !may {
+                    self.violate(
+                        "told_without_effect",
+                        format!("operation {name} was told and never had an effect"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn operation(&self, tenant: &TenantId, name: &str) -> Option<&super::Fate> {
+        self.tenants.get(tenant)?.operations.get(name)
+    }
+
+    /// A row says from now on that one of our jobs put its subject there.
+    fn ours(&mut self, transaction: &Transaction, key: &LedgerKey, ended: &BTreeMap<Key, Intent>) {
+        let id = &transaction.tenant;
+        let intents: Vec<String> = ended
+            .iter()
+            .filter(|(_, intent)| intent.key == *key && intent.is_addition)
+            .filter_map(|(name, _)| name.parts().nth(1).map(str::to_owned))
+            .collect();
+        let token = transaction.fence.as_ref().map(|fence| fence.token);
+        let may = intents.iter().any(|name| {
+            self.operation(id, name)
+                .is_none_or(|fate| fate.may_be_ours(token))
+        });
+        let was = self.tenant(id).here.get(key).copied();
+        if was == Some(Put::People) {
+            if may {
+                self.tenant(id).here.insert(key.clone(), Put::Unclear);
+            } else {
+                self.violate(
+                    "foreign_claimed",
+                    format!(
+                        "{} in {} counts as ours, and a person put it there",
+                        key.subject, key.container
+                    ),
+                );
+            }
+        }
+    }
+
+    fn saved(&mut self, tenant: &TenantId, bytes: &[u8]) {
+        let job = serde_json::from_slice(bytes)
+            .ok()
+            .and_then(|mut stored: serde_json::Value| Some(stored.get_mut("value")?.take()))
+            .and_then(|value| serde_json::from_value::<usersync_engine::Job>(value).ok());
+        let Some(job) = job else {
+            return self.violate("job_unreadable", "what was stored as a job is none");
+        };
+        if job.tenant != *tenant {
+            return self.violate(
+                "tenants_mixed",
+                format!("a job of {} is stored under {tenant}", job.tenant),
+            );
+        }
+        let tenant = self.tenant(tenant);
+        let mut jobs = tenant.jobs();
+        jobs.insert(job.id.clone(), job);
+        tenant.jobs.push(jobs);
+    }
+}
+
+fn later(now: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(span)
+        .ok()
+        .and_then(|span| now.checked_add_signed(span))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}

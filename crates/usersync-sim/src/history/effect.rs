@@ -1,0 +1,223 @@
+//! Effects at targets: whether they may be begun, and what they did.
+
+use usersync_connector::CallContext;
+use usersync_model::OperationId;
+use usersync_reconcile::Mode;
+use usersync_store::{Key, LedgerKey, Table};
+
+use super::{History, Put};
+use crate::executor::Process;
+
+/// What an operation does to who or what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    Added,
+    Changed,
+    Removed,
+}
+
+impl History {
+    /// An operation is about to be sent to a target.
+    pub(crate) fn attempt(
+        &mut self,
+        process: Process,
+        now: chrono::DateTime<chrono::Utc>,
+        context: &CallContext,
+        key: &LedgerKey,
+        operation: OperationId,
+        what: Done,
+    ) {
+        let tell = |problem: &str| {
+            format!(
+                "{process:?} {what:?} {} in {} of {}: {problem}",
+                key.subject, key.container, context.tenant
+            )
+        };
+        let Some(run) = self.run_of(context) else {
+            return self.violate(
+                "effect_without_lease",
+                tell("nobody ever had the lease on its job"),
+            );
+        };
+        let token = run.token;
+        let name = usersync_store::LeaseName {
+            tenant: context.tenant.clone(),
+            key: Key::of(&["job", context.job.as_str()]),
+        };
+        let is_held = self.shadow.leases.get(&name).is_some_and(|held| {
+            held.by == process && held.token == token && !held.is_released && now < held.expires
+        });
+        if !is_held {
+            return self.violate(
+                "effect_without_lease",
+                tell("its lease is over, or somebody else's"),
+            );
+        }
+        let intent = (
+            Table::Intent,
+            Key::of(&[context.job.as_str(), &operation.to_string()]),
+        );
+        if !self.shadow.tenant(&context.tenant).values.contains_key(&intent) {
+            return self.violate("effect_without_intent", tell("there is no durable intent"));
+        }
+        if let Some(problem) = self.unjustified(context, key, what) {
+            return self.violate(problem.0, tell(problem.1));
+        }
+        let fate = self
+            .tenant(&context.tenant)
+            .operations
+            .entry(operation.to_string())
+            .or_default();
+        fate.by = Some((process, token));
+        fate.open += 1;
+    }
+
+    /// Why a run may not do this, if it may not.
+    fn unjustified(
+        &mut self,
+        context: &CallContext,
+        key: &LedgerKey,
+        what: Done,
+    ) -> Option<(&'static str, &'static str)> {
+        let tenant = self.tenants.get_mut(&context.tenant)?;
+        let run = tenant.runs.get(&context.job)?;
+        let since = run.since.clone();
+        let versions: Vec<_> = tenant
+            .versions(&context.job, &since)
+            .into_iter()
+            .cloned()
+            .collect();
+        let is_known = versions
+            .iter()
+            .any(|job| tenant.could(job, key, &since, true) || tenant.could(job, key, &since, false));
+        if !is_known {
+            return Some(("outside_scope", "the key is none of the job's"));
+        }
+        match what {
+            Done::Changed => None,
+            Done::Added => {
+                let wanted = versions.iter().any(|job| tenant.could(job, key, &since, true));
+                (!wanted).then_some(("unwanted_addition", "at no time of the run was that wanted"))
+            }
+            Done::Removed => {
+                if versions.iter().all(|job| job.policy.mode == Mode::AddOnly) {
+                    return Some(("removal_of_add_only", "the job only adds"));
+                }
+                if !versions.iter().any(|job| tenant.could(job, key, &since, false)) {
+                    return Some(("wanted_removal", "at every time of the run that was wanted"));
+                }
+                if tenant.approved.contains(&context.job) {
+                    return None;
+                }
+                let guards = |emptied: bool| versions.iter().all(|job| job.policy.guards.emptied == emptied);
+                let is_ours = |(key, row): (&LedgerKey, &usersync_model::LedgerRow)| {
+                    row.origin == usersync_model::Origin::Ours
+                        && row.is_claimed_by(&context.job)
+                        && tenant.here.contains_key(key)
+                };
+                let ledger = self
+                    .shadow
+                    .tenants
+                    .get(&context.tenant)
+                    .map(|stored| &stored.ledger);
+                let has_ours = ledger
+                    .into_iter()
+                    .flatten()
+                    .any(|(of, row)| of.container == key.container && is_ours((of, row)));
+                let is_container = key.subject.principal().is_some();
+                if is_container && guards(true) && has_ours {
+                    let all_empty = versions
+                        .iter()
+                        .all(|job| tenant.must_be_empty(job, &key.container, &since));
+                    if all_empty {
+                        return Some((
+                            "emptied_unasked",
+                            "nobody is wanted there any more, and nobody approved that",
+                        ));
+                    }
+                }
+                let run = tenant.runs.get_mut(&context.job)?;
+                run.removals.insert(key.clone());
+                let allowed = versions
+                    .iter()
+                    .map(|job| {
+                        job.policy
+                            .guards
+                            .run
+                            .map_or(u64::MAX, |share| share.allowance(run.base as u64))
+                    })
+                    .max();
+                (run.removals.len() as u64 > allowed.unwrap_or(u64::MAX)).then_some((
+                    "too_many_removals",
+                    "the run removes more than its guard lets it, and nobody approved that",
+                ))
+            }
+        }
+    }
+
+    /// The caller of an operation is told for sure what came of it.
+    pub(crate) fn answered(&mut self, context: &CallContext, operation: OperationId) {
+        let operations = &mut self.tenant(&context.tenant).operations;
+        let fate = operations.entry(operation.to_string()).or_default();
+        fate.open = fate.open.saturating_sub(1);
+    }
+
+    /// An operation arrived at a target; `is_there`: its subject is there behind it, and `is_changed`: so the target says.
+    pub(crate) fn effect(
+        &mut self,
+        context: &CallContext,
+        key: &LedgerKey,
+        operation: OperationId,
+        what: Done,
+        (is_there, is_changed): (bool, bool),
+    ) {
+        let intent = (
+            Table::Intent,
+            Key::of(&[context.job.as_str(), &operation.to_string()]),
+        );
+        let is_open = self.shadow.tenant(&context.tenant).values.contains_key(&intent);
+        self.counts.effects += 1;
+        let tenant = self.tenant(&context.tenant);
+        let was = tenant.here.get(key).copied();
+        let fate = tenant.operations.entry(operation.to_string()).or_default();
+        match (what, was, is_there) {
+            (Done::Changed, Some(_), true) if is_changed => {
+                fate.changed = true;
+                self.counts.changes += 1;
+            }
+            (Done::Added, None, true) => {
+                fate.changed = true;
+                // One that comes after its intent was closed is one that nobody knows of.
+                let put = if is_open { Put::Ours } else { Put::Unclear };
+                tenant.here.insert(key.clone(), put);
+                self.counts.additions += 1;
+            }
+            (Done::Removed, Some(was), false) => {
+                fate.changed = true;
+                tenant.here.remove(key);
+                self.counts.removals += 1;
+                let tenant = self.tenant(&context.tenant);
+                let since = tenant.runs.get(&context.job).map(|run| run.since.clone());
+                let versions = tenant.versions(&context.job, &since.unwrap_or_default());
+                let is_mirror = versions.iter().any(|job| job.policy.mode == Mode::Mirror);
+                if was == Put::People && !is_mirror && is_open {
+                    self.violate(
+                        "foreign_removed",
+                        format!(
+                            "{} removed {} from {}, and a person put it there",
+                            context.job, key.subject, key.container
+                        ),
+                    );
+                }
+            }
+            (_, was, is_there) if was.is_some() != is_there => self.violate(
+                "target_moved",
+                format!(
+                    "{} in {} is not what effects and people made of it",
+                    key.subject, key.container
+                ),
+            ),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What happened in a world, as its systems saw it, and whether that may happen.
+//!
+//! Nothing here asks the engine: what is wanted is found out anew, who put somebody where follows from the effects, and what must
+//! be in the store follows from its transactions.
+
+mod commit;
+mod effect;
+mod end;
+mod seats;
+mod truth;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use usersync_connector::CallContext;
+use usersync_engine::Job;
+use usersync_model::{Container, ContainerRef, JobId, ObjectId, RecordRef, SystemId, TenantId};
+use usersync_store::{FencingToken, Key, LedgerKey};
+
+use crate::executor::Process;
+use crate::model::People;
+use crate::report::{Counts, Violation};
+use crate::shadow::Shadow;
+
+pub(crate) use self::effect::Done;
+
+/// What happened.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) shadow: Shadow,
+    pub(crate) tenants: BTreeMap<TenantId, Tenant>,
+    pub(crate) counts: Counts,
+    pub(crate) violation: Option<Violation>,
+    /// How many polls there were.
+    pub(crate) step: u64,
+}
+
+/// What happened to one tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Tenant {
+    /// Each directory, the catalog and the copied records, whenever they changed.
+    people: BTreeMap<SystemId, Vec<Arc<People>>>,
+    catalogs: Vec<Arc<BTreeMap<ContainerRef, Container>>>,
+    records: Vec<Arc<BTreeMap<ObjectId, BTreeSet<RecordRef>>>>,
+    /// The jobs, whenever one was saved.
+    jobs: Vec<BTreeMap<JobId, Job>>,
+    /// Who or what is at the target, and who put it there.
+    pub(crate) here: BTreeMap<LedgerKey, Put>,
+    runs: BTreeMap<JobId, Run>,
+    operations: BTreeMap<String, Fate>,
+    /// The jobs that somebody approved something of.
+    approved: BTreeSet<JobId>,
+    told: BTreeMap<Key, u64>,
+}
+
+/// Who put a member or a record there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// A job.
+    Ours,
+    /// A person.
+    People,
+    /// Nobody who looks at the target now and then could know.
+    Unclear,
+}
+
+impl Fate {
+    /// Whether whoever writes under `token` may think that it had its effect.
+    fn may_be_ours(&self, token: Option<FencingToken>) -> bool {
+        self.changed || self.open > 0 || self.by.map(|(_, begun)| begun) != token
+    }
+}
+
+/// The run that holds the lease on a job, or held it last.
+#[derive(Debug)]
+struct Run {
+    token: FencingToken,
+    since: Window,
+    /// Which removals it began without an approval.
+    removals: BTreeSet<LedgerKey>,
+    /// How many keys were ours when it began.
+    base: usize,
+}
+
+/// How far back what a run knows may reach.
+#[derive(Clone, Debug, Default)]
+struct Window {
+    people: BTreeMap<SystemId, usize>,
+    catalog: usize,
+    records: usize,
+    jobs: usize,
+}
+
+/// What became of an operation.
+#[derive(Debug, Default)]
+struct Fate {
+    /// It changed something at the target.
+    changed: bool,
+    /// So many attempts were not answered, or not for sure.
+    open: u64,
+    /// Who began the latest attempt.
+    by: Option<(Process, FencingToken)>,
+}
+
+impl History {
+    pub(crate) fn tenant(&mut self, tenant: &TenantId) -> &mut Tenant {
+        self.tenants.entry(tenant.clone()).or_default()
+    }
+
+    /// Something happened that may not. The first one counts: others may follow from it.
+    pub(crate) fn violate(&mut self, rule: &'static str, message: impl Into<String>) {
+        let step = self.step;
+        self.violation.get_or_insert_with(|| Violation {
+            rule,
+            message: message.into(),
+            step,
+        });
+    }
+
+    /// Whether a process may write or call as the one that runs a job now.
+    fn run_of(&self, context: &CallContext) -> Option<&Run> {
+        self.tenants.get(&context.tenant)?.runs.get(&context.job)
+    }
+}

@@ -1,0 +1,121 @@
+//! Seats and links: what may be taken, and that the two agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use usersync_engine::LinkEntry;
+use usersync_license::Entitlement;
+use usersync_model::{Link, LinkState, PrincipalRef, TenantId};
+use usersync_store::{Key, Table, Transaction, Write};
+
+use super::History;
+use crate::shadow::Stored;
+
+impl History {
+    /// A transaction that may have moved seats was committed by somebody who was last told of this entitlement.
+    pub(super) fn seats_moved(&mut self, transaction: &Transaction, entitled: Option<Entitlement>) {
+        let moves = transaction.writes.iter().filter_map(|write| match write {
+            Write::Add { counter, delta } if counter.parts().next() == Some("seats") => Some(*delta),
+            _ => None,
+        });
+        let moves: Vec<i64> = moves.collect();
+        let touches = transaction.writes.iter().any(|write| {
+            matches!(
+                write,
+                Write::Put {
+                    table: Table::Link | Table::Seat,
+                    ..
+                } | Write::Delete {
+                    table: Table::Link | Table::Seat,
+                    ..
+                }
+            )
+        });
+        if moves.is_empty() && !touches {
+            return;
+        }
+        let id = &transaction.tenant;
+        let taken: i64 = moves.iter().sum();
+        let stored = self.shadow.tenant(id);
+        let users = stored.counter(&Key::of(&["seats", "user"]));
+        let all = users + stored.counter(&Key::of(&["seats", "resource"]));
+        let problem = disagreement(stored, all);
+        if taken > 0 {
+            self.counts.seats += taken.unsigned_abs();
+            match entitled {
+                None => self.violate(
+                    "seat_beyond_entitlement",
+                    format!("a seat of {id} was taken, and nobody asked"),
+                ),
+                Some(entitled) => {
+                    if users > u64::from(entitled.users) || all > u64::from(entitled.capacity()) {
+                        let message =
+                            format!("{users} users and {all} in all have seats of {id}, of {entitled:?}");
+                        self.violate("seat_beyond_entitlement", message);
+                    }
+                }
+            }
+        }
+        if let Some(problem) = problem {
+            self.violate("seats_and_links_differ", format!("{id}: {problem}"));
+        }
+    }
+
+    /// Whether somebody waits for a seat while there is one. Whoever is gone, or whose account is, goes on waiting.
+    pub(crate) fn waiting(&mut self, id: &TenantId, entitled: Entitlement, is_there: impl Fn(&Link) -> bool) {
+        let stored = self.shadow.tenant(id);
+        let users = stored.counter(&Key::of(&["seats", "user"]));
+        let waits = links(stored)
+            .values()
+            .any(|entry| entry.waiting.is_some() && is_there(&entry.link));
+        if waits && users < u64::from(entitled.users) {
+            let message = format!(
+                "somebody of {id} waits, and {users} of {} have a seat",
+                entitled.users
+            );
+            self.violate("seat_left_free", message);
+        }
+    }
+}
+
+fn links(stored: &Stored) -> BTreeMap<&Key, LinkEntry> {
+    let of_links = |((table, key), bytes): (&'_ (Table, Key), &'_ Vec<u8>)| {
+        if *table != Table::Link || key.parts().next() != Some("link") {
+            return None;
+        }
+        let mut stored: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+        serde_json::from_value(stored.get_mut("value")?.take()).ok()
+    };
+    stored
+        .values
+        .iter()
+        .filter_map(|entry| Some((&entry.0.1, of_links(entry)?)))
+        .collect()
+}
+
+/// What does not agree.
+fn disagreement(stored: &Stored, counted: u64) -> Option<String> {
+    let seats = stored
+        .values
+        .iter()
+        .filter(|((table, _), _)| *table == Table::Seat);
+    let seated: BTreeSet<PrincipalRef> = seats
+        .filter_map(|(_, bytes)| {
+            let mut stored: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+            serde_json::from_value(stored.get_mut("value")?.get_mut("principal")?.take()).ok()
+        })
+        .collect();
+    let links = links(stored);
+    let linked: BTreeSet<PrincipalRef> = links
+        .values()
+        .filter(|entry| entry.link.state() != LinkState::Proposed)
+        .map(|entry| entry.link.principal().clone())
+        .collect();
+    let accounts: BTreeSet<_> = links.values().map(|entry| entry.link.account()).collect();
+    if seated.len() as u64 != counted {
+        return Some(format!("{counted} seats are counted, and {seated:?} have one"));
+    }
+    if seated != linked {
+        return Some(format!("{seated:?} have a seat, and {linked:?} a link"));
+    }
+    (accounts.len() != links.len()).then(|| "an account has two links".to_owned())
+}

@@ -1,0 +1,418 @@
+//! The course of events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt;
+use usersync_connector::Directory;
+use usersync_engine::{Chosen, Engine, RunControl, RunReport, RunRequest, Scope, Trigger};
+use usersync_memory::{ManualClock, MemoryDirectory};
+use usersync_model::{Digest, JobId, PrincipalRef, TenantId};
+
+use usersync_store::StateStore;
+
+use crate::choice::{Choices, Stream, Tape};
+use crate::config::Config;
+use crate::core::Core;
+use crate::executor::{Executor, Process};
+use crate::fault::FaultKind;
+use crate::people::choose;
+use crate::plug::{Parts, TargetSpec, TargetUnderTest};
+use crate::report::Report;
+use crate::world::World;
+
+/// One world and one course of events.
+#[derive(Clone, Debug)]
+pub struct Simulation {
+    origin: Origin,
+    config: Config,
+    parts: Parts,
+}
+
+#[derive(Clone, Debug)]
+enum Origin {
+    Seed(u64),
+    Tape(Tape),
+}
+
+impl Simulation {
+    /// The world of a seed.
+    #[must_use]
+    pub fn new(seed: u64, config: Config) -> Self {
+        Self {
+            origin: Origin::Seed(seed),
+            config,
+            parts: Parts::default(),
+        }
+    }
+
+    /// The world of a tape, with the configuration that it was made with.
+    #[must_use]
+    pub fn replay(tape: Tape, config: Config) -> Self {
+        Self {
+            origin: Origin::Tape(tape),
+            config,
+            parts: Parts::default(),
+        }
+    }
+
+    /// The same simulation with directories as `wrap` makes them of the world's own, which people edit.
+    #[must_use]
+    pub fn with_directory(
+        mut self,
+        wrap: impl Fn(MemoryDirectory) -> Arc<dyn Directory> + Send + Sync + 'static,
+    ) -> Self {
+        self.parts.directory = Arc::new(wrap);
+        self
+    }
+
+    /// The same simulation with targets that `make` makes, one for each tenant. All have to offer the same.
+    #[must_use]
+    pub fn with_target(
+        mut self,
+        make: impl Fn(&TargetSpec) -> Arc<dyn TargetUnderTest> + Send + Sync + 'static,
+    ) -> Self {
+        self.parts.target = Arc::new(make);
+        self
+    }
+
+    /// The same simulation with a store that `make` makes; it goes by the clock that it is given. Its calls are waited for where they are
+    /// made, so it may have a thread of its own.
+    #[must_use]
+    pub fn with_store(
+        mut self,
+        make: impl Fn(&ManualClock) -> Arc<dyn StateStore> + Send + Sync + 'static,
+    ) -> Self {
+        self.parts.store = Arc::new(make);
+        self
+    }
+
+    /// The same simulation with other choices.
+    pub(crate) fn replayed(&self, tape: &Tape) -> Self {
+        Self {
+            origin: Origin::Tape(tape.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// Lets it happen. Takes some milliseconds for worlds of the default size.
+    #[must_use]
+    pub fn run(&self) -> Report {
+        let choices = match &self.origin {
+            Origin::Seed(seed) => Choices::of_seed(*seed),
+            Origin::Tape(tape) => Choices::of_tape(tape.clone()),
+        };
+        let core = Core::new(choices, self.config.keep_trace);
+        let mut course = Course::new(World::new(&core, &self.config, &self.parts));
+        course.begin();
+        course.go_on(self.config.steps);
+        course.come_to_rest();
+        drop(course);
+        let mut state = core.lock();
+        let mut counts = state.history.counts;
+        counts.steps = state.history.step;
+        counts.calls = state.calls;
+        Report {
+            seed: match self.origin {
+                Origin::Seed(seed) => Some(seed),
+                Origin::Tape(_) => None,
+            },
+            violation: state.history.violation.clone(),
+            counts,
+            fired: state.faults.fired.clone(),
+            trace_hash: state.trace.hash(),
+            trace: state.trace.take_lines(),
+            tape: state.choices.tape(),
+        }
+    }
+}
+
+/// What may happen next. The first is the plainest.
+const EVENTS: [u32; 6] = [2000, 20, 60, 2, 2, 25];
+
+/// A world under way.
+pub(crate) struct Course {
+    pub(crate) world: World,
+    pub(crate) core: Core,
+    pub(crate) executor: Executor,
+    /// The life that each worker is in.
+    lives: Vec<u32>,
+    /// Until when workers stand still.
+    pub(crate) paused: BTreeMap<Process, DateTime<Utc>>,
+    engines: BTreeMap<Process, Engine>,
+    turn: usize,
+}
+
+impl Course {
+    fn new(world: World) -> Self {
+        Self {
+            core: world.core.clone(),
+            executor: Executor::new(),
+            lives: vec![0; world.workers],
+            paused: BTreeMap::new(),
+            engines: BTreeMap::new(),
+            turn: 0,
+            world,
+        }
+    }
+
+    /// Saves the jobs, and starts the workers.
+    fn begin(&mut self) {
+        let engine = self.world.engine(Process::World);
+        for job in self.world.first_jobs() {
+            let engine = engine.clone();
+            let core = self.core.clone();
+            self.spawn(Process::World, async move {
+                if let Err(error) = engine.save_job(&job).await {
+                    let message = format!("{}: {error}", job.id);
+                    core.lock().history.violate("job_not_saved", message);
+                }
+            });
+        }
+        while self.executor.count(Process::World) > 0 && self.step() {}
+        let edits = self.core.lock().choices.below(Stream::World, 30);
+        for _ in 0..edits {
+            self.world.edit();
+        }
+        self.core.lock().faults.on = true;
+        for worker in 0..self.world.workers {
+            self.start(worker);
+        }
+    }
+
+    fn spawn(&mut self, process: Process, future: impl Future<Output = ()> + Send + 'static) {
+        self.executor.spawn(process, future.boxed());
+    }
+
+    /// Starts a life of a worker.
+    fn start(&mut self, worker: usize) {
+        let process = self.process(worker);
+        let engine = self.world.engine(process);
+        self.engines.insert(process, engine.clone());
+        let tenants: Vec<TenantId> = self
+            .world
+            .tenants
+            .iter()
+            .map(|tenant| tenant.id.clone())
+            .collect();
+        let core = self.core.clone();
+        self.spawn(process, async move {
+            loop {
+                for tenant in &tenants {
+                    if let Ok(runs) = engine.run_due(tenant).await {
+                        for (job, report) in runs {
+                            if let Ok(report) = report {
+                                approve_some(&core, &engine, tenant, &job, &report).await;
+                            }
+                        }
+                    }
+                }
+                core.sleep(Duration::from_secs(40)).await;
+            }
+        });
+    }
+
+    pub(crate) fn process(&self, worker: usize) -> Process {
+        Process::Worker(u8::try_from(worker).unwrap_or(u8::MAX), self.lives[worker])
+    }
+
+    /// Polls somebody, or lets time pass where nobody can go on. `false`: nothing can happen any more.
+    pub(crate) fn step(&mut self) -> bool {
+        let now = self.core.now();
+        self.paused.retain(|_, until| *until > now);
+        let paused = &self.paused;
+        let ready = self.executor.ready(|process| paused.contains_key(&process));
+        self.core.lock().history.step += 1;
+        if ready.is_empty() {
+            return self.pass_time();
+        }
+        let choice = self.core.lock().choices.below(Stream::Schedule, ready.len());
+        self.turn = self.turn.wrapping_add(1);
+        let task = ready[(choice + self.turn) % ready.len()];
+        let process = self.executor.process(task);
+        self.core.say(format_args!("poll {} of {process:?}", task.0));
+        self.executor.poll(task);
+        let spawned = std::mem::take(&mut self.core.lock().spawned);
+        for (process, future) in spawned {
+            self.executor.spawn(process, future);
+        }
+        true
+    }
+
+    /// Moves the clock to the next moment that somebody waits for.
+    fn pass_time(&self) -> bool {
+        let wakes = self.paused.values().min().copied();
+        let next = [self.core.clock.next_deadline(), wakes]
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(next) = next else { return false };
+        self.core.say(format_args!("it is {next}"));
+        self.core.clock.set(next);
+        true
+    }
+
+    /// What the seed makes happen, for so many steps.
+    fn go_on(&mut self, steps: u64) {
+        let last = self.core.lock().history.step + steps;
+        while self.is_well() && self.core.lock().history.step < last {
+            let event = self.core.lock().choices.weighted(Stream::Schedule, &EVENTS);
+            let may_fail = self.core.lock().faults.per_mille > 0;
+            match event {
+                1 if may_fail => {
+                    self.core.fired(FaultKind::TimePassed, "");
+                    self.pass_time();
+                }
+                2 => self.world.edit(),
+                3 if may_fail => self.pause(),
+                4 if may_fail => self.die(),
+                5 => self.ask(),
+                _ => {}
+            }
+            self.step();
+        }
+    }
+
+    pub(crate) fn is_well(&self) -> bool {
+        self.core.lock().history.violation.is_none()
+    }
+
+    fn some_worker(&self) -> usize {
+        self.core.lock().choices.below(Stream::Schedule, self.lives.len())
+    }
+
+    fn pause(&mut self) {
+        let process = self.process(self.some_worker());
+        const SECONDS: [i64; 4] = [10, 60, 130, 400];
+        let choice = self.core.lock().choices.below(Stream::Schedule, SECONDS.len());
+        let until = self.core.now() + TimeDelta::seconds(SECONDS[choice]);
+        self.core
+            .fired(FaultKind::Paused, &format!("{process:?} until {until}"));
+        self.paused.insert(process, until);
+    }
+
+    fn die(&mut self) {
+        let worker = self.some_worker();
+        let process = self.process(worker);
+        self.core.fired(FaultKind::Died, &format!("{process:?}"));
+        self.kill(process);
+        self.lives[worker] += 1;
+        self.start(worker);
+    }
+
+    pub(crate) fn kill(&mut self, process: Process) {
+        self.executor.kill(process);
+        self.engines.remove(&process);
+        self.paused.remove(&process);
+    }
+
+    /// Somebody asks a worker for something.
+    fn ask(&mut self) {
+        let process = self.process(self.some_worker());
+        let Some(engine) = self.engines.get(&process).cloned() else {
+            return;
+        };
+        let tenant = &self.world.tenants[self.world.choose(self.world.tenants.len())];
+        let id = tenant.id.clone();
+        let number = self.world.choose(tenant.jobs.len());
+        let job = tenant.jobs[number].clone();
+        let container = tenant.containers[self.world.choose(tenant.containers.len())].clone();
+        let core = self.core.clone();
+        let what = self.world.choose(10);
+        if what >= 5 {
+            return self.ask_for_links(process, id, what - 5);
+        }
+        self.core
+            .say(format_args!("{process:?} is asked for {what} of {job} of {id}"));
+        match what {
+            0 => self.spawn(process, async move {
+                let request = RunRequest::everything();
+                if let Ok(report) = engine.run(&id, &job, request).await {
+                    approve_some(&core, &engine, &id, &job, &report).await;
+                }
+            }),
+            1 => self.spawn(process, async move {
+                let control = RunControl::new();
+                let trigger = engine.trigger(&id, &job, Trigger::Manual, Scope::Everything, &control);
+                drop(trigger.await);
+            }),
+            2 => self.spawn(process, async move {
+                let saved = engine.save_container(&id, &job, container, Duration::from_secs(20));
+                if let Ok(usersync_engine::Saved::Continues(rest)) = saved.await {
+                    drop(rest.await);
+                }
+            }),
+            3 => self.spawn(process, async move {
+                // What was reviewed is done exactly, or nothing is.
+                if let Ok(previewed) = engine.preview(&id, &job, &Scope::Everything).await {
+                    let request = RunRequest::everything().exactly(previewed.plan().clone());
+                    drop(engine.run(&id, &job, request).await);
+                }
+            }),
+            _ => {
+                let edited = self.world.job(tenant, &job, number);
+                self.spawn(process, async move {
+                    drop(engine.save_job(&edited).await);
+                });
+            }
+        }
+    }
+
+    /// Somebody works on links.
+    fn ask_for_links(&mut self, process: Process, tenant: TenantId, what: usize) {
+        let links = self.world.links(process);
+        let context = crate::world::link_context(&tenant);
+        let who = format!("a{}", self.world.choose(self.world.tenants[0].users));
+        let who = Chosen::of([crate::world::principal(&crate::world::system("crm"), &who)]);
+        self.core.say(format_args!(
+            "{process:?} is asked for links {what} {who:?} of {tenant}"
+        ));
+        // How a call went is in the store.
+        match what {
+            0 => self.spawn(process, async move {
+                drop(links.stage(&context, &Chosen::All).await);
+            }),
+            1 => self.spawn(process, async move {
+                drop(links.stage(&context, &Chosen::All).await);
+                drop(links.save_added(&context, &Chosen::All).await);
+            }),
+            2 => self.spawn(process, async move {
+                drop(links.remove(&context, &who).await);
+            }),
+            3 => {
+                // Everywhere at once, everybody for somebody else.
+                drop(links);
+                for worker in 0..self.lives.len() {
+                    let process = self.process(worker);
+                    let (links, context) = (self.world.links(process), context.clone());
+                    let person = crate::world::principal(&crate::world::system("crm"), &format!("a{worker}"));
+                    self.spawn(process, async move {
+                        drop(links.stage(&context, &Chosen::All).await);
+                        drop(links.save_added(&context, &Chosen::of([person])).await);
+                    });
+                }
+            }
+            _ => self.spawn(process, async move {
+                drop(links.follow_departures(&context, None).await);
+            }),
+        }
+    }
+}
+
+/// Administrators look at what is held, and approve some of it.
+async fn approve_some(core: &Core, engine: &Engine, tenant: &TenantId, job: &JobId, report: &RunReport) {
+    let held = report.plan.as_ref().and_then(|plan| plan.held_digest());
+    if let Some(held) = held
+        && choose(core, 4) == 3
+    {
+        approve(engine, tenant, job, held).await;
+    }
+}
+
+pub(crate) async fn approve(engine: &Engine, tenant: &TenantId, job: &JobId, held: Digest) {
+    let by = PrincipalRef::parse("hr", "boss").expect("names of the simulator hold no control characters");
+    let hour = Duration::from_secs(3600);
+    drop(engine.approve(tenant, job, held, by, hour).await);
+}

@@ -1,0 +1,201 @@
+//! What one tenant has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use usersync_connector::{ActorState, Directory, TargetCapabilities};
+use usersync_engine::Job;
+use usersync_license::Entitlement;
+use usersync_memory::{
+    MemoryAccounts, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryEntitlement, MemoryNotifier,
+    MemoryRecords,
+};
+use usersync_model::{
+    Container, ContainerKind, ContainerRef, GroupKind, JobId, Principal, PrincipalKind, Selection, Subject,
+    SystemId, TenantId,
+};
+use usersync_store::LedgerKey;
+
+use crate::choice::Stream;
+use crate::config::Config;
+use crate::core::Core;
+use crate::history::Tenant as History;
+use crate::model::People;
+use crate::plug::{Parts, TargetSpec, TargetUnderTest};
+use crate::world::{GROUP, SELLER, account, object, principal, system, target_system};
+
+/// What one tenant has.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) id: TenantId,
+    pub(crate) directories: Vec<MemoryDirectory>,
+    pub(crate) catalog: MemoryCatalog,
+    pub(crate) containers: Vec<ContainerRef>,
+    pub(crate) target: Arc<dyn TargetUnderTest>,
+    pub(crate) actors: MemoryActors,
+    pub(crate) notifier: MemoryNotifier,
+    pub(crate) persons: MemoryAccounts,
+    pub(crate) mailboxes: MemoryAccounts,
+    pub(crate) entitlement: MemoryEntitlement,
+    /// The address book whose group is copied, and everybody's own.
+    pub(crate) book: MemoryRecords,
+    pub(crate) books: MemoryRecords,
+    pub(crate) jobs: Vec<JobId>,
+    pub(crate) users: usize,
+    pub(crate) groups: usize,
+}
+
+impl Tenant {
+    pub(crate) fn new(
+        core: &Core,
+        config: &Config,
+        parts: &Parts,
+        name: &str,
+        systems: &[SystemId],
+        has_changes: bool,
+        capabilities: TargetCapabilities,
+    ) -> Self {
+        let pick = |bound: usize| core.lock().choices.below(Stream::World, bound);
+        let (users, groups) = (1 + pick(config.users), 1 + pick(config.groups));
+        let id = TenantId::new(name).expect("names of the simulator hold no control characters");
+        let directories = systems.iter().map(|system| {
+            let directory = MemoryDirectory::new(system.clone()).with_instance(1);
+            let directory = if has_changes {
+                directory.with_changes()
+            } else {
+                directory
+            };
+            for n in 0..users {
+                directory.put(Principal::new(
+                    object(&format!("u{n}")),
+                    PrincipalKind::User,
+                    "user",
+                ));
+            }
+            // Whose contacts are copied; always there.
+            directory.put(Principal::new(object(SELLER), PrincipalKind::User, "seller"));
+            for n in 0..groups {
+                let kind = PrincipalKind::Group(GroupKind::UserGroup);
+                directory.put(Principal::new(object(&format!("g{n}")), kind, "group"));
+            }
+            directory
+        });
+        let directories: Vec<_> = directories.collect();
+        let spec = TargetSpec::new(target_system(), capabilities, &core.clock);
+        let target = (parts.target)(&spec);
+        let catalog = MemoryCatalog::default();
+        let kinds = [ContainerKind::Event, ContainerKind::Project];
+        let mut containers = Vec::new();
+        for n in 0..=pick(config.containers) {
+            let container = ContainerRef::new(target_system(), object(&format!("c{n}")));
+            target.create_container(container.object.clone());
+            let included = principal(&systems[0], &format!("g{}", n % groups));
+            let made = Container::new(
+                container.clone(),
+                kinds[n % kinds.len()].clone(),
+                "container",
+                Selection::of([included]),
+            );
+            let made = match n {
+                0 => made.with_owner(principal(&systems[0], "u0")),
+                _ => made,
+            };
+            catalog.put(made);
+            containers.push(container);
+        }
+        let actors = MemoryActors::new();
+        for name in ["boss", "admin", "u0"] {
+            actors.set(&id, principal(&systems[0], name), ActorState::Active);
+        }
+        let job = |name: &&str| JobId::new(name).expect("names of the simulator hold no control characters");
+        let accounts = |name: &str| MemoryAccounts::new(system(name)).with_vouched_addresses();
+        let (persons, mailboxes) = (accounts("crm"), accounts("mail"));
+        for n in 0..users {
+            persons.put(account(n));
+            mailboxes.put(account(n));
+        }
+        let entitlement = MemoryEntitlement::new();
+        entitlement.set(&id, Some(Entitlement::new(2)));
+        let jobs = ["members", "more", "copies"][..=pick(3)]
+            .iter()
+            .map(job)
+            .collect();
+        let every = TargetCapabilities {
+            updates: true,
+            ..capabilities
+        };
+        let book = MemoryRecords::new(system("book"), every).with_instance(1);
+        let books = MemoryRecords::new(system("books"), every).with_instance(1);
+        let (book, books) = match has_changes {
+            true => (book.with_changes(), books.with_changes()),
+            false => (book, books),
+        };
+        book.create_collection(object(GROUP));
+        for n in 0..users {
+            books.create_collection(object(&format!("u{n}")));
+        }
+        Self {
+            id,
+            directories,
+            catalog,
+            containers,
+            target,
+            actors,
+            notifier: MemoryNotifier::new(),
+            persons,
+            mailboxes,
+            entitlement,
+            book,
+            books,
+            jobs,
+            users,
+            groups,
+        }
+    }
+
+    /// A copy that is wanted and is not what it is copied from.
+    pub(crate) fn differing_copy(&self, history: &History) -> Option<String> {
+        let (moment, jobs) = (history.now(), history.jobs());
+        let contacts = self.book.records_of(Some(&object(GROUP))).unwrap_or_default();
+        for n in 0..self.users {
+            let collection = object(&format!("u{n}"));
+            let container = ContainerRef::new(system("books"), collection.clone());
+            for copy in self.books.records_of(Some(&collection)).unwrap_or_default() {
+                let key = LedgerKey {
+                    container: container.clone(),
+                    subject: Subject::Record(copy.id.clone()),
+                };
+                let follows = |job: &Job| moment.wants(job, &key) == Some(true);
+                let from = contacts.iter().find(|contact| contact.id == copy.id);
+                if jobs.values().any(follows) && from.is_some_and(|from| from.facets != copy.facets) {
+                    return Some(format!(
+                        "{} in {container} of {}: {:?}",
+                        copy.id, self.id, copy.facets
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// Writes down how the sources are now.
+    pub(crate) fn note(&self, core: &Core) {
+        let mut state = core.lock();
+        for directory in &self.directories {
+            state
+                .history
+                .set_people(&self.id, directory.system(), People::of(directory));
+        }
+        let listed = self.containers.iter().filter_map(|id| {
+            let container = self.catalog.container(id)?;
+            Some((id.clone(), container))
+        });
+        let listed: BTreeMap<_, _> = listed.collect();
+        state.history.set_catalog(&self.id, listed);
+        let contacts = self.book.records_of(Some(&object(GROUP))).unwrap_or_default();
+        let contacts = contacts.into_iter().map(|record| record.id).collect();
+        state
+            .history
+            .set_records(&self.id, BTreeMap::from([(object(GROUP), contacts)]));
+    }
+}

@@ -1,0 +1,138 @@
+//! One operation on its way to a target.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use usersync_connector::{Applied, CallContext, Error, Result};
+use usersync_model::OperationId;
+use usersync_store::LedgerKey;
+
+use crate::core::{Broken, Core};
+use crate::executor::Process;
+use crate::fault::FaultKind;
+use crate::history::Done;
+
+/// One operation on its way to a target.
+#[derive(Clone)]
+pub(super) struct Effect {
+    pub(super) core: Core,
+    pub(super) context: CallContext,
+    pub(super) key: LedgerKey,
+    pub(super) id: OperationId,
+    pub(super) what: Done,
+    /// Lets the target do it.
+    pub(super) act: Arc<dyn Fn() -> BoxFuture<'static, Option<Result<Applied>>> + Send + Sync>,
+    /// Whether its subject is there now.
+    pub(super) is_there: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} {} in {} for {}/{}",
+            self.what, self.key.subject, self.key.container, self.context.tenant, self.context.job
+        )
+    }
+}
+
+impl Effect {
+    /// It is about to be sent.
+    pub(super) fn begin(&self, process: Process) {
+        let now = self.core.now();
+        let mut state = self.core.lock();
+        state.trace.say(format_args!("  {process:?} begins {self:?}"));
+        state
+            .history
+            .attempt(process, now, &self.context, &self.key, self.id, self.what);
+    }
+
+    async fn arrive(&self) -> Result<Applied> {
+        let unanswered = || Err(Error::broken(FaultKind::Lost));
+        let answer = (self.act)().await.unwrap_or_else(unanswered);
+        let is_there = (self.is_there)();
+        let told = match &answer {
+            Ok(applied) if applied.changed => "changed",
+            Ok(_) => "unchanged",
+            Err(error) => error.kind().code(),
+        };
+        let mut state = self.core.lock();
+        state.trace.say(format_args!("  {self:?}: {told}"));
+        state.history.effect(
+            &self.context,
+            &self.key,
+            self.id,
+            self.what,
+            (is_there, told == "changed"),
+        );
+        answer
+    }
+
+    /// Makes the call; whoever is told for sure what came of it knows.
+    pub(super) async fn send(self, site: &str) -> Result<Applied> {
+        let (core, context, id) = (self.core.clone(), self.context.clone(), self.id);
+        let answer = self.sent(site).await;
+        if !answer.as_ref().is_err_and(Error::outcome_unknown) {
+            core.lock().history.answered(&context, id);
+        }
+        answer
+    }
+
+    async fn sent(self, site: &str) -> Result<Applied> {
+        let core = self.core.clone();
+        core.lock().calls += 1;
+        core.point().await;
+        let Some(fault) = core.fault(FaultKind::OF_EFFECTS) else {
+            let answer = self.arrive().await;
+            core.point().await;
+            return answer;
+        };
+        core.fired(fault, site);
+        match fault {
+            FaultKind::LateAnswer => {
+                let answer = self.arrive().await;
+                core.sleep(core.delay()).await;
+                answer
+            }
+            FaultKind::FailedAfter => {
+                drop(self.arrive().await);
+                core.point().await;
+                Err(Error::broken(fault))
+            }
+            FaultKind::Hung => {
+                if core.detail(2) == 1 {
+                    drop(self.arrive().await);
+                }
+                std::future::pending().await
+            }
+            FaultKind::LateEffect => {
+                self.clone().later();
+                core.sleep(core.delay()).await;
+                Err(Error::broken(fault))
+            }
+            FaultKind::AppliedTwice => {
+                let answer = self.arrive().await;
+                self.later();
+                core.point().await;
+                answer
+            }
+            _ => {
+                core.point().await;
+                Err(Error::broken(fault))
+            }
+        }
+    }
+
+    /// Lets it arrive some time, whoever is still there by then.
+    fn later(self) {
+        let core = self.core.clone();
+        let delay = core.delay();
+        let arrival = async move {
+            self.core.sleep(delay).await;
+            drop(self.arrive().await);
+        };
+        core.spawn(Process::World, arrival.boxed());
+    }
+}

@@ -1,0 +1,73 @@
+//! What linking needs: two systems of accounts, and what a tenant is entitled to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use usersync_connector::{
+    AccountCapabilities, AccountDirectory, AccountEntry, CallContext, Cursor, EntitlementSource, ReadStream,
+    Result, failed_read,
+};
+use usersync_license::Entitlement;
+use usersync_memory::{MemoryAccounts, MemoryEntitlement};
+use usersync_model::{SystemId, TenantId};
+
+use super::Wire;
+use super::read::Entry;
+use crate::fault::FaultKind;
+
+impl Entry for AccountEntry {}
+
+/// A system of accounts, one for each tenant.
+#[derive(Clone, Debug)]
+pub(crate) struct WireAccounts {
+    pub(crate) wire: Wire<MemoryAccounts>,
+    pub(crate) system: SystemId,
+    pub(crate) capabilities: AccountCapabilities,
+}
+
+impl AccountDirectory for WireAccounts {
+    fn system(&self) -> &SystemId {
+        &self.system
+    }
+
+    fn capabilities(&self) -> AccountCapabilities {
+        self.capabilities
+    }
+
+    fn accounts(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<AccountEntry> {
+        let accounts = match self.wire.of(&context.tenant) {
+            Ok(accounts) => accounts,
+            Err(error) => return failed_read(error),
+        };
+        let site = self.wire.site("accounts", context);
+        let context = context.clone();
+        self.wire
+            .core
+            .read(site, move || accounts.accounts(since, &context), || None, |_| {})
+    }
+}
+
+/// What a caller was last told that a tenant is entitled to.
+pub(crate) type Entitled = Arc<Mutex<Option<Entitlement>>>;
+
+/// What each tenant is entitled to, as one caller sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct WireEntitlement {
+    pub(crate) wire: Wire<MemoryEntitlement>,
+    pub(crate) told: Entitled,
+}
+
+#[async_trait]
+impl EntitlementSource for WireEntitlement {
+    async fn entitlement(&self, tenant: &TenantId) -> Result<Entitlement> {
+        let source = self.wire.of(tenant)?;
+        let call = source.entitlement(tenant);
+        let answer = self
+            .wire
+            .core
+            .call(FaultKind::OF_CALLS, "entitlement", call)
+            .await?;
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        Ok(answer)
+    }
+}

@@ -1,0 +1,6 @@
+//! Simulated worlds, and proof that the simulator sees what goes wrong in them.
+
+mod doubles;
+mod faulty;
+mod regressions;
+mod seeds;

@@ -1,0 +1,179 @@
+//! What the simulator found, as small as it is.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::executor::block_on;
+use futures::task::noop_waker;
+use usersync_connector::{ActorState, TargetCapabilities};
+use usersync_engine::{Engine, EngineError, Job, RunEnd, RunRequest};
+use usersync_memory::{
+    CallKind, FaultRule, Faults, ManualClock, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryNotifier,
+    MemoryStore, MemoryTarget,
+};
+use usersync_model::{
+    Container, ContainerKind, ContainerRef, JobId, ObjectId, Principal, PrincipalKind, PrincipalRef,
+    Selection, SystemId, TenantId,
+};
+use usersync_reconcile::{Guards, Mode, Policy};
+use usersync_store::StateStore;
+
+use crate::doubles::{FaultyStore, Wrong};
+
+/// Ada and Bob are to be in the team.
+struct Small {
+    clock: ManualClock,
+    store: MemoryStore,
+    directory: MemoryDirectory,
+    target: MemoryTarget,
+    catalog: MemoryCatalog,
+    actors: MemoryActors,
+    tenant: TenantId,
+    job: JobId,
+    team: ContainerRef,
+}
+
+fn user(name: &str) -> PrincipalRef {
+    PrincipalRef::parse("hr", name).expect("an id")
+}
+
+fn system(name: &str) -> SystemId {
+    SystemId::new(name).expect("an id")
+}
+
+impl Small {
+    fn new() -> Self {
+        let clock = ManualClock::default();
+        let small = Self {
+            store: MemoryStore::new(Arc::new(clock.clone())),
+            clock,
+            directory: MemoryDirectory::new(system("hr")),
+            target: MemoryTarget::new(system("share"), TargetCapabilities::default()),
+            catalog: MemoryCatalog::default(),
+            actors: MemoryActors::new(),
+            tenant: TenantId::new("acme").expect("an id"),
+            job: JobId::new("members").expect("an id"),
+            team: ContainerRef::parse("share", "team").expect("an id"),
+        };
+        small.actors.set(&small.tenant, user("boss"), ActorState::Active);
+        for name in ["ada", "bob"] {
+            let object = ObjectId::new(name).expect("an id");
+            small
+                .directory
+                .put(Principal::new(object, PrincipalKind::User, name));
+        }
+        small.target.create_container(small.team.object.clone());
+        let everybody = Selection::of([user("ada"), user("bob")]);
+        let team = Container::new(small.team.clone(), ContainerKind::Team, "team", everybody);
+        small.catalog.put(team);
+        small.save(Guards::default());
+        small
+    }
+
+    fn engine(&self, store: impl StateStore) -> Engine {
+        Engine::builder(
+            Arc::new(store),
+            Arc::new(self.clock.clone()),
+            Arc::new(self.catalog.clone()),
+            Arc::new(self.actors.clone()),
+            Arc::new(MemoryNotifier::new()),
+        )
+        .directory(Arc::new(self.directory.clone()))
+        .target(Arc::new(self.target.clone()))
+        .build()
+    }
+
+    fn job(&self, guards: Guards) -> Job {
+        let policy = Policy {
+            guards,
+            ..Policy::new(Mode::Managed)
+        };
+        let (tenant, id) = (self.tenant.clone(), self.job.clone());
+        Job::new(
+            tenant,
+            id,
+            "members",
+            [system("hr")],
+            system("share"),
+            user("boss"),
+        )
+        .with_policy(policy)
+    }
+
+    fn save(&self, guards: Guards) {
+        let engine = self.engine(self.store.clone());
+        block_on(engine.save_job(&self.job(guards))).expect("jobs can be saved");
+    }
+
+    fn members(&self) -> usize {
+        self.target
+            .members_of(&self.team.object)
+            .map_or(0, |members| members.len())
+    }
+}
+
+fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    future.poll(&mut Context::from_waker(&noop_waker()))
+}
+
+/// Seed 191 of the first simulator: a worker read a job, and before it took the lease the job was saved with another policy. The run
+/// went by the old one, and the removals of the first plan after the change were not held.
+#[test]
+fn a_run_goes_by_the_job_as_it_is_under_its_lease() {
+    let small = Small::new();
+    let faults = Faults::default();
+    let engine = small.engine(small.store.clone().with_faults(&faults));
+    let run = || {
+        let run = engine.run(&small.tenant, &small.job, RunRequest::everything());
+        block_on(run).expect("runs come to a report")
+    };
+    assert_eq!(run().end, RunEnd::Changed);
+    small.catalog.select(&small.team, Selection::of([user("ada")]));
+    let (saver, other) = (
+        small.engine(small.store.clone()),
+        small.job(Guards {
+            emptied: false,
+            ..Guards::default()
+        }),
+    );
+    let save = move || assert!(poll(pin!(saver.save_job(&other))).is_ready());
+    faults.inject(FaultRule::meanwhile(save).on(CallKind::Acquire).once());
+    assert_eq!(
+        run().end,
+        RunEnd::Held,
+        "another policy holds the removals of the first plan"
+    );
+    assert_eq!(small.members(), 2);
+}
+
+/// Seed 171 of the second simulator: a worker stood still while its lease was being renewed. When it went on, the renewal had been
+/// answered and had run out, too; it took the answer for good, and called the target although the job was somebody else's by then.
+#[test]
+fn a_renewal_that_ran_out_since_lets_nothing_begin() {
+    let small = Small::new();
+    let answers = Arc::new(AtomicBool::new(false));
+    let late = FaultyStore::over(&small.store, Wrong::AnswersLate(Arc::clone(&answers)));
+    let engine = small.engine(late);
+    let mut run = pin!(engine.run(&small.tenant, &small.job, RunRequest::everything()));
+    // It waits for the commit of its intents, and a third of the lease later for its renewal, too.
+    assert!(poll(run.as_mut()).is_pending());
+    small.clock.advance(Duration::from_secs(45));
+    assert!(poll(run.as_mut()).is_pending());
+    // It stands still for long. Somebody else has the job.
+    small.clock.advance(Duration::from_secs(300));
+    let other = small.engine(small.store.clone());
+    let mut others = pin!(other.run(&small.tenant, &small.job, RunRequest::everything()));
+    assert!(poll(others.as_mut()).is_ready());
+    assert_eq!(small.members(), 2);
+    let calls = small.target.calls().len();
+    answers.store(true, Ordering::Relaxed);
+    let ended = poll(run.as_mut());
+    assert!(
+        matches!(ended, Poll::Ready(Err(EngineError::LeaseLost(_)))),
+        "{ended:?}"
+    );
+    assert_eq!(small.target.calls().len(), calls, "it calls nobody any more");
+}

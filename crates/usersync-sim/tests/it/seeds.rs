@@ -1,0 +1,91 @@
+//! Many worlds. `USERSYNC_SIM_SEEDS` says how many, `USERSYNC_SIM_FIRST` from which seed on; `USERSYNC_SIM_SEED` is one of them, and
+//! `USERSYNC_SIM_TAPE` one that was shrunk, both with every line of what happens.
+
+use std::collections::BTreeMap;
+use std::env;
+
+use usersync_sim::{Config, Counts, FaultKind, Report, Simulation, Tape};
+
+/// How many seeds there are by default.
+const SEEDS: u64 = 300;
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// A violation, shrunk, with the lines that show it.
+fn told(simulation: &Simulation, report: Report) -> String {
+    let first = report.to_string();
+    let shrunk = simulation.shrink(report, 400);
+    let mut config = Config::default();
+    config.keep_trace = true;
+    let again = Simulation::replay(shrunk.tape.clone(), config).run();
+    let lines: Vec<_> = again
+        .trace
+        .iter()
+        .filter(|line| !line.starts_with("poll"))
+        .map(String::as_str)
+        .collect();
+    let from = lines.len().saturating_sub(80);
+    format!("{first}\n{shrunk}\n{}", lines[from..].join("\n"))
+}
+
+#[test]
+fn every_seed_ends_well() {
+    let mut config = Config::default();
+    if let Ok(text) = env::var("USERSYNC_SIM_TAPE") {
+        config.keep_trace = true;
+        let tape: Tape = text.parse().expect("a tape");
+        let report = Simulation::replay(tape, config).run();
+        println!("{}", report.trace.join("\n"));
+        assert!(report.is_ok(), "{report}");
+        return;
+    }
+    if let Some(seed) = number("USERSYNC_SIM_SEED") {
+        config.keep_trace = true;
+        let report = Simulation::new(seed, config).run();
+        println!("{}", report.trace.join("\n"));
+        assert!(report.is_ok(), "{report}");
+        return;
+    }
+    let first = number("USERSYNC_SIM_FIRST").unwrap_or(0);
+    let count = number("USERSYNC_SIM_SEEDS").unwrap_or(SEEDS);
+    let mut counts = Counts::default();
+    let mut fired: BTreeMap<FaultKind, u64> = BTreeMap::new();
+    let mut broken: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for seed in first..first + count {
+        let report = Simulation::new(seed, config.clone()).run();
+        counts = counts.plus(report.counts);
+        for (kind, times) in report.fired {
+            *fired.entry(kind).or_default() += times;
+        }
+        if let Some(violation) = report.violation {
+            broken.entry(violation.rule).or_default().push(seed);
+        }
+    }
+    println!("{counts:#?}\n{fired:#?}");
+    if let Some(seed) = broken.values().flatten().next() {
+        let simulation = Simulation::new(*seed, config);
+        let report = simulation.run();
+        unreachable!("{broken:?}\n{}", told(&simulation, report));
+    }
+    if count >= SEEDS {
+        for kind in FaultKind::ALL {
+            assert!(
+                fired.get(&kind).is_some_and(|times| *times > 0),
+                "{kind} never happened"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 0..10 {
+        let report = Simulation::new(seed, Config::default()).run();
+        let again = Simulation::new(seed, Config::default()).run();
+        assert_eq!(report.trace_hash, again.trace_hash, "seed {seed}");
+        let taped = Simulation::replay(report.tape, Config::default()).run();
+        assert_eq!(report.trace_hash, taped.trace_hash, "the tape of seed {seed}");
+    }
+}
