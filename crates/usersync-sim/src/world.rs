@@ -170,6 +170,7 @@ impl World {
                 system: system.clone(),
                 capabilities: DirectoryCapabilities {
                     changes: self.has_changes,
+                    tracks_partial: false,
                 },
                 remembered: Arc::clone(&self.remembered[place]),
             };
