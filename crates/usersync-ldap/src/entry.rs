@@ -56,6 +56,7 @@ impl Entry {
     }
 
     /// Appends a value of the attribute `description`.
+    #[cfg(any(test, feature = "client"))]
     pub(crate) fn push(&mut self, description: &str, value: &[u8]) {
         self.push_with(description, |data| {
             data.extend_from_slice(value);

@@ -25,7 +25,10 @@ mod read;
 mod records;
 mod rules;
 mod sid;
-#[cfg_attr(not(test), expect(dead_code, reason = "for dynamic groups"))]
+#[cfg_attr(
+    not(any(test, feature = "client")),
+    expect(dead_code, reason = "for dynamic groups")
+)]
 mod url;
 
 #[cfg(feature = "client")]

@@ -61,6 +61,7 @@ impl Sid {
     }
 
     /// The form that `objectSid` holds.
+    #[cfg(test)]
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER + 4 * self.parts.len());
         bytes.push(1);
@@ -71,6 +72,7 @@ impl Sid {
     }
 
     /// The relative identifier: the last part.
+    #[cfg(any(test, feature = "client"))]
     pub(crate) fn rid(&self) -> u32 {
         *self.parts.last().expect("at least one part")
     }

@@ -16,10 +16,6 @@ pub(crate) mod oid {
     pub(crate) const EXTENDED_DN: &str = "1.2.840.113556.1.4.529";
     /// RFC 2696.
     pub(crate) const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
-    /// [MS-ADTS] 3.1.1.3.4.1.8: what is there already, or gone already, is no error.
-    pub(crate) const PERMISSIVE_MODIFY: &str = "1.2.840.113556.1.4.1413";
-    /// [MS-ADTS] 3.1.1.3.4.1.14.
-    pub(crate) const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
     /// RFC 4533.
     pub(crate) const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
     /// RFC 4533.

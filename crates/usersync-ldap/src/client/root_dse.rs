@@ -20,7 +20,6 @@ pub(crate) struct RootDse {
     /// Who made it, as it says itself.
     pub(crate) vendor: String,
     controls: BTreeSet<String>,
-    features: BTreeSet<String>,
     capabilities: BTreeSet<String>,
 }
 
@@ -34,7 +33,6 @@ impl RootDse {
                 "namingContexts",
                 "supportedCapabilities",
                 "supportedControl",
-                "supportedFeatures",
                 "vendorName",
                 "vendorVersion",
             ]
@@ -61,17 +59,12 @@ impl RootDse {
                 .collect::<Vec<_>>()
                 .join(" "),
             controls: set("supportedControl"),
-            features: set("supportedFeatures"),
             capabilities: set("supportedCapabilities"),
         })
     }
 
     pub(crate) fn has_control(&self, oid: &str) -> bool {
         self.controls.contains(oid)
-    }
-
-    pub(crate) fn has_feature(&self, oid: &str) -> bool {
-        self.features.contains(oid)
     }
 
     pub(crate) fn is_active_directory(&self) -> bool {

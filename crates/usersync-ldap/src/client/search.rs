@@ -62,8 +62,6 @@ pub(crate) enum Item {
 
 #[derive(Clone, Debug)]
 pub(crate) struct FoundEntry {
-    /// Its name as the server wrote it, with whatever a control had put around the DN.
-    pub(crate) name: String,
     pub(crate) entry: Entry,
     /// Attributes that are there without a value.
     pub(crate) empty: Vec<String>,
@@ -206,7 +204,6 @@ fn entry(tag: StructureTag, controls: Vec<Control>) -> Result<FoundEntry, Error>
         }
     }
     Ok(FoundEntry {
-        name,
         entry,
         empty,
         controls,

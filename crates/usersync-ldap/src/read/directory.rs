@@ -18,7 +18,7 @@ use super::profile::LdapProfile;
 use super::reading::Reading;
 use super::stream::{Events, produced};
 use crate::changes::{ChangeStrategy, Changes, Cookie, Strategy};
-use crate::client::{LdapClient, RootDse, reason};
+use crate::client::{LdapClient, RootDse};
 use crate::index::{DirectoryWarning, Index};
 use crate::rules::EntryRules;
 

@@ -186,11 +186,12 @@ async fn a_server_that_closes_is_unavailable() {
             (tag == SEARCH && sent > 0).then(|| whole[..sent.min(whole.len() - 1)].to_vec())
         })
         .await;
-        let client = LdapClient::new(LdapServer::new(&fake.url()).unwrap().without_tls().with_limits({
-            let mut limits = ClientLimits::default();
-            limits.silence = std::time::Duration::from_millis(200);
-            limits
-        }));
+        let client = LdapClient::new(LdapServer::new(&fake.url()).unwrap().without_tls().with_limits(
+            ClientLimits {
+                silence: std::time::Duration::from_millis(200),
+                ..ClientLimits::default()
+            },
+        ));
         let kind = kind(search(&client).await);
         let silent = sent > 0;
         assert_eq!(
@@ -244,7 +245,7 @@ async fn pages_that_are_refused_are_made_smaller() {
         asked += 1;
         let refused = result(id, SEARCH_DONE, 11, "illegal pagedResults page size");
         let found = [entry(id, "cn=a", "cn", &[b"a"]), page_end(id, b"")].concat();
-        (tag == SEARCH).then(|| if asked < 4 { refused } else { found })
+        (tag == SEARCH).then_some(if asked < 4 { refused } else { found })
     })
     .await;
     let client = plain(&fake.url());
@@ -291,8 +292,10 @@ async fn messages_of_very_many_values_are_not_taken() {
             (tag == SEARCH).then(|| [whole, result(id, SEARCH_DONE, 0, "")].concat())
         })
         .await;
-        let mut limits = ClientLimits::default();
-        limits.message_bytes = 1 << 16;
+        let limits = ClientLimits {
+            message_bytes: 1 << 16,
+            ..ClientLimits::default()
+        };
         let server = LdapServer::new(&fake.url())
             .unwrap()
             .without_tls()
@@ -369,8 +372,10 @@ proptest! {
                 Some(whole)
             })
             .await;
-            let mut limits = ClientLimits::default();
-            limits.silence = std::time::Duration::from_millis(30);
+            let limits = ClientLimits {
+                silence: std::time::Duration::from_millis(30),
+                ..ClientLimits::default()
+            };
             let server = LdapServer::new(&fake.url()).unwrap().without_tls().with_limits(limits);
             // Whatever it is, it comes back.
             let _ = search(&LdapClient::new(server)).await;

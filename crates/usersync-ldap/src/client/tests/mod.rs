@@ -35,7 +35,7 @@ async fn search(client: &LdapClient) -> Result<(Vec<String>, u32), Error> {
     let mut names = Vec::new();
     while let Some(item) = found.next().await? {
         if let Item::Entry(entry) = item {
-            names.push(entry.name);
+            names.push(entry.entry.dn().to_string());
         }
     }
     let (code, _) = found.end().await;
