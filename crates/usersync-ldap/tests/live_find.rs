@@ -6,7 +6,6 @@
     reason = "helpers of tests fail a test by them"
 )]
 
-#[allow(unused_imports, reason = "each test binary uses some of it")]
 mod live;
 mod servers;
 
