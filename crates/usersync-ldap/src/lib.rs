@@ -6,7 +6,6 @@
 #[cfg(feature = "client")]
 mod accounts;
 #[cfg(feature = "client")]
-#[allow(dead_code, unused_imports, reason = "for reads of live servers")]
 mod changes;
 #[cfg(feature = "client")]
 mod client;

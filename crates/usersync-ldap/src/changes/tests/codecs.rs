@@ -1,10 +1,9 @@
-//! What is read from servers and from cursors: the forms of the RFCs, byte by byte, and everything else.
+//! What is read from servers: the forms of the RFCs, byte by byte, and everything else.
 
 use proptest::prelude::*;
 use usersync_connector::ErrorKind;
 
 use crate::changes::content_sync::codec::{Mode, State, SyncDone, SyncInfo, SyncState, request};
-use crate::changes::cookie::{Cookie, TimeCookie, UsnCookie};
 use crate::changes::dir_sync::codec::Answer;
 use crate::changes::{KeyAttribute, ranges};
 use crate::client::ber::{INTEGER, OCTETS, SEQUENCE, push, push_number};
@@ -179,50 +178,11 @@ fn keys_of_servers() {
     }
 }
 
-fn any_cookie() -> impl Strategy<Value = Cookie> {
-    let octets = || prop::collection::vec(any::<u8>(), 0..40);
-    prop_oneof![
-        octets().prop_map(Cookie::ContentSync),
-        octets().prop_map(Cookie::DirSync),
-        (any::<String>(), any::<u64>()).prop_map(|(seen, full)| Cookie::Time(TimeCookie { seen, full })),
-        (any::<String>(), octets(), any::<u64>(), any::<u64>()).prop_map(
-            |(controller, invocation, seen, full)| {
-                Cookie::Usn(UsnCookie {
-                    controller,
-                    invocation,
-                    seen,
-                    full,
-                })
-            }
-        ),
-    ]
-}
-
 proptest! {
-    #[test]
-    fn cookies_are_read_back(cookie in any_cookie()) {
-        prop_assert_eq!(Cookie::parse(&cookie.to_bytes()).unwrap(), cookie);
-    }
-
-    #[test]
-    fn damaged_cookies_have_expired(cookie in any_cookie(), at: prop::sample::Index, change in 1_u8.., more: bool) {
-        let mut bytes = cookie.to_bytes();
-        if more {
-            bytes.push(change);
-        } else {
-            let at = at.index(bytes.len());
-            bytes[at] ^= change;
-        }
-        match Cookie::parse(&bytes) {
-            Ok(other) => prop_assert_ne!(other, cookie),
-            Err(error) => prop_assert_eq!(error.kind(), ErrorKind::CursorExpired),
-        }
-    }
-
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), text: String) {
         let _ = (SyncState::parse(&bytes), SyncDone::parse(&bytes), SyncInfo::parse(&bytes), Answer::parse(&bytes));
-        let _ = (Cookie::parse(&bytes), ranges::split(&text));
+        let _ = ranges::split(&text);
     }
 
     /// Nearer to what is expected than bytes at random.
@@ -239,7 +199,6 @@ proptest! {
         let mut bytes = Vec::new();
         push(&mut bytes, TAGS[outer], &inner);
         let _ = (SyncState::parse(&bytes), SyncDone::parse(&bytes), SyncInfo::parse(&bytes), Answer::parse(&bytes));
-        let _ = Cookie::parse(&bytes);
     }
 
     #[test]

@@ -73,14 +73,6 @@ impl Replica {
             Delta::OnlyTheseRemain(keys) => self.entries.retain(|key, _| keys.contains(key)),
         }
     }
-
-    /// DNs and values: what two replicas are compared by.
-    pub(super) fn content(&self) -> BTreeMap<&EntryKey, (String, &Values)> {
-        let shown = self.entries.iter();
-        shown
-            .map(|(key, (dn, values))| (key, (dn.key().to_owned(), values)))
-            .collect()
-    }
 }
 
 impl Known for Replica {
