@@ -360,6 +360,8 @@ impl Pages {
             Some(control) => control
                 .page_cookie()
                 .map_err(|error| wrong("the answer to a page is not understood").with_source(error))?,
+            // 389 Directory Server leaves it out where nothing was found at all.
+            None if self.pages == 1 && self.in_page == 0 => Vec::new(),
             None => {
                 // Whoever took it out on the way takes the rest of the entries for all.
                 return Err(wrong("a page does not say whether it is the last one"));

@@ -269,6 +269,10 @@ async fn promise_09_a_page_without_its_control_is_not_the_last() {
         kind(pages(&plain(&fake.url()), LIMITS).await),
         ErrorKind::InvalidData
     );
+
+    // Where nothing at all was found, there is nothing to take for everything.
+    let fake = Fake::start(|tag, id| (tag == SEARCH).then(|| result(id, SEARCH_DONE, 0, ""))).await;
+    assert_eq!(pages(&plain(&fake.url()), LIMITS).await.unwrap(), 0);
 }
 
 /// What is still on its way would fill the window, and stop whoever comes next.
