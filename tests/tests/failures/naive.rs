@@ -1,0 +1,1 @@
+//! The synchronizer that everybody writes first.

@@ -1,0 +1,1 @@
+//! Reads that show less than there is.
