@@ -1,5 +1,64 @@
 //! What went wrong with other synchronizers, replayed: each scenario sets up the situation of a public record, shows what a
 //! synchronizer that was written without thinking of it does, and then what this one does. `docs/failures.md` lists them all.
 
+mod addresses;
+mod groups;
+mod identities;
+mod linking;
 mod naive;
+mod office;
+mod ownership;
+mod policies;
 mod reads;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::executor::block_on;
+use usersync::connector::Directory;
+use usersync::engine::{Engine, RunReport, RunRequest};
+use usersync::model::SystemId;
+use usersync_tests::{World, job};
+
+/// The codes of what keeps operations waiting.
+fn held(report: &RunReport) -> BTreeSet<&'static str> {
+    let sections = report.plan.iter().flat_map(|plan| plan.sections());
+    let holds = sections.flat_map(|section| &section.holds);
+    holds.map(|hold| hold.cause.code()).collect()
+}
+
+/// The codes of what somebody is told to see to.
+fn warnings(report: &RunReport) -> BTreeSet<&'static str> {
+    let warnings = report.plan.iter().flat_map(|plan| &plan.header().warnings);
+    warnings.map(|warning| warning.code()).collect()
+}
+
+/// The codes of what is reported and left as it is.
+fn findings(report: &RunReport) -> BTreeSet<&'static str> {
+    let sections = report.plan.iter().flat_map(|plan| plan.sections());
+    let findings = sections.flat_map(|section| &section.findings);
+    findings.map(|finding| finding.what.code()).collect()
+}
+
+/// Runs the job `sync` of `world` on other directories than the world's own.
+fn run_reading(world: &World, directories: impl IntoIterator<Item = Arc<dyn Directory>>) -> RunReport {
+    let builder = Engine::builder(
+        Arc::new(world.store.clone()),
+        Arc::new(world.clock.clone()),
+        Arc::new(world.catalog.clone()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone()),
+    )
+    .target(Arc::new(world.target.clone()));
+    let engine = directories
+        .into_iter()
+        .fold(builder, |builder, directory| builder.directory(directory))
+        .build();
+    block_on(engine.run(&world.tenant, &job("sync"), RunRequest::everything()))
+        .expect("the run comes to a report")
+}
+
+/// The id of a system.
+fn system(name: &str) -> SystemId {
+    SystemId::new(name).expect("an id")
+}
