@@ -40,8 +40,8 @@ fn findings(report: &RunReport) -> BTreeSet<&'static str> {
     findings.map(|finding| finding.what.code()).collect()
 }
 
-/// Runs the job `sync` of `world` on other directories than the world's own.
-fn run_reading(world: &World, directories: impl IntoIterator<Item = Arc<dyn Directory>>) -> RunReport {
+/// A worker of `world` that reads other directories than the world's own.
+fn engine_reading(world: &World, directories: impl IntoIterator<Item = Arc<dyn Directory>>) -> Engine {
     let builder = Engine::builder(
         Arc::new(world.store.clone()),
         Arc::new(world.clock.clone()),
@@ -50,12 +50,21 @@ fn run_reading(world: &World, directories: impl IntoIterator<Item = Arc<dyn Dire
         Arc::new(world.notifier.clone()),
     )
     .target(Arc::new(world.target.clone()));
-    let engine = directories
+    directories
         .into_iter()
         .fold(builder, |builder, directory| builder.directory(directory))
-        .build();
+        .build()
+}
+
+/// A run of its job `sync`.
+fn run_on(engine: &Engine, world: &World) -> RunReport {
     block_on(engine.run(&world.tenant, &job("sync"), RunRequest::everything()))
         .expect("the run comes to a report")
+}
+
+/// A run of the job `sync` with a directory that takes the place of the world's own.
+fn run_reading(world: &World, directory: impl Directory) -> RunReport {
+    run_on(&engine_reading(world, [Arc::new(directory) as _]), world)
 }
 
 /// The id of a system.

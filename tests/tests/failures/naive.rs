@@ -84,7 +84,9 @@ pub(crate) fn sync_by(world: &World, groups: &Lists) -> Deeds {
     let mut deeds = Deeds::default();
     for id in world.target.snapshot().into_keys() {
         let container = listed.iter().find(|container| container.id.object == id);
-        let picks = container.iter().flat_map(|container| &container.selection.include);
+        let picks = container
+            .iter()
+            .flat_map(|container| &container.selection.include);
         let wanted: BTreeSet<_> = picks
             .flat_map(|pick| groups.get(&pick.object).into_iter().flatten())
             .collect();

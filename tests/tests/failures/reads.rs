@@ -1,6 +1,5 @@
 //! Reads that show less than there is.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use usersync::connector::{ErrorKind, Retry};
@@ -18,11 +17,11 @@ const STAFF: &str = "p01 p02 p03 p04 p05 p06 p07 p08 p09 p10 p11 p12";
 const WITHOUT_P12: &str = "p01 p02 p03 p04 p05 p06 p07 p08 p09 p10 p11";
 
 /// Twelve people in a group and, by it, in a team. The guards are those that every job has.
-fn office() -> World {
-    office_with(Guards::default())
+fn staffed() -> World {
+    staffed_with(Guards::default())
 }
 
-fn office_with(guards: Guards) -> World {
+fn staffed_with(guards: Guards) -> World {
     let policy = Policy {
         guards,
         ..Policy::default()
@@ -77,7 +76,7 @@ fn f01_an_error_answered_as_an_empty_list_removes_nobody() {
             (CallKind::Containers, "partial_catalog"),
             (CallKind::Members, "partial_target"),
         ] {
-            let world = office();
+            let world = staffed();
             world.leave("staff", "p12");
 
             let (deeds, left) = naively(&world, &fault, kind);
@@ -90,9 +89,16 @@ fn f01_an_error_answered_as_an_empty_list_removes_nobody() {
             let report = run_with(&world, &fault, kind);
             assert!(report.operations.is_empty(), "{what} of {kind}: {report}");
             assert_eq!(world.members("team"), STAFF, "{what} of {kind}");
-            assert!(warnings(&report).contains(warning), "{what} of {kind}: {report:?}");
+            assert!(
+                warnings(&report).contains(warning),
+                "{what} of {kind}: {report:?}"
+            );
             let plan = report.plan.expect("a plan");
-            assert_eq!(plan.held_digest(), None, "{what} of {kind}: nobody can approve it");
+            assert_eq!(
+                plan.held_digest(),
+                None,
+                "{what} of {kind}: nobody can approve it"
+            );
 
             let report = world.run("sync");
             assert_eq!((report.end, report.operations.len()), (RunEnd::Changed, 1));
@@ -105,13 +111,13 @@ fn f01_an_error_answered_as_an_empty_list_removes_nobody() {
 /// lost everybody. Then a person decides.
 #[test]
 fn f01_an_empty_directory_that_claims_to_be_complete_empties_nothing_unasked() {
-    let world = office();
+    let world = staffed();
     let nobody = MemoryDirectory::new(system("hr"));
 
     let naive = world.fork();
     assert_eq!(naive::sync_by(&naive, &naive::groups(&nobody)).removed, 12);
 
-    let report = run_reading(&world, [Arc::new(nobody) as _]);
+    let report = run_reading(&world, nobody);
     assert_eq!(report.end, RunEnd::Held);
     assert_eq!(held(&report), ["container_emptied"].into());
     assert_eq!(warnings(&report), ["missing_pick"].into());
@@ -130,7 +136,7 @@ fn f02_a_part_of_the_groups_is_not_all_of_them() {
     };
     let broken_off = |shown| Fault::Truncated { shown };
     let faults = (0..12).flat_map(|shown| [cut_short(shown), broken_off(shown)]);
-    let world = office();
+    let world = staffed();
     for fault in faults {
         let (deeds, _) = naively(&world, &fault, CallKind::Directory);
         assert!(deeds.removed > 0, "{fault:?} costs somebody the membership");
@@ -159,7 +165,7 @@ fn f02_members_that_are_missing_at_random_wait_for_a_person() {
         ),
         (sentinels, "p03 p08", "sentinel_missing"),
     ] {
-        let world = office_with(guards);
+        let world = staffed_with(guards);
         let forget = |world: &World| missing.split(' ').for_each(|who| world.depart(who));
 
         let naive = world.fork();
@@ -188,7 +194,11 @@ fn export(count: usize) -> String {
         file += &format!("dn: uid=u{n},dc=example\nobjectClass: inetOrgPerson\nid: u{n}\nuid: u{n}\n\n");
     }
     file += "dn: cn=all,dc=example\nobjectClass: groupOfNames\nid: all\n";
-    let name = if count > 1500 { "member;range=0-1499" } else { "member" };
+    let name = if count > 1500 {
+        "member;range=0-1499"
+    } else {
+        "member"
+    };
     if count > 1500 {
         file += "member:\n";
     }
@@ -210,7 +220,7 @@ fn f03_the_1501st_member_does_not_empty_the_group() {
         .build();
     let run = |export: String| {
         let directory = LdifDirectory::from_bytes(system("hr"), export.into_bytes());
-        run_reading(&world, [Arc::new(directory.with_profile(profile.clone())) as _])
+        run_reading(&world, directory.with_profile(profile.clone()))
     };
     let members = || world.presence()["team"].len();
     assert_eq!(run(export(1500)).end, RunEnd::Changed);
@@ -240,7 +250,7 @@ fn f03_the_1501st_member_does_not_empty_the_group() {
 /// A directory that is asked too often says nothing of who is there. The report says when to come again.
 #[test]
 fn f04_a_rate_limit_is_no_absence() {
-    let world = office();
+    let world = staffed();
     let after = Duration::from_secs(90);
     let fault = Fault::RateLimited { after };
 
@@ -261,10 +271,12 @@ fn f04_a_rate_limit_is_no_absence() {
 /// read as a whole, and what it does not say is not taken for absence.
 #[test]
 fn f06_an_empty_answer_about_somebody_removes_nobody() {
-    let world = office();
+    let world = staffed();
     world.calls.clear();
     for fault in [Fault::Truncated { shown: 0 }, Fault::Timeout(Moment::Before)] {
-        world.faults.inject(FaultRule::new(fault).on(CallKind::Directory).once());
+        world
+            .faults
+            .inject(FaultRule::new(fault).on(CallKind::Directory).once());
         let request = RunRequest::container(container("team"));
         let report = world.try_run("sync", request).expect("a run");
         let plan = report.plan.as_ref().expect("a plan");
