@@ -3,7 +3,7 @@
 use futures::executor::block_on;
 use usersync::engine::Chosen;
 
-use crate::office::{Office, codes, holder, object};
+use crate::mailboxes::{Office, codes, holder, object};
 
 /// One person and one mailbox, with these addresses.
 fn pair(person: &str, mailbox: &str) -> Office {

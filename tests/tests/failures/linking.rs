@@ -10,7 +10,7 @@ use usersync::model::TenantId;
 use usersync_tests::tenant;
 
 use crate::naive::context_of;
-use crate::office::{Office, administrator, codes, holder, object, principal, reason};
+use crate::mailboxes::{Office, administrator, codes, holder, object, principal, reason};
 use crate::system;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -6,7 +6,7 @@ mod groups;
 mod identities;
 mod linking;
 mod naive;
-mod office;
+mod mailboxes;
 mod ownership;
 mod policies;
 mod reads;
