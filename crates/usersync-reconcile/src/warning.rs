@@ -38,6 +38,14 @@ pub enum Warning {
         /// Why.
         reason: PartialReason,
     },
+    /// A group that a selection reaches was read in part, though its directory was not: somebody who belongs into the container may
+    /// be missing there, and nobody who is there can be told to belong there no more.
+    PartialSelection {
+        /// Whose selection.
+        container: ContainerRef,
+        /// Why.
+        reason: PartialReason,
+    },
     /// A directory was read in part.
     PartialSource {
         /// Which system.
@@ -71,6 +79,7 @@ impl Warning {
             Self::MissingPick { .. } => "missing_pick",
             Self::PartialCatalog { .. } => "partial_catalog",
             Self::PartialCollection { .. } => "partial_collection",
+            Self::PartialSelection { .. } => "partial_selection",
             Self::PartialSource { .. } => "partial_source",
             Self::PartialTarget { .. } => "partial_target",
             Self::UnlistedContainer(_) => "unlisted_container",
@@ -92,6 +101,9 @@ impl fmt::Display for Warning {
             Self::PartialCatalog { reason } => write!(f, "the list of containers was read in part: {reason}"),
             Self::PartialCollection { collection, reason } => {
                 write!(f, "the records of {collection} were read in part: {reason}")
+            }
+            Self::PartialSelection { container, reason } => {
+                write!(f, "not everybody whom {container} selects is known: {reason}")
             }
             Self::PartialSource { system, reason } => write!(f, "{system} was read in part: {reason}"),
             Self::PartialTarget { reason } => write!(f, "the target was read in part: {reason}"),

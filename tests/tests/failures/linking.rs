@@ -9,8 +9,8 @@ use usersync::memory::{CallKind, Fault, FaultRule, MemoryAccounts, Moment};
 use usersync::model::TenantId;
 use usersync_tests::tenant;
 
-use crate::naive::context_of;
 use crate::mailboxes::{Office, administrator, codes, holder, object, principal, reason};
+use crate::naive::context_of;
 use crate::system;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -235,6 +235,7 @@ fn f03_the_1501st_member_does_not_empty_the_group() {
     let report = run(export(1501));
     assert!(report.operations.is_empty());
     assert_eq!((report.end, members()), (RunEnd::InSync, 1500));
+    assert_eq!(warnings(&report), ["partial_selection"].into());
     let pushed_out = export(1501).replacen("member;range=0-1499: uid=u0,dc=example\n", "", 1);
     let report = run(pushed_out);
     assert_eq!((report.end, members()), (RunEnd::Held, 1500));
@@ -274,6 +275,7 @@ fn f06_an_empty_answer_about_somebody_removes_nobody() {
     let world = staffed();
     world.calls.clear();
     for fault in [Fault::Truncated { shown: 0 }, Fault::Timeout(Moment::Before)] {
+        assert_eq!(naively(&world, &fault, CallKind::Directory).0.removed, 12);
         world
             .faults
             .inject(FaultRule::new(fault).on(CallKind::Directory).once());

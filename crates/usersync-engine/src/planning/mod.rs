@@ -235,7 +235,7 @@ pub(crate) fn plan(
             updates: circumstances.updates,
         },
         scratch: Scratch::new(),
-        missing: BTreeSet::new(),
+        warnings: BTreeSet::new(),
         approved: frame.approved.clone(),
         shut: frame.shut.clone(),
         selects: BTreeSet::new(),
@@ -252,7 +252,7 @@ pub(crate) fn plan(
         drafts = planner.plan_all(survey, &stages);
     }
     let mut warnings = survey.warnings.clone();
-    warnings.extend(planner.missing.iter().cloned());
+    warnings.extend(planner.warnings.iter().cloned());
     let header = header(&survey.sources, warnings, job, frame.policy, options);
     let sights = survey.containers.iter().zip(&survey.sights);
     let seen = sights

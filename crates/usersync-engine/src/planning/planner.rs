@@ -24,7 +24,8 @@ pub(super) struct Planner<'a> {
     pub(super) in_grace: BTreeMap<usize, Vec<NodeId>>,
     pub(super) evidence: RunEvidence,
     pub(super) scratch: Scratch,
-    pub(super) missing: BTreeSet<Warning>,
+    /// What the selections met.
+    pub(super) warnings: BTreeSet<Warning>,
     /// What a valid approval covers; empty until that is known.
     pub(super) approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
     /// What holds the removals of single containers since an earlier run.
@@ -124,11 +125,22 @@ impl Planner<'_> {
         let graph = survey.graph();
         for principal in &resolved.missing {
             let (container, principal) = (container.id.clone(), principal.clone());
-            self.missing.insert(Warning::MissingPick { container, principal });
+            self.warnings
+                .insert(Warning::MissingPick { container, principal });
         }
         if sight.missing {
             resolved = Arc::new(nobody());
         } else {
+            // Where a whole system was read in part, that is told of the system.
+            let is_whole = |system| graph.system_verdict(system).is_complete();
+            if let Rest::Unknown(reason) = &resolved.rest
+                && self.job.sources.iter().all(is_whole)
+            {
+                self.warnings.insert(Warning::PartialSelection {
+                    container: container.id.clone(),
+                    reason: reason.clone(),
+                });
+            }
             self.add_guests(survey, place, &mut resolved);
         }
         let denied = if resolved.rest == Rest::Absent {

@@ -177,59 +177,6 @@ async fn promise_09_what_is_missing_makes_a_read_partial() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// With its 1,501st member a group of Active Directory has an empty `member`, and 1,500 values of `member;range=0-1499`: whoever looks
-/// for `member` sees nobody. The others are asked for; what is not answered makes the group partial.
-#[tokio::test]
-async fn f03_a_group_of_1501_members_is_read_to_its_last() {
-    let name = |n: usize| format!("uid=u{n},{BASE}").into_bytes();
-    let id = |n: usize| format!("00000000-0000-0000-0001-{n:012x}").into_bytes();
-    let members: Vec<Vec<u8>> = (0..1501).map(name).collect();
-    for (goes_on, shown, partial) in [(true, 1501, vec![]), (false, 1500, vec!["failed"])] {
-        let members = members.clone();
-        let (directory, _) = directory(ChangeStrategy::Off, move |asked| {
-            let range = |from: usize, to: usize, name: &str| {
-                let values: Vec<&[u8]> = members[from..to].iter().map(Vec::as_slice).collect();
-                object(
-                    2,
-                    "cn=all,dc=x",
-                    "groupOfNames",
-                    &[("member", &[]), (name, &values)],
-                )
-            };
-            if asked.attributes.iter().any(|name| name == "member;range=1500-*") {
-                let rest = goes_on.then(|| range(1500, 1501, "member;range=1500-*"));
-                return rest.into_iter().chain([success()]).collect();
-            }
-            let person = |n: usize| {
-                let dn = String::from_utf8(members[n].clone()).unwrap();
-                entry(
-                    &dn,
-                    &[("entryUUID", &[&id(n)]), ("objectClass", &[b"inetOrgPerson"])],
-                )
-            };
-            let group = range(0, 1500, "member;range=0-1499");
-            let people = (0..1501).map(person);
-            [base(), group]
-                .into_iter()
-                .chain(people)
-                .chain([success()])
-                .collect()
-        })
-        .await;
-        let (changes, end) = read(&directory, None).await.unwrap();
-        let of_group = |change: &DirectoryChange| match change {
-            DirectoryChange::Members { group, members, .. } if group.as_str().ends_with("02") => {
-                members.len()
-            }
-            _ => 0,
-        };
-        assert_eq!(changes.iter().map(of_group).sum::<usize>(), shown);
-        assert!(end.verdict.is_complete());
-        let reasons: Vec<_> = end.partial.iter().map(|(_, reason)| reason.kind.code()).collect();
-        assert_eq!(reasons, partial);
-    }
-}
-
 /// A directory with nobody in it, and a base that is no place that entries are looked for below.
 #[tokio::test]
 async fn an_empty_directory_is_complete_where_its_base_is_shown() {
