@@ -19,6 +19,9 @@ fn is_flagged(office: &Office) -> bool {
     loaded.matching.principals[0].look_alikes.shown == [object("box")]
 }
 
+/// When two addresses are taken for one.
+type Same = fn(&str, &str) -> bool;
+
 fn upper(one: &str, other: &str) -> bool {
     one.to_uppercase() == other.to_uppercase()
 }
@@ -31,7 +34,7 @@ fn lower(one: &str, other: &str) -> bool {
 /// first: a new password, say. People are shown which of them look alike (the long s looks like an f).
 #[test]
 fn f17_letters_that_another_case_makes_equal_are_different() {
-    let vectors: [(_, _, fn(&str, &str) -> bool, _); 5] = [
+    let vectors: [(_, _, Same, _); 5] = [
         ("mike@acme.example", "mıke@acme.example", upper, true),
         ("sam@acme.example", "ſam@acme.example", upper, false),
         ("kim@acme.example", "\u{212a}im@acme.example", lower, true),

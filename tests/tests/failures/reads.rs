@@ -135,9 +135,14 @@ fn f02_a_part_of_the_groups_is_not_all_of_them() {
         kind: PartialKind::Unreadable,
     };
     let broken_off = |shown| Fault::Truncated { shown };
-    let faults = (0..12).flat_map(|shown| [cut_short(shown), broken_off(shown)]);
+    let faults = (0..12).flat_map(|shown| {
+        [
+            (cut_short(shown), "partial_selection"),
+            (broken_off(shown), "partial_source"),
+        ]
+    });
     let world = staffed();
-    for fault in faults {
+    for (fault, warning) in faults {
         let (deeds, _) = naively(&world, &fault, CallKind::Directory);
         assert!(deeds.removed > 0, "{fault:?} costs somebody the membership");
 
@@ -145,8 +150,14 @@ fn f02_a_part_of_the_groups_is_not_all_of_them() {
         let report = run_with(&fork, &fault, CallKind::Directory);
         assert_eq!(report.end, RunEnd::Held, "{fault:?}");
         assert_eq!(held(&report), ["incomplete_source"].into(), "{fault:?}");
+        assert_eq!(warnings(&report), [warning].into(), "{fault:?}");
         assert_eq!(fork.members("team"), STAFF, "{fault:?}");
-        assert_eq!(fork.run("sync").end, RunEnd::InSync, "{fault:?}");
+        let report = fork.run("sync");
+        assert_eq!(
+            (report.end, warnings(&report)),
+            (RunEnd::InSync, [].into()),
+            "{fault:?}"
+        );
     }
 }
 
