@@ -1,0 +1,120 @@
+//! What people are told, beside what happened to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use usersync::connector::{ErrorKind, News, Recipient, Retry, TargetCapabilities};
+use usersync::engine::RunRequest;
+use usersync::memory::{Fault, FaultRule, Moment};
+use usersync::model::{ContainerRef, PrincipalRef};
+use usersync::store::{Log, StoreErrorKind};
+use usersync_tests::edit::{cases, edits, mode, world};
+use usersync_tests::{LEASE, Presence, World, crash, every_capability, free_policy, job, least_capability};
+
+/// How often somebody came to a container, or went.
+type Counted = BTreeMap<(ContainerRef, PrincipalRef, &'static str), usize>;
+
+/// Counts who came and who went between two looks at the target.
+fn count(counted: &mut Counted, before: &Presence, after: &Presence) {
+    for (id, now) in after {
+        let was = &before[id];
+        let came = now.difference(was).map(|who| (who, "add"));
+        let went = was.difference(now).map(|who| (who, "remove"));
+        for (who, what) in came.chain(went) {
+            *counted.entry((id.clone(), who.clone(), what)).or_default() += 1;
+        }
+    }
+}
+
+fn told(world: &World) -> Counted {
+    let mut counted = Counted::new();
+    for notification in world.notifier.delivered() {
+        let (Recipient::Principal(who), news) = (notification.recipient, notification.news) else {
+            continue;
+        };
+        let (container, what) = match news {
+            News::MemberAdded { container, .. } => (container, "add"),
+            News::MemberRemoved { container } => (container, "remove"),
+            _ => continue,
+        };
+        *counted.entry((container, who, what)).or_default() += 1;
+    }
+    counted
+}
+
+fn every_fault() -> [Fault; 7] {
+    [
+        Fault::Conflict,
+        Fault::Failed {
+            kind: ErrorKind::Unavailable,
+            retry: Retry::Later,
+        },
+        Fault::Hang(Moment::Before),
+        Fault::Hang(Moment::After),
+        Fault::StoreFailed(StoreErrorKind::Unavailable),
+        Fault::Timeout(Moment::Before),
+        Fault::Timeout(Moment::After),
+    ]
+}
+
+fn target() -> impl Strategy<Value = TargetCapabilities> {
+    let without_key = TargetCapabilities {
+        idempotency_key: false,
+        ..every_capability()
+    };
+    prop_oneof![
+        Just(every_capability()),
+        Just(without_key),
+        Just(least_capability())
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    /// Runs fail, lose answers and die at any call. Whoever came to a container or went in one of them is told once, and it is on
+    /// record once; nobody is told of anything else.
+    #[test]
+    fn promise_25_each_change_at_the_target_is_told_once_whatever_breaks(
+        mode in mode(),
+        target in target(),
+        before in edits(10),
+        stages in proptest::collection::vec((edits(6), any::<u64>(), 4..30_u64), 1..4),
+    ) {
+        let mut world = world().capabilities(target).job("sync", free_policy(mode)).build();
+        world.edit(&before);
+        let mut happened = Counted::new();
+        for (stage, seed, often) in stages {
+            world.edit(&stage);
+            let present = world.present();
+            let n = often.try_into().expect("not zero");
+            for (salt, fault) in every_fault().into_iter().enumerate() {
+                world.faults.inject(FaultRule::new(fault).one_in(n, seed ^ (salt as u64) << 24));
+            }
+            for _ in 0..2 {
+                let _ = crash(world.engine().run(&world.tenant, &job("sync"), RunRequest::everything()));
+                world.clock.advance(LEASE * 2);
+                world.restart();
+            }
+            world.faults.heal();
+            let _ = world.settle("sync");
+            count(&mut happened, &present, &world.present());
+        }
+        // What was refused waits for a while.
+        world.clock.advance(LEASE * 60);
+        let _ = world.run("sync");
+        prop_assert_eq!(world.log_len(Log::Outbox), 0);
+        prop_assert_eq!(told(&world), happened.clone());
+        let audit = world.audit().into_iter();
+        let applied: Vec<_> = audit.filter(|record| record.outcome == "applied").collect();
+        let keys: BTreeSet<_> = applied.iter().map(|record| record.operation).collect();
+        prop_assert_eq!(keys.len(), applied.len(), "an operation is on record as applied twice");
+        let moves = applied.iter().filter(|record| record.action != "update").count();
+        prop_assert_eq!(moves, happened.values().sum::<usize>());
+        for notification in world.notifier.delivered() {
+            if matches!(notification.recipient, Recipient::Principal(_)) {
+                prop_assert!(keys.contains(&notification.key));
+            }
+        }
+    }
+}
