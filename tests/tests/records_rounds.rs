@@ -98,7 +98,7 @@ fn any_mode() -> impl Strategy<Value = Mode> {
 fn play(
     mode: Mode,
     rounds: &[Vec<Change>],
-    check: impl Fn(&RecordWorld, &Values, usize) -> Result<(), TestCaseError>,
+    check: impl Fn(&RecordWorld, &Values, u64) -> Result<(), TestCaseError>,
 ) -> Result<(), TestCaseError> {
     let (world, mut source) = agreed(mode);
     let mut target = source;
@@ -117,7 +117,7 @@ fn play(
                     target[record][facet] = source[record][facet];
                 }
             }
-            writes += usize::from(target[record] != there);
+            writes += u64::from(target[record] != there);
         }
         world.calls.clear();
         let report = world.run("import");
