@@ -1,5 +1,7 @@
 //! Promises about plans: what they say, and that they write nothing.
 
+use std::collections::BTreeMap;
+
 use futures::executor::block_on;
 use proptest::prelude::*;
 use usersync::engine::{RunEnd, RunRequest, Scope};
@@ -146,6 +148,7 @@ proptest! {
             None => RunRequest::everything(),
             Some(n) => RunRequest::container(container(&format!("c{n}"))),
         };
+        let rows = world.claims();
         let _ = world.try_run("sync", request).expect("failed operations are no failed run");
         for (container_id, present) in &model.present {
             let now = &world.present()[container_id];
@@ -157,6 +160,10 @@ proptest! {
                 let in_base = model.base.contains(&(container_id.clone(), who.clone()));
                 let desired = model.desired[container_id].contains(&who);
                 prop_assert!(mode == Mode::Mirror || in_base || desired, "{} in {}", who, container_id);
+            }
+            if !(is_listed && is_asked) {
+                let of = |rows: BTreeMap<_, _>| rows.into_iter().filter(|((id, _), _)| id == container_id).collect::<Vec<_>>();
+                prop_assert_eq!(of(world.claims()), of(rows.clone()), "the ledger of {}", container_id);
             }
         }
     }

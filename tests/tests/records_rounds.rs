@@ -105,7 +105,11 @@ fn play(
     for round in rounds {
         let before = source;
         for change in round {
-            let side = if change.at_source { &mut source } else { &mut target };
+            let side = if change.at_source {
+                &mut source
+            } else {
+                &mut target
+            };
             side[change.record][change.facet] = change.value;
             put(&world, change.at_source, change.record, side[change.record]);
         }
