@@ -1,6 +1,6 @@
 //! One engine for two tenants whose ids are all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::executor::block_on;
@@ -12,7 +12,9 @@ use usersync::connector::{
 };
 use usersync::engine::{AuditRecord, Engine, EngineError, RunReport, RunRequest};
 use usersync::memory::{MemoryCatalog, MemoryDirectory, MemoryTarget};
-use usersync::model::{Container, ContainerRef, DirectoryChange, ObjectId, PrincipalRef, SystemId, TenantId};
+use usersync::model::{
+    Container, ContainerRef, DirectoryChange, ObjectId, OperationId, PrincipalRef, SystemId, TenantId,
+};
 use usersync::reconcile::Mode;
 use usersync_tests::edit::{Edit, cases, edits, mode};
 use usersync_tests::yielding::{Workers, YieldingStore};
@@ -135,6 +137,10 @@ fn came_to(world: &World) -> (End, Vec<AuditRecord>, Vec<Notification>) {
     (world.end(), world.audit(), told)
 }
 
+fn operations(world: &World) -> BTreeSet<OperationId> {
+    world.audit().into_iter().map(|record| record.operation).collect()
+}
+
 async fn run(engine: &Engine, tenant: &TenantId) -> Result<RunReport, EngineError> {
     engine.run(tenant, &job("sync"), RunRequest::everything()).await
 }
@@ -178,5 +184,8 @@ proptest! {
             }
             prop_assert_eq!(came_to(world_beside), came_to(&alone[0]));
         }
+        // Whoever remembers operations by their ids alone takes none for that of another tenant.
+        let [first, second] = &together;
+        prop_assert!(operations(first).is_disjoint(&operations(second)));
     }
 }
