@@ -1,15 +1,18 @@
 //! What people are told, beside what happened to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use usersync::connector::{ErrorKind, News, Recipient, Retry, TargetCapabilities};
 use usersync::engine::RunRequest;
-use usersync::memory::{Fault, FaultRule, Moment};
+use usersync::memory::{Fault, FaultRule, MemoryTarget, Moment};
 use usersync::model::{ContainerRef, PrincipalRef};
 use usersync::store::{Log, StoreErrorKind};
-use usersync_tests::edit::{cases, edits, mode, world};
-use usersync_tests::{LEASE, Presence, World, crash, every_capability, free_policy, job, least_capability};
+use usersync_tests::edit::{CONTAINERS, USERS, cases, edits, mode, world};
+use usersync_tests::{
+    LEASE, Presence, World, container, crash, every_capability, free_policy, job, least_capability, user,
+};
 
 /// How often somebody came to a container, or went.
 type Counted = BTreeMap<(ContainerRef, PrincipalRef, &'static str), usize>;
@@ -42,6 +45,49 @@ fn told(world: &World) -> Counted {
     counted
 }
 
+/// What a person did while a run was on its way: who was where before it, and behind it.
+type Deed = Arc<Mutex<Option<(Presence, Presence)>>>;
+
+/// A person adds somebody to a container at this call of a run.
+fn add_by_hand(world: &World, (call, place, who): (u64, u8, u8)) -> Deed {
+    let deed = Deed::default();
+    let (told, target, system) = (Arc::clone(&deed), world.target.clone(), world.target_system());
+    let (place, who) = (container(&format!("c{place}")).object, user(&format!("u{who}")));
+    let look = move |target: &MemoryTarget| -> Presence {
+        let containers = target.snapshot().into_iter();
+        let named = |id| ContainerRef::new(system.clone(), id);
+        containers
+            .map(|(id, members)| (named(id), members.into_keys().collect()))
+            .collect()
+    };
+    let act = move || {
+        let before = look(&target);
+        target.add_by_hand(&place, who.clone());
+        *told.lock().expect("nobody panics") = Some((before, look(&target)));
+    };
+    let call = world.faults.calls() + call;
+    world
+        .faults
+        .inject(FaultRule::meanwhile(act).at_call(call).once());
+    deed
+}
+
+/// What goes wrong in a stage.
+#[derive(Clone, Debug)]
+enum Trouble {
+    /// One call in so many fails, is not answered, or is the last one of its process.
+    Faults(u64, u64),
+    /// A person adds somebody at a call.
+    Person(u64, u8, u8),
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    prop_oneof![
+        2 => (4..30_u64, any::<u64>()).prop_map(|(often, seed)| Trouble::Faults(often, seed)),
+        1 => (1..60_u64, 0..CONTAINERS, 0..USERS).prop_map(|(call, place, who)| Trouble::Person(call, place, who)),
+    ]
+}
+
 fn every_fault() -> [Fault; 7] {
     [
         Fault::Conflict,
@@ -72,24 +118,30 @@ fn target() -> impl Strategy<Value = TargetCapabilities> {
 proptest! {
     #![proptest_config(cases(256))]
 
-    /// Runs fail, lose answers and die at any call. Whoever came to a container or went in one of them is told once, and it is on
+    /// Runs fail, lose answers and die at any call, or a person is faster. Whoever came to a container or went in one of them is told once, and it is on
     /// record once; nobody is told of anything else.
     #[test]
     fn promise_25_each_change_at_the_target_is_told_once_whatever_breaks(
         mode in mode(),
         target in target(),
         before in edits(10),
-        stages in proptest::collection::vec((edits(6), any::<u64>(), 4..30_u64), 1..4),
+        stages in proptest::collection::vec((edits(6), trouble()), 1..4),
     ) {
         let mut world = world().capabilities(target).job("sync", free_policy(mode)).build();
         world.edit(&before);
         let mut happened = Counted::new();
-        for (stage, seed, often) in stages {
+        for (stage, trouble) in stages {
             world.edit(&stage);
             let present = world.present();
-            let n = often.try_into().expect("not zero");
-            for (salt, fault) in every_fault().into_iter().enumerate() {
-                world.faults.inject(FaultRule::new(fault).one_in(n, seed ^ (salt as u64) << 24));
+            let mut deed = Deed::default();
+            match trouble {
+                Trouble::Faults(often, seed) => {
+                    let n = often.try_into().expect("not zero");
+                    for (salt, fault) in every_fault().into_iter().enumerate() {
+                        world.faults.inject(FaultRule::new(fault).one_in(n, seed ^ (salt as u64) << 24));
+                    }
+                }
+                Trouble::Person(call, place, who) => deed = add_by_hand(&world, (call, place, who)),
             }
             for _ in 0..2 {
                 let _ = crash(world.engine().run(&world.tenant, &job("sync"), RunRequest::everything()));
@@ -98,7 +150,13 @@ proptest! {
             }
             world.faults.heal();
             let _ = world.settle("sync");
-            count(&mut happened, &present, &world.present());
+            match deed.lock().expect("nobody panics").take() {
+                None => count(&mut happened, &present, &world.present()),
+                Some((before, behind)) => {
+                    count(&mut happened, &present, &before);
+                    count(&mut happened, &behind, &world.present());
+                }
+            }
         }
         // What was refused waits for a while.
         world.clock.advance(LEASE * 60);
