@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
+use proptest::sample::Index;
 use usersync::connector::{ErrorKind, News, Recipient, Retry, TargetCapabilities};
 use usersync::engine::RunRequest;
 use usersync::memory::{Fault, FaultRule, MemoryTarget, Moment};
-use usersync::model::{ContainerRef, PrincipalRef};
+use usersync::model::{ContainerRef, ObjectId, PrincipalRef};
+use usersync::reconcile::{Action, Plan};
 use usersync::store::{Log, StoreErrorKind};
-use usersync_tests::edit::{CONTAINERS, USERS, cases, edits, mode, world};
-use usersync_tests::{
-    LEASE, Presence, World, container, crash, every_capability, free_policy, job, least_capability, user,
-};
+use usersync_tests::edit::{cases, edits, mode, world};
+use usersync_tests::{LEASE, Presence, World, crash, every_capability, free_policy, job, least_capability};
 
 /// How often somebody came to a container, or went.
 type Counted = BTreeMap<(ContainerRef, PrincipalRef, &'static str), usize>;
@@ -48,11 +48,13 @@ fn told(world: &World) -> Counted {
 /// What a person did while a run was on its way: who was where before it, and behind it.
 type Deed = Arc<Mutex<Option<(Presence, Presence)>>>;
 
-/// A person adds somebody to a container at this call of a run.
-fn add_by_hand(world: &World, (call, place, who): (u64, u8, u8)) -> Deed {
+/// At this call of a run, a person makes one of the additions that the run is about to make.
+fn add_by_hand(world: &World, call: u64, which: Index) -> Deed {
     let deed = Deed::default();
     let (told, target, system) = (Arc::clone(&deed), world.target.clone(), world.target_system());
-    let (place, who) = (container(&format!("c{place}")).object, user(&format!("u{who}")));
+    let Some((place, who)) = addition(&world.plan("sync"), which) else {
+        return deed;
+    };
     let look = move |target: &MemoryTarget| -> Presence {
         let containers = target.snapshot().into_iter();
         let named = |id| ContainerRef::new(system.clone(), id);
@@ -72,19 +74,33 @@ fn add_by_hand(world: &World, (call, place, who): (u64, u8, u8)) -> Deed {
     deed
 }
 
+/// One of the additions of a plan.
+fn addition(plan: &Plan, which: Index) -> Option<(ObjectId, PrincipalRef)> {
+    let mut additions = Vec::new();
+    for section in plan.sections() {
+        let adds = section
+            .operations
+            .iter()
+            .filter(|operation| matches!(operation.action, Action::Add(_)));
+        let who = adds.filter_map(|operation| operation.subject.principal().cloned());
+        additions.extend(who.map(|who| (section.container.object.clone(), who)));
+    }
+    (!additions.is_empty()).then(|| additions.swap_remove(which.index(additions.len())))
+}
+
 /// What goes wrong in a stage.
 #[derive(Clone, Debug)]
 enum Trouble {
     /// One call in so many fails, is not answered, or is the last one of its process.
     Faults(u64, u64),
-    /// A person adds somebody at a call.
-    Person(u64, u8, u8),
+    /// A person makes one of the additions at a call.
+    Person(u64, Index),
 }
 
 fn trouble() -> impl Strategy<Value = Trouble> {
     prop_oneof![
         2 => (4..30_u64, any::<u64>()).prop_map(|(often, seed)| Trouble::Faults(often, seed)),
-        1 => (1..60_u64, 0..CONTAINERS, 0..USERS).prop_map(|(call, place, who)| Trouble::Person(call, place, who)),
+        1 => (1..60_u64, any::<Index>()).prop_map(|(call, which)| Trouble::Person(call, which)),
     ]
 }
 
@@ -141,7 +157,7 @@ proptest! {
                         world.faults.inject(FaultRule::new(fault).one_in(n, seed ^ (salt as u64) << 24));
                     }
                 }
-                Trouble::Person(call, place, who) => deed = add_by_hand(&world, (call, place, who)),
+                Trouble::Person(call, which) => deed = add_by_hand(&world, call, which),
             }
             for _ in 0..2 {
                 let _ = crash(world.engine().run(&world.tenant, &job("sync"), RunRequest::everything()));
