@@ -134,8 +134,8 @@ fn target() -> impl Strategy<Value = TargetCapabilities> {
 proptest! {
     #![proptest_config(cases(256))]
 
-    /// Runs fail, lose answers and die at any call, or a person is faster. Whoever came to a container or went in one of them is told once, and it is on
-    /// record once; nobody is told of anything else.
+    /// Runs fail, lose answers and die at any call, or a person is faster. Whoever came to a container or went in one of them is
+    /// told once, and it is on record once; nobody is told of anything else.
     #[test]
     fn promise_25_each_change_at_the_target_is_told_once_whatever_breaks(
         mode in mode(),
