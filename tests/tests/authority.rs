@@ -27,6 +27,12 @@ proptest! {
     ) {
         let builder = world().job("sync", free_policy(mode));
         let world = if with_changes { builder.with_changes() } else { builder }.build();
+        // Memberships that groups bring about, some through another group.
+        for (group, member) in [("g0", "u0"), ("g0", "g1"), ("g1", "u1"), ("g1", "u2"), ("g2", "u3")] {
+            world.join(group, member);
+        }
+        world.select("c0", "g0");
+        world.select("c1", "g1 g2 -u2");
         world.edit(&before);
         let _ = world.settle("sync");
         let snapshot = world.end();

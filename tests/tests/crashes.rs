@@ -189,7 +189,7 @@ fn promise_14_a_crash_at_any_call_changes_nothing_about_the_end() {
 
 /// The same for every answer that is lost, once or again and again.
 #[test]
-fn promises_14_15_and_25_a_lost_answer_changes_nothing_about_the_end() {
+fn promise_14_a_lost_answer_changes_nothing_about_the_end() {
     for capabilities in every_kind_of_target() {
         let world = eventful(capabilities);
         let (end, news, calls) = undisturbed(&world);

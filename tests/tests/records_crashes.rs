@@ -124,7 +124,7 @@ fn the_eventful_run_has_something_of_everything() {
 /// Killed, or without an answer, before and after the effect of every single call of a run: a run later ends where it would have
 /// ended, each source record is at most one record at the target, and each effect is told once.
 #[test]
-fn promises_14_15_and_25_whatever_call_breaks_the_end_is_the_same() {
+fn promise_14_whatever_call_breaks_the_end_is_the_same() {
     for (capabilities, changes) in every_kind_of_target() {
         let world = eventful(capabilities, changes);
         let (end, news, calls) = undisturbed(&world);

@@ -304,7 +304,7 @@ proptest! {
     /// Whatever people do, the copies end as the model says, the next run has nothing to do, and what is remembered of
     /// destinations tells nothing else than reading everything.
     #[test]
-    fn promises_02_and_03_copies_are_as_the_model_says(rounds in proptest::collection::vec(edits(8), 1..4), changes in any::<bool>()) {
+    fn promise_02_copies_are_as_the_model_says(rounds in proptest::collection::vec(edits(8), 1..4), changes in any::<bool>()) {
         let mut builder = RecordWorld::builder().staff(&staff()).job(RecordWorld::distribution("share", "staff -u3 u3"));
         if !changes {
             builder = builder.without_changes();

@@ -263,7 +263,7 @@ proptest! {
 
     /// Whatever happened, an import ends as the model says, and removes and clears nothing on the way.
     #[test]
-    fn promises_02_and_11_an_import_is_as_the_model_says(rounds in proptest::collection::vec(history(), 1..4), off in any::<bool>()) {
+    fn promise_11_an_import_is_as_the_model_says(rounds in proptest::collection::vec(history(), 1..4), off in any::<bool>()) {
         let world = world();
         let mut job = RecordWorld::import("import", "north>n south>s");
         let mut switched_off = BTreeSet::new();

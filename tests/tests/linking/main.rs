@@ -4,6 +4,7 @@ mod certainty;
 mod consent;
 mod departures;
 mod history;
+mod identity;
 mod integrity;
 mod interleaved;
 mod life;
