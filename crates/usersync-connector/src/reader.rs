@@ -1,13 +1,18 @@
 //! Making well-formed reads, and following any read safely.
 
 use std::fmt;
+use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use usersync_model::{PartialKind, PartialReason};
 
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::{Extent, ReadEnd, ReadEvent, ReadStream};
+use crate::wrap::limits::{Meter, out_of_time};
+use crate::wrap::{Measured, ReadLimits};
 
 /// How many entries a chunk made by [`read_stream`] holds at most.
 pub const CHUNK_ENTRIES: usize = 1024;
@@ -71,6 +76,26 @@ pub struct Reader<T> {
     /// Set once, together with the end of the stream.
     end: Option<ReadEnd>,
     error: Option<Error>,
+    bounds: Option<Box<Bounds<T>>>,
+}
+
+/// What a read is held to.
+struct Bounds<T> {
+    meter: Meter,
+    admit: fn(&mut Meter, Vec<T>) -> (Vec<T>, Option<PartialReason>),
+    limits: ReadLimits,
+    clock: Arc<dyn Clock>,
+    /// When the wall time is over.
+    deadline: Option<DateTime<Utc>>,
+}
+
+impl<T> Bounds<T> {
+    fn admit(&mut self, chunk: Vec<T>) -> (Vec<T>, Option<PartialReason>) {
+        if self.deadline.is_some_and(|deadline| self.clock.now() >= deadline) {
+            return (Vec::new(), Some(out_of_time(self.limits.wall_time)));
+        }
+        (self.admit)(&mut self.meter, chunk)
+    }
 }
 
 impl<T> Reader<T> {
@@ -82,6 +107,30 @@ impl<T> Reader<T> {
             extent: None,
             end: None,
             error: None,
+            bounds: None,
+        }
+    }
+
+    /// Follows `stream` up to `limits`: what is beyond one of them is not handed out, and ends the read, or makes the group concerned
+    /// partial, as [`ReadLimits`] says. The stream is not polled again then.
+    ///
+    /// The wall time is looked at whenever a chunk comes. A stream that stays silent is for
+    /// [`Wrap::timeout`](crate::wrap::Wrap::timeout).
+    #[must_use]
+    pub fn within(stream: ReadStream<T>, limits: ReadLimits, clock: Arc<dyn Clock>) -> Self
+    where
+        T: Measured,
+    {
+        let wall_time = TimeDelta::from_std(limits.wall_time).ok();
+        Self {
+            bounds: Some(Box::new(Bounds {
+                meter: Meter::new(limits),
+                admit: Meter::admit,
+                limits,
+                deadline: wall_time.and_then(|wall_time| clock.now().checked_add_signed(wall_time)),
+                clock,
+            })),
+            ..Self::new(stream)
         }
     }
 
@@ -110,7 +159,7 @@ impl<T> Reader<T> {
         self.begin().await?;
         if self.end.is_none() {
             match self.stream.next().await {
-                Some(Ok(ReadEvent::Chunk(chunk))) => return Some(chunk),
+                Some(Ok(ReadEvent::Chunk(chunk))) => return Some(self.admit(chunk)),
                 Some(Ok(ReadEvent::Begin(_))) => self.violated("a second begin"),
                 Some(Ok(ReadEvent::End(end))) => self.ended(end),
                 Some(Err(error)) => self.failed(error),
@@ -139,7 +188,10 @@ impl<T> Reader<T> {
 
     /// How the read ended, and stops it if it has not.
     #[must_use]
-    pub fn finish(self) -> ReadEnd {
+    pub fn finish(mut self) -> ReadEnd {
+        if self.end.is_none() {
+            self.conclude(given_up());
+        }
         self.end.unwrap_or_else(given_up)
     }
 
@@ -160,6 +212,26 @@ impl<T> Reader<T> {
         (entries, self.finish())
     }
 
+    /// What of `chunk` is within the limits. Ends the read if something is not.
+    fn admit(&mut self, chunk: Vec<T>) -> Vec<T> {
+        let Some(bounds) = &mut self.bounds else {
+            return chunk;
+        };
+        let (chunk, stop) = bounds.admit(chunk);
+        if let Some(reason) = stop {
+            self.conclude(ReadEnd::partial(reason));
+        }
+        chunk
+    }
+
+    /// The read has ended like this; with the groups that were cut.
+    fn conclude(&mut self, end: ReadEnd) {
+        self.end = Some(match self.bounds.take() {
+            Some(bounds) => bounds.meter.finish(end),
+            None => end,
+        });
+    }
+
     fn ended(&mut self, mut end: ReadEnd) {
         // An event behind the end proves that the verdict came too early. It is not waited for: a stream may
         // stay pending after its end.
@@ -169,11 +241,11 @@ impl<T> Reader<T> {
         if !end.verdict.is_complete() {
             end.cursor = None;
         }
-        self.end = Some(end);
+        self.conclude(end);
     }
 
     fn ended_without_verdict(&mut self) {
-        self.end = Some(ReadEnd::partial(PartialReason::new(PartialKind::NoVerdict, "")));
+        self.conclude(ReadEnd::partial(PartialReason::new(PartialKind::NoVerdict, "")));
     }
 
     fn violated(&mut self, what: &str) {
@@ -184,7 +256,7 @@ impl<T> Reader<T> {
     }
 
     fn failed(&mut self, error: Error) {
-        self.end = Some(ReadEnd::partial(PartialReason::new(
+        self.conclude(ReadEnd::partial(PartialReason::new(
             PartialKind::Failed,
             error.to_string(),
         )));

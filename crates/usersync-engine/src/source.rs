@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use usersync_connector::{CallContext, Cursor, ErrorKind, Extent, Reader};
+use usersync_connector::{CallContext, Cursor, ErrorKind, Extent};
 use usersync_model::{
     Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GraphBuilder, Impact,
     LiveSelections, NodeId, ObjectId, PartialKind, PartialReason, PrincipalRef, ResolvePolicy, Resolved,
@@ -290,7 +290,7 @@ async fn read_changes(
     sources.failed.clear();
     for system in &job.sources {
         let directory = readers.directory(system)?;
-        let mut reader = Reader::new(directory.read(sources.cursors.get(system).cloned(), context));
+        let mut reader = readers.follow(directory.read(sources.cursors.get(system).cloned(), context));
         if reader.begin().await == Some(Extent::Full) {
             return Ok(None);
         }
@@ -357,7 +357,7 @@ async fn read_everything(
     let mut failed = Vec::new();
     let mut partial = BTreeMap::new();
     for system in &job.sources {
-        let mut reader = Reader::new(readers.directory(system)?.read(None, context));
+        let mut reader = readers.follow(readers.directory(system)?.read(None, context));
         let extent = reader.begin().await;
         let mut entries = 0;
         while let Some(chunk) = reader.next_chunk().await {

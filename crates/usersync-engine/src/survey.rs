@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::TryStreamExt;
-use usersync_connector::{CallContext, MembersEntry, PresentMember, Reader, Version};
+use usersync_connector::{CallContext, MembersEntry, PresentMember, Version};
 use usersync_model::{
     Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, JobId, LedgerRow,
     MemberFacets, NodeId, ObjectId, Origin, PartialKind, PartialReason, Principal, PrincipalKind,
@@ -228,7 +228,8 @@ impl Survey {
             Scope::Containers(containers) => Some(containers.iter().cloned().collect()),
             Scope::Everything => None,
         };
-        let (containers, end) = Reader::new(readers.catalog.containers(only, context))
+        let (containers, end) = readers
+            .follow(readers.catalog.containers(only, context))
             .collect()
             .await;
         let mut listed = BTreeMap::new();
@@ -314,7 +315,7 @@ impl Survey {
             .enumerate()
             .map(|(place, object)| (object.clone(), place))
             .collect();
-        let mut reader = Reader::new(target.members(asked, context));
+        let mut reader = readers.follow(target.members(asked, context));
         let mut count = 0;
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
@@ -477,7 +478,7 @@ impl Survey {
         let asked = picks.iter().map(|pick| pick.object.clone()).collect();
         let mut found: BTreeMap<ObjectId, Vec<NodeId>> = BTreeMap::new();
         let mut missing: BTreeSet<ObjectId> = BTreeSet::new();
-        let mut reader = Reader::new(readers.target(&job.target)?.members(asked, context));
+        let mut reader = readers.follow(readers.target(&job.target)?.members(asked, context));
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
                 match entry {

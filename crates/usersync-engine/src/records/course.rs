@@ -133,7 +133,7 @@ impl Course {
         if is_gone(job, sources, owner) {
             return Err(gone());
         }
-        let shown = read(readers.records(&records.from)?, group, context).await;
+        let shown = read(&readers.bounds(), readers.records(&records.from)?, group, context).await;
         if shown.missing {
             return Err(gone());
         }

@@ -84,6 +84,7 @@ pub(crate) async fn make_plan(
         rules: rules.clone(),
         policy: frame.policy,
         context: context.clone(),
+        bounds: readers.bounds(),
         shared,
         thorough: request.adopt,
     });
