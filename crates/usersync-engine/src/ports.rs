@@ -54,6 +54,10 @@ pub struct Options {
     pub plan_lifetime: Duration,
     /// How many point reads one plan may make where a target was read in part.
     pub point_reads: usize,
+    /// How many memberships are in memory at once, about, while members are read and planned. Where the ledger says that the
+    /// containers hold more, each counting for 256 at least, they are read and planned in portions of that size, one after the other;
+    /// a container is never divided. A [`Preview`](crate::Preview) keeps what it read, for explanations.
+    pub portion: NonZeroUsize,
     /// How much one read of a directory, a target, a catalog or a collection may bring. What hits a limit is partial, and its reason
     /// names the limit.
     pub read: ReadLimits,
@@ -81,6 +85,7 @@ impl Default for Options {
             },
             plan_lifetime: Duration::from_secs(24 * 3600),
             point_reads: 1000,
+            portion: NonZeroUsize::new(4_000_000).expect("4,000,000 is not zero"),
             read: ReadLimits::default(),
             retry: Backoff {
                 first: Duration::from_secs(5 * 60),

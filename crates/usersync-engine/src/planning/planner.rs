@@ -17,6 +17,7 @@ use super::view::View;
 use crate::dependency::{Edge, Stage, edge_from};
 use crate::job::Job;
 use crate::survey::{Sight, Survey};
+use crate::warnings::Warnings;
 
 pub(super) struct Planner<'a> {
     pub(super) job: &'a Job,
@@ -24,7 +25,10 @@ pub(super) struct Planner<'a> {
     pub(super) in_grace: BTreeMap<usize, Vec<NodeId>>,
     pub(super) evidence: RunEvidence,
     pub(super) scratch: Scratch,
-    pub(super) missing: BTreeSet<Warning>,
+    /// Who is picked and in no directory.
+    pub(super) missing: Warnings,
+    /// The containers of which that was told.
+    pub(super) told: BTreeSet<usize>,
     /// What a valid approval covers; empty until that is known.
     pub(super) approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
     /// What holds the removals of single containers since an earlier run.
@@ -34,13 +38,29 @@ pub(super) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    pub(super) fn plan_all(&mut self, survey: &mut Survey, stages: &[Stage]) -> Drafts {
-        let mut drafts = Drafts::default();
+    /// Begins anew.
+    pub(super) fn begin(&mut self) {
+        self.missing = self.missing.emptied();
+        self.told.clear();
+    }
+
+    /// Plans these stages, and lets go of what was read of containers that nobody selects, if it is not to be kept.
+    pub(super) fn plan_all(
+        &mut self,
+        survey: &mut Survey,
+        stages: &[Stage],
+        drafts: &mut Drafts,
+        lets_go: bool,
+    ) {
         for stage in stages {
             match stage {
                 Stage::Plain(places) => {
                     for &place in places {
-                        drafts.push(self.plan_one(survey, place, &self.evidence.clone()).0);
+                        let section = self.plan_one(survey, place, &self.evidence.clone()).0;
+                        if lets_go {
+                            survey.shrink(place, Some(&section));
+                        }
+                        drafts.push(section);
                     }
                 }
                 Stage::Source(place) => {
@@ -59,7 +79,6 @@ impl Planner<'_> {
                 }
             }
         }
-        drafts
     }
 
     /// Plans containers that select each other: from who stays in any case, up to the least state that the plan itself
@@ -115,14 +134,12 @@ impl Planner<'_> {
         place: usize,
         evidence: &RunEvidence,
     ) -> (Section, Option<PartialReason>) {
-        let mut resolved =
-            survey
-                .sources
-                .resolve(&survey.containers[place], &self.job.resolve, &mut self.scratch);
+        let mut resolved = survey.resolve(place, self.job, &mut self.scratch);
         let container = &survey.containers[place];
         let sight = &survey.sights[place];
         let graph = survey.graph();
-        for principal in &resolved.missing {
+        let is_new = !resolved.missing.is_empty() && self.told.insert(place);
+        for principal in resolved.missing.iter().filter(|_| is_new) {
             let (container, principal) = (container.id.clone(), principal.clone());
             self.missing.insert(Warning::MissingPick { container, principal });
         }
