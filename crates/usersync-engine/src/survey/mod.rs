@@ -45,6 +45,8 @@ pub(crate) struct Survey {
     pub(crate) is_catalog_partial: bool,
     /// What the ledger says that each container weighs, in the same order, where they are read in portions.
     weights: Option<Vec<u64>>,
+    /// How many members were read.
+    read: u64,
     /// How many failures of reads there were before containers were read.
     failed: usize,
     /// Rows that the job claims in containers of kinds that it does not cover any more, and that another job claims, too.
@@ -179,6 +181,7 @@ pub(crate) async fn survey(
         found: Warnings::new(readers.options.warnings),
         is_catalog_partial: false,
         weights: None,
+        read: 0,
         failed: 0,
         ceded: Vec::new(),
         uncovered: BTreeSet::new(),
@@ -305,14 +308,13 @@ impl Survey {
         let objects: Vec<ObjectId> = objects.collect();
         let places: HashMap<ObjectId, usize> = objects.iter().cloned().zip(asked.iter().copied()).collect();
         let mut reader = readers.follow(target.members(objects, context));
-        let mut count = 0;
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
-                count += self.see(entry, &places);
+                self.read += self.see(entry, &places);
             }
             control.tell(RunEvent::ReadTarget {
                 system: job.target.clone(),
-                members: count,
+                members: self.read,
             });
             if control.is_cancelled() {
                 break;
