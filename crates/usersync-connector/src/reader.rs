@@ -283,12 +283,16 @@ impl<T> fmt::Debug for Reader<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::executor::block_on;
     use proptest::prelude::*;
-    use usersync_model::Completeness;
+    use usersync_model::{Completeness, ObjectId};
 
     use super::*;
+    use crate::account::AccountEntry;
     use crate::read::Cursor;
+    use crate::test_clock::TestClock;
 
     /// One letter per event, so that a case reads as a line.
     fn event(letter: char) -> Result<ReadEvent<char>> {
@@ -368,6 +372,41 @@ mod tests {
         assert!(
             matches!(end.verdict, Completeness::Partial(reason) if reason.kind == PartialKind::Cancelled)
         );
+    }
+
+    #[test]
+    fn a_read_within_limits_ends_at_the_first_of_them() {
+        let entry = |name: &str| AccountEntry::Removed(ObjectId::new(name).unwrap());
+        let chunk = move |_| Ok(ReadEvent::Chunk(vec![entry("a"), entry("b")]));
+        let few = |entries, chunks, wall_time| ReadLimits {
+            entries,
+            chunks,
+            wall_time,
+            ..ReadLimits::default()
+        };
+        let hour = Duration::from_secs(3600);
+        for (limits, want, reason) in [
+            (few(5, 100, hour), 5, "raise `ReadLimits::entries`"),
+            (few(100, 3, hour), 6, "raise `ReadLimits::chunks`"),
+            (few(100, 100, Duration::ZERO), 0, "raise `ReadLimits::wall_time`"),
+        ] {
+            let endless = stream::iter((0..).map(chunk));
+            let begin = stream::iter([Ok(ReadEvent::Begin(Extent::Full))]);
+            let mut reader = Reader::within(begin.chain(endless).boxed(), limits, TestClock::new());
+            let mut seen = 0;
+            while let Some(chunk) = block_on(reader.next_chunk()) {
+                seen += chunk.len();
+            }
+            assert_eq!(seen, want, "{reason}");
+            let Completeness::Partial(partial) = reader.finish().verdict else {
+                unreachable!("the read has no end: {reason}");
+            };
+            assert_eq!(partial.kind, PartialKind::Limit);
+            assert!(partial.detail.contains(reason), "{partial}");
+        }
+        let whole = read_stream(Extent::Full, [entry("a")], ReadEnd::complete());
+        let reader = Reader::within(whole, few(1, 1, hour), TestClock::new());
+        assert_eq!(block_on(reader.collect()).1, ReadEnd::complete());
     }
 
     proptest! {

@@ -18,6 +18,7 @@ mod endless;
 mod huge;
 mod members;
 mod nesting;
+mod portions;
 mod store;
 mod values;
 mod warnings;

@@ -70,7 +70,6 @@ pub trait Measure {
 }
 
 /// Members that an entry shows of a group.
-#[allow(missing_debug_implementations, reason = "nobody outside can name it")]
 pub enum Shown<'a> {
     /// Some of its members.
     Members(&'a ObjectId, &'a mut dyn Truncate),
@@ -79,7 +78,6 @@ pub enum Shown<'a> {
 }
 
 /// A list that can be cut.
-#[allow(clippy::len_without_is_empty, reason = "nobody asks")]
 pub trait Truncate {
     /// How long it is.
     fn len(&self) -> usize;
