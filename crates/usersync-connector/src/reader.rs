@@ -79,10 +79,13 @@ pub struct Reader<T> {
     bounds: Option<Box<Bounds<T>>>,
 }
 
+/// What of a chunk is within the limits, and why the read is over if something is not.
+type Admit<T> = fn(&mut Meter, Vec<T>) -> (Vec<T>, Option<PartialReason>);
+
 /// What a read is held to.
 struct Bounds<T> {
     meter: Meter,
-    admit: fn(&mut Meter, Vec<T>) -> (Vec<T>, Option<PartialReason>),
+    admit: Admit<T>,
     limits: ReadLimits,
     clock: Arc<dyn Clock>,
     /// When the wall time is over.
