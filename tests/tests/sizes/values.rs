@@ -322,7 +322,8 @@ fn promise_09_a_value_of_a_gib_from_a_server_makes_the_read_partial() {
 
 #[test]
 fn promise_09_pages_of_a_server_that_never_end_make_the_read_partial() {
-    let pages: [(&str, fn(u8, &mut dyn Write) -> io::Result<()>, &str); 2] = [
+    type Page = fn(u8, &mut dyn Write) -> io::Result<()>;
+    let pages: [(&str, Page, &str); 3] = [
         (
             "nothing, with the same cookie",
             |id, out| out.write_all(&done(id, Some(b"again"))),
@@ -335,6 +336,18 @@ fn promise_09_pages_of_a_server_that_never_end_make_the_read_partial() {
                     out.write_all(&entry(id, "uid=ada,dc=example", "entryUUID", ADA))?;
                 }
                 out.write_all(&done(id, Some(b"again")))
+            },
+            "repeats a page",
+        ),
+        (
+            "always somebody new with a new cookie",
+            |id, out| {
+                for number in 0..100 {
+                    let name = format!("uid={id}-{number},dc=example");
+                    let uuid = format!("5d2c5c8e-0000-4000-8000-0000{id:04}{number:04}");
+                    out.write_all(&entry(id, &name, "entryUUID", &uuid))?;
+                }
+                out.write_all(&done(id, Some(&[id])))
             },
             "1000 entries",
         ),
