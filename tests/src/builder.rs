@@ -146,6 +146,7 @@ impl WorldBuilder {
             calls: Calls::default(),
             administrator: self.administrator,
             batch: self.batch,
+            portion: None,
             engine: None,
         };
         world.actors.set(&world.tenant, user("boss"), ActorState::Active);

@@ -54,6 +54,7 @@ pub struct World<S = MemoryStore> {
     /// Who acts for owners that are gone.
     pub administrator: Option<PrincipalRef>,
     pub(crate) batch: usize,
+    pub(crate) portion: Option<NonZeroUsize>,
     pub(crate) engine: Option<Engine>,
 }
 
@@ -137,6 +138,7 @@ impl<S: WorldStore> World<S> {
             calls: Calls::default(),
             administrator: self.administrator.clone(),
             batch: self.batch,
+            portion: self.portion,
             engine: None,
         };
         fork.restart();
@@ -148,6 +150,12 @@ impl<S: WorldStore> World<S> {
         self.engine = None;
         self.store.reopen();
         self.engine = Some(self.new_engine("one"));
+    }
+
+    /// Has so many memberships read and planned at once, as [`Options::portion`] says.
+    pub fn set_portion(&mut self, portion: NonZeroUsize) {
+        self.portion = Some(portion);
+        self.restart();
     }
 
     /// The engine.
@@ -215,6 +223,7 @@ impl<S: WorldStore> World<S> {
         let mut options = Options::default();
         options.batch = NonZeroUsize::new(self.batch).expect("batches are not empty");
         options.lease = LEASE;
+        options.portion = self.portion.unwrap_or(options.portion);
         options
     }
 

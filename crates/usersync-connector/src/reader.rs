@@ -1,13 +1,18 @@
 //! Making well-formed reads, and following any read safely.
 
 use std::fmt;
+use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use usersync_model::{PartialKind, PartialReason};
 
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::{Extent, ReadEnd, ReadEvent, ReadStream};
+use crate::wrap::limits::{Meter, out_of_time};
+use crate::wrap::{Measured, ReadLimits};
 
 /// How many entries a chunk made by [`read_stream`] holds at most.
 pub const CHUNK_ENTRIES: usize = 1024;
@@ -71,6 +76,29 @@ pub struct Reader<T> {
     /// Set once, together with the end of the stream.
     end: Option<ReadEnd>,
     error: Option<Error>,
+    bounds: Option<Box<Bounds<T>>>,
+}
+
+/// What of a chunk is within the limits, and why the read is over if something is not.
+type Admit<T> = fn(&mut Meter, Vec<T>) -> (Vec<T>, Option<PartialReason>);
+
+/// What a read is held to.
+struct Bounds<T> {
+    meter: Meter,
+    admit: Admit<T>,
+    limits: ReadLimits,
+    clock: Arc<dyn Clock>,
+    /// When the wall time is over.
+    deadline: Option<DateTime<Utc>>,
+}
+
+impl<T> Bounds<T> {
+    fn admit(&mut self, chunk: Vec<T>) -> (Vec<T>, Option<PartialReason>) {
+        if self.deadline.is_some_and(|deadline| self.clock.now() >= deadline) {
+            return (Vec::new(), Some(out_of_time(self.limits.wall_time)));
+        }
+        (self.admit)(&mut self.meter, chunk)
+    }
 }
 
 impl<T> Reader<T> {
@@ -82,6 +110,30 @@ impl<T> Reader<T> {
             extent: None,
             end: None,
             error: None,
+            bounds: None,
+        }
+    }
+
+    /// Follows `stream` up to `limits`: what is beyond one of them is not handed out, and ends the read, or makes the group concerned
+    /// partial, as [`ReadLimits`] says. The stream is not polled again then.
+    ///
+    /// The wall time is looked at whenever a chunk comes. A stream that stays silent is for
+    /// [`Wrap::timeout`](crate::wrap::Wrap::timeout).
+    #[must_use]
+    pub fn within(stream: ReadStream<T>, limits: ReadLimits, clock: Arc<dyn Clock>) -> Self
+    where
+        T: Measured,
+    {
+        let wall_time = TimeDelta::from_std(limits.wall_time).ok();
+        Self {
+            bounds: Some(Box::new(Bounds {
+                meter: Meter::new(limits),
+                admit: Meter::admit,
+                limits,
+                deadline: wall_time.and_then(|wall_time| clock.now().checked_add_signed(wall_time)),
+                clock,
+            })),
+            ..Self::new(stream)
         }
     }
 
@@ -110,7 +162,7 @@ impl<T> Reader<T> {
         self.begin().await?;
         if self.end.is_none() {
             match self.stream.next().await {
-                Some(Ok(ReadEvent::Chunk(chunk))) => return Some(chunk),
+                Some(Ok(ReadEvent::Chunk(chunk))) => return Some(self.admit(chunk)),
                 Some(Ok(ReadEvent::Begin(_))) => self.violated("a second begin"),
                 Some(Ok(ReadEvent::End(end))) => self.ended(end),
                 Some(Err(error)) => self.failed(error),
@@ -139,7 +191,10 @@ impl<T> Reader<T> {
 
     /// How the read ended, and stops it if it has not.
     #[must_use]
-    pub fn finish(self) -> ReadEnd {
+    pub fn finish(mut self) -> ReadEnd {
+        if self.end.is_none() {
+            self.conclude(given_up());
+        }
         self.end.unwrap_or_else(given_up)
     }
 
@@ -160,6 +215,26 @@ impl<T> Reader<T> {
         (entries, self.finish())
     }
 
+    /// What of `chunk` is within the limits. Ends the read if something is not.
+    fn admit(&mut self, chunk: Vec<T>) -> Vec<T> {
+        let Some(bounds) = &mut self.bounds else {
+            return chunk;
+        };
+        let (chunk, stop) = bounds.admit(chunk);
+        if let Some(reason) = stop {
+            self.conclude(ReadEnd::partial(reason));
+        }
+        chunk
+    }
+
+    /// The read has ended like this; with the groups that were cut.
+    fn conclude(&mut self, end: ReadEnd) {
+        self.end = Some(match self.bounds.take() {
+            Some(bounds) => bounds.meter.finish(end),
+            None => end,
+        });
+    }
+
     fn ended(&mut self, mut end: ReadEnd) {
         // An event behind the end proves that the verdict came too early. It is not waited for: a stream may
         // stay pending after its end.
@@ -169,11 +244,11 @@ impl<T> Reader<T> {
         if !end.verdict.is_complete() {
             end.cursor = None;
         }
-        self.end = Some(end);
+        self.conclude(end);
     }
 
     fn ended_without_verdict(&mut self) {
-        self.end = Some(ReadEnd::partial(PartialReason::new(PartialKind::NoVerdict, "")));
+        self.conclude(ReadEnd::partial(PartialReason::new(PartialKind::NoVerdict, "")));
     }
 
     fn violated(&mut self, what: &str) {
@@ -184,7 +259,7 @@ impl<T> Reader<T> {
     }
 
     fn failed(&mut self, error: Error) {
-        self.end = Some(ReadEnd::partial(PartialReason::new(
+        self.conclude(ReadEnd::partial(PartialReason::new(
             PartialKind::Failed,
             error.to_string(),
         )));
@@ -211,12 +286,16 @@ impl<T> fmt::Debug for Reader<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::executor::block_on;
     use proptest::prelude::*;
-    use usersync_model::Completeness;
+    use usersync_model::{Completeness, ObjectId};
 
     use super::*;
+    use crate::account::AccountEntry;
     use crate::read::Cursor;
+    use crate::test_clock::TestClock;
 
     /// One letter per event, so that a case reads as a line.
     fn event(letter: char) -> Result<ReadEvent<char>> {
@@ -296,6 +375,41 @@ mod tests {
         assert!(
             matches!(end.verdict, Completeness::Partial(reason) if reason.kind == PartialKind::Cancelled)
         );
+    }
+
+    #[test]
+    fn a_read_within_limits_ends_at_the_first_of_them() {
+        let entry = |name: &str| AccountEntry::Removed(ObjectId::new(name).unwrap());
+        let chunk = move |_| Ok(ReadEvent::Chunk(vec![entry("a"), entry("b")]));
+        let few = |entries, chunks, wall_time| ReadLimits {
+            entries,
+            chunks,
+            wall_time,
+            ..ReadLimits::default()
+        };
+        let hour = Duration::from_secs(3600);
+        for (limits, want, reason) in [
+            (few(5, 100, hour), 5, "raise `ReadLimits::entries`"),
+            (few(100, 3, hour), 6, "raise `ReadLimits::chunks`"),
+            (few(100, 100, Duration::ZERO), 0, "raise `ReadLimits::wall_time`"),
+        ] {
+            let endless = stream::iter((0..).map(chunk));
+            let begin = stream::iter([Ok(ReadEvent::Begin(Extent::Full))]);
+            let mut reader = Reader::within(begin.chain(endless).boxed(), limits, TestClock::new());
+            let mut seen = 0;
+            while let Some(chunk) = block_on(reader.next_chunk()) {
+                seen += chunk.len();
+            }
+            assert_eq!(seen, want, "{reason}");
+            let Completeness::Partial(partial) = reader.finish().verdict else {
+                unreachable!("the read has no end: {reason}");
+            };
+            assert_eq!(partial.kind, PartialKind::Limit);
+            assert!(partial.detail.contains(reason), "{partial}");
+        }
+        let whole = read_stream(Extent::Full, [entry("a")], ReadEnd::complete());
+        let reader = Reader::within(whole, few(1, 1, hour), TestClock::new());
+        assert_eq!(block_on(reader.collect()).1, ReadEnd::complete());
     }
 
     proptest! {

@@ -20,6 +20,16 @@ pub(crate) enum Stage {
     Source(usize),
 }
 
+impl Stage {
+    /// Its containers.
+    pub(crate) fn places(&self) -> &[usize] {
+        match self {
+            Self::Circle { containers, .. } | Self::Plain(containers) => containers,
+            Self::Source(place) => std::slice::from_ref(place),
+        }
+    }
+}
+
 /// One container selects another; both by their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Edge {

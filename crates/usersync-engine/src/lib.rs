@@ -38,6 +38,7 @@ mod standing;
 mod state;
 mod survey;
 mod verify;
+mod warnings;
 
 pub use backoff::Backoff;
 pub use due::{Agenda, Pause, Saved, Triggered, Waiting};

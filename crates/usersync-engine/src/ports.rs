@@ -5,7 +5,10 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use usersync_connector::{ActorDirectory, Clock, ContainerCatalog, Directory, MembershipRead, RecordRead};
+use usersync_connector::wrap::{Measured, ReadLimits};
+use usersync_connector::{
+    ActorDirectory, Clock, ContainerCatalog, Directory, MembershipRead, ReadStream, Reader, RecordRead,
+};
 use usersync_model::{PrincipalRef, SystemId};
 use usersync_store::StateRead;
 
@@ -51,6 +54,13 @@ pub struct Options {
     pub plan_lifetime: Duration,
     /// How many point reads one plan may make where a target was read in part.
     pub point_reads: usize,
+    /// How many memberships are in memory at once, about, while members are read and planned. Where the ledger says that the
+    /// containers hold more, each counting for 256 at least, they are read and planned in portions of that size, one after the other;
+    /// a container is never divided. A [`Preview`](crate::Preview) keeps what it read, for explanations.
+    pub portion: NonZeroUsize,
+    /// How much one read of a directory, a target, a catalog or a collection may bring. What hits a limit is partial, and its reason
+    /// names the limit.
+    pub read: ReadLimits,
     /// How long a job whose systems fail waits before it is tried again, and when it counts as quarantined, of which the
     /// administrators are told.
     pub retry: Backoff,
@@ -75,6 +85,8 @@ impl Default for Options {
             },
             plan_lifetime: Duration::from_secs(24 * 3600),
             point_reads: 1000,
+            portion: NonZeroUsize::new(4_000_000).expect("4,000,000 is not zero"),
+            read: ReadLimits::default(),
             retry: Backoff {
                 first: Duration::from_secs(5 * 60),
                 most: Duration::from_secs(24 * 3600),
@@ -82,6 +94,19 @@ impl Default for Options {
             },
             warnings: 1000,
         }
+    }
+}
+
+/// What every read is held to.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    limits: ReadLimits,
+    clock: Arc<dyn Clock>,
+}
+
+impl Bounds {
+    pub(crate) fn follow<T: Measured>(&self, stream: ReadStream<T>) -> Reader<T> {
+        Reader::within(stream, self.limits, Arc::clone(&self.clock))
     }
 }
 
@@ -146,6 +171,18 @@ impl Readers {
         self.directories
             .get(system)
             .ok_or_else(|| EngineError::NoConnector(system.clone()))
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            limits: self.options.read,
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    /// Follows a read within its limits.
+    pub(crate) fn follow<T: Measured>(&self, stream: ReadStream<T>) -> Reader<T> {
+        Reader::within(stream, self.options.read, Arc::clone(&self.clock))
     }
 
     pub(crate) fn records(&self, system: &SystemId) -> Result<&Arc<dyn RecordRead>> {

@@ -13,14 +13,12 @@ use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
 use crate::ground::Ground;
 use crate::job::{Job, JobKind, Scope};
-use crate::planning::{Circumstances, Planned, plan, point_reads};
+use crate::planning::{Circumstances, Planned, Task, plan};
 use crate::ports::Readers;
 use crate::records::{self, RecordSurvey};
-use crate::recover::{Recovery, recover};
+use crate::recover::Recovery;
 use crate::source::{Sources, read_sources};
-use crate::state::{
-    JobState, load_approvals, load_departures, load_intents, load_job, load_state, window_used,
-};
+use crate::state::{JobState, load_approvals, load_departures, load_intents, load_job, load_state};
 use crate::survey::survey;
 
 /// Plans without writing: it holds nothing that could write, by type.
@@ -74,6 +72,7 @@ impl Preview {
         let request = PlanRequest {
             scope: scope.clone(),
             adopt: false,
+            explains: true,
         };
         let control = RunControl::new();
         let made = make_plan(&self.readers, &job, &request, None, &context, &control).await?;
@@ -207,6 +206,8 @@ impl fmt::Display for Answer {
 pub(crate) struct PlanRequest {
     pub(crate) scope: Scope,
     pub(crate) adopt: bool,
+    /// Whether what was read is kept, to explain the plan with.
+    pub(crate) explains: bool,
 }
 
 /// A plan, with what it rests on.
@@ -247,21 +248,28 @@ pub(crate) async fn make_plan(
     let mut survey = survey(readers, job, &request.scope, sources, context, control)
         .instrument(read)
         .await?;
-    let recovery = recover(&mut survey, load_intents(state, job).await?, &job.id);
-    point_reads(readers, job, &mut survey, context).await?;
+    let task = Task {
+        readers,
+        job,
+        context,
+        control,
+        intents: load_intents(state, job).await?,
+        explains: request.explains,
+    };
     let now = readers.clock.now();
     let circumstances = Circumstances {
         now,
         state: job_state.clone(),
         approvals: load_approvals(state, job).await?,
         departures: load_departures(state, job).await?,
-        window_used: window_used(state, job, now, &recovery).await?,
+        window_used: 0,
         scope: request.scope.clone(),
         adopt: request.adopt,
         updates: readers.target(&job.target)?.capabilities().updates,
     };
-    let planned = tracing::info_span!("usersync.plan")
-        .in_scope(|| plan(&mut survey, job, &circumstances, &readers.options));
+    let (planned, recovery) = plan(&task, &mut survey, circumstances)
+        .instrument(tracing::info_span!("usersync.plan"))
+        .await?;
     control.tell(RunEvent::Planned {
         digest: planned.plan.digest(),
         summary: planned.plan.summary(),

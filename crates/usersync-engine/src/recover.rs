@@ -52,6 +52,12 @@ impl Recovery {
         self.carried.insert((intent.container, intent.subject), carried);
     }
 
+    /// Adds what became of other intents.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.confirmed.extend(other.confirmed);
+        self.carried.extend(other.carried);
+    }
+
     /// The operations whose effect is not there, and that `plan` does not want again; ascending.
     pub(crate) fn obsolete(&self, plan: &Plan) -> Vec<Carried> {
         let mut left: HashMap<_, _> = self

@@ -172,6 +172,7 @@ impl Engine {
         let plan_request = PlanRequest {
             scope: request.scope.clone(),
             adopt: request.adopt,
+            explains: false,
         };
         let known = self.take_known(job);
         let made = make_plan(readers, job, &plan_request, known, &context, &request.control).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use usersync_connector::{CallContext, Cursor, ErrorKind, Extent, Reader};
+use usersync_connector::{CallContext, Cursor, ErrorKind, Extent};
 use usersync_model::{
     Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GraphBuilder, Impact,
     LiveSelections, NodeId, ObjectId, PartialKind, PartialReason, PrincipalRef, ResolvePolicy, Resolved,
@@ -30,7 +30,7 @@ pub(crate) struct Sources {
     /// What selections stand for, kept where the next read may hold only changes.
     kept: Option<Kept>,
     /// How many members each group names that its completely read directory does not have.
-    pub(crate) unknown_members: BTreeMap<PrincipalRef, u64>,
+    unknown_members: BTreeMap<NodeId, u64>,
     /// What the latest reads met, of targets too.
     pub(crate) failed: Vec<FailedRead>,
     /// The groups that are partial by themselves, of systems that keep track of them.
@@ -94,10 +94,13 @@ impl Sources {
                 }
             }
         }
-        self.unknown_members = counts
-            .into_iter()
-            .map(|(group, count)| (self.graph.principal_ref(group), count))
-            .collect();
+        self.unknown_members = counts;
+    }
+
+    /// The groups that name members whom their completely read directory does not have, and how many.
+    pub(crate) fn unknown_members(&self) -> impl Iterator<Item = (PrincipalRef, u64)> + '_ {
+        let groups = self.unknown_members.iter();
+        groups.map(|(group, count)| (self.graph.principal_ref(*group), *count))
     }
 
     pub(crate) fn graph(&self) -> &DirectoryGraph {
@@ -138,6 +141,16 @@ impl Sources {
             .entry(id)
             .or_insert_with(|| Arc::new(kept.selections.resolve(graph, id, scratch)));
         Arc::clone(resolved)
+    }
+
+    /// Who the container's selection stands for, without keeping that for the next run.
+    pub(crate) fn resolve_once(
+        &self,
+        container: &Container,
+        policy: &ResolvePolicy,
+        scratch: &mut Scratch,
+    ) -> Arc<Resolved> {
+        Arc::new(self.graph.resolve(&container.selection, policy, scratch))
     }
 
     /// The members of a filled container whom no directory shows; ascending.
@@ -290,7 +303,7 @@ async fn read_changes(
     sources.failed.clear();
     for system in &job.sources {
         let directory = readers.directory(system)?;
-        let mut reader = Reader::new(directory.read(sources.cursors.get(system).cloned(), context));
+        let mut reader = readers.follow(directory.read(sources.cursors.get(system).cloned(), context));
         if reader.begin().await == Some(Extent::Full) {
             return Ok(None);
         }
@@ -357,7 +370,7 @@ async fn read_everything(
     let mut failed = Vec::new();
     let mut partial = BTreeMap::new();
     for system in &job.sources {
-        let mut reader = Reader::new(readers.directory(system)?.read(None, context));
+        let mut reader = readers.follow(readers.directory(system)?.read(None, context));
         let extent = reader.begin().await;
         let mut entries = 0;
         while let Some(chunk) = reader.next_chunk().await {

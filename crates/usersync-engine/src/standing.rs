@@ -88,17 +88,9 @@ fn is_approved(plan: &Plan) -> bool {
 
 /// Whether something that the plan rests on was read in part.
 pub(crate) fn is_incomplete(plan: &Plan) -> bool {
-    let is_partial = |warning: &Warning| {
-        matches!(
-            warning,
-            Warning::PartialCatalog { .. }
-                | Warning::PartialCollection { .. }
-                | Warning::PartialSource { .. }
-                | Warning::PartialTarget { .. }
-        )
-    };
     let mut holds = plan.sections().iter().flat_map(|section| &section.holds);
-    plan.header().warnings.iter().any(is_partial) || holds.any(|hold| hold.cause.is_incompleteness())
+    plan.header().warnings.iter().any(Warning::is_partial_read)
+        || holds.any(|hold| hold.cause.is_incompleteness())
 }
 
 fn is_of_container(cause: &HoldCause) -> bool {

@@ -252,13 +252,24 @@ impl Plan {
                 section.hold_all(&cause);
             }
         }
-        let held = held_digest(&header, &sections);
-        if held.is_some() && held == approved {
-            for section in &mut sections {
-                section.lift();
-            }
+        let plan = Self::sealed(header, envelope, sections);
+        match approved {
+            Some(held) => plan.approved(held),
+            None => plan,
         }
-        Self::sealed(header, envelope, sections)
+    }
+
+    /// The plan once the held set with this digest is approved: what an approval lifts is lifted. Without an effect if it is not the
+    /// digest of this plan's held set.
+    #[must_use]
+    pub fn approved(mut self, held: Digest) -> Self {
+        if self.held != Some(held) {
+            return self;
+        }
+        for section in &mut self.sections {
+            section.lift();
+        }
+        Self::sealed(self.header, self.envelope, self.sections)
     }
 
     fn sealed(header: Header, envelope: Envelope, sections: Vec<Section>) -> Self {

@@ -70,6 +70,18 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Whether it says that something was read in part.
+    #[must_use]
+    pub fn is_partial_read(&self) -> bool {
+        matches!(
+            self,
+            Self::PartialCatalog { .. }
+                | Self::PartialCollection { .. }
+                | Self::PartialSource { .. }
+                | Self::PartialTarget { .. }
+        )
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -8,6 +8,7 @@ use usersync_model::{
 };
 
 use crate::account::AccountEntry;
+use crate::item::ItemEntry;
 use crate::membership::MembersEntry;
 use crate::read::ReadEnd;
 use crate::record::RecordEntry;
@@ -47,8 +48,13 @@ impl Default for ReadLimits {
     }
 }
 
+/// An entry of a read, which limits know how to count. Sealed.
+pub trait Measured: Measure {}
+
+impl<T: Measure> Measured for T {}
+
 /// What limits have to know of an entry.
-pub(super) trait Measure {
+pub trait Measure {
     /// How many entries it counts for.
     fn entries(&self) -> u64 {
         1
@@ -64,14 +70,18 @@ pub(super) trait Measure {
 }
 
 /// Members that an entry shows of a group.
-pub(super) enum Shown<'a> {
+pub enum Shown<'a> {
+    /// Some of its members.
     Members(&'a ObjectId, &'a mut dyn Truncate),
     /// What was shown of the group is void.
     Reset(&'a ObjectId),
 }
 
-pub(super) trait Truncate {
+/// A list that can be cut.
+pub trait Truncate {
+    /// How long it is.
     fn len(&self) -> usize;
+    /// Cuts it.
     fn truncate(&mut self, len: usize);
 }
 
@@ -87,7 +97,7 @@ impl<T> Truncate for Vec<T> {
 
 /// Counts one read against its limits.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     limits: ReadLimits,
     entries: u64,
     bytes: u64,
@@ -97,7 +107,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn new(limits: ReadLimits) -> Self {
+    pub(crate) fn new(limits: ReadLimits) -> Self {
         Self {
             limits,
             entries: 0,
@@ -109,7 +119,7 @@ impl Meter {
     }
 
     /// What of `chunk` is within the limits, and why the read is over if something is not.
-    pub(super) fn admit<T: Measure>(&mut self, mut chunk: Vec<T>) -> (Vec<T>, Option<PartialReason>) {
+    pub(crate) fn admit<T: Measure>(&mut self, mut chunk: Vec<T>) -> (Vec<T>, Option<PartialReason>) {
         self.chunks += 1;
         if self.chunks > self.limits.chunks {
             return (Vec::new(), Some(exceeded("chunks", self.limits.chunks)));
@@ -126,7 +136,7 @@ impl Meter {
     }
 
     /// `end`, with the groups that were cut. What the system itself says about a group stays.
-    pub(super) fn finish(mut self, mut end: ReadEnd) -> ReadEnd {
+    pub(crate) fn finish(mut self, mut end: ReadEnd) -> ReadEnd {
         if !self.cut.is_empty() {
             end.cursor = None;
             for (group, _) in &end.partial {
@@ -164,7 +174,8 @@ impl Meter {
         *shown = limit;
         members.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         if !self.cut.contains_key(group) {
-            self.cut.insert(group.clone(), exceeded("members", limit));
+            self.cut
+                .insert(group.clone(), exceeded("members_per_group", limit));
         }
         left > 0
     }
@@ -179,17 +190,23 @@ impl Meter {
     }
 }
 
-pub(super) fn out_of_time(limit: Duration) -> PartialReason {
+pub(crate) fn out_of_time(limit: Duration) -> PartialReason {
     PartialReason::new(
         PartialKind::Limit,
-        format!("not finished within {limit:?}; raise the limit if so long a read is expected"),
+        format!("not finished within {limit:?}; raise `ReadLimits::wall_time` if so long a read is expected"),
     )
 }
 
-fn exceeded(what: &str, limit: u64) -> PartialReason {
+/// `field` is the name of the limit in [`ReadLimits`].
+fn exceeded(field: &str, limit: u64) -> PartialReason {
+    let what = if field == "members_per_group" {
+        "members"
+    } else {
+        field
+    };
     PartialReason::new(
         PartialKind::Limit,
-        format!("more than {limit} {what}; raise the limit if so many are expected"),
+        format!("more than {limit} {what}; raise `ReadLimits::{field}` if so many are expected"),
     )
 }
 
@@ -258,6 +275,18 @@ impl Measure for RecordEntry {
             Self::Upsert(present) => {
                 let version = present.version.as_ref().map_or(0, |version| version.0.len());
                 record_bytes(&present.record) + version
+            }
+        }
+    }
+}
+
+impl Measure for ItemEntry {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Removed(href) => href.as_str().len(),
+            Self::Upsert(item) => {
+                let version = item.version.as_ref().map_or(0, |version| version.0.len());
+                item.href.as_str().len() + item.content.len() + version
             }
         }
     }

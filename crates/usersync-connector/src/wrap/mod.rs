@@ -24,7 +24,7 @@
 
 mod call;
 mod impls;
-mod limits;
+pub(crate) mod limits;
 mod rate;
 mod retry;
 mod stream;
@@ -39,7 +39,7 @@ use usersync_model::SystemId;
 
 use call::Layers;
 use limits::Measure;
-pub use limits::ReadLimits;
+pub use limits::{Measured, ReadLimits};
 use rate::RateBucket;
 pub use rate::RateLimit;
 use retry::Retries;

@@ -59,6 +59,16 @@ struct Work<'a> {
     reason: &'static str,
 }
 
+/// What changes in the ledger only.
+#[derive(Debug)]
+struct RowChange {
+    key: LedgerKey,
+    before: Option<LedgerRow>,
+    after: Option<LedgerRow>,
+    /// What is stored of a record beside its row.
+    base: Option<Write>,
+}
+
 /// How an attempt at one operation went.
 #[derive(Clone, Debug)]
 enum Attempt {
@@ -97,12 +107,23 @@ impl<'a> Applier<'a> {
     /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run; answers whether there was
     /// none.
     pub(crate) async fn settle_ledger(&mut self, ground: &mut Ground) -> Result<bool> {
-        let cede = |(key, row): (LedgerKey, LedgerRow)| {
+        let batch = self.readers.options.batch.get();
+        let mut chunk = Vec::new();
+        let mut is_settled = true;
+        for (key, row) in ground.take_ceded() {
             let after = row.clone().released(&self.job.id);
-            (key, Some(row), after, None)
-        };
-        let mut changes: Vec<_> = ground.take_ceded().into_iter().map(cede).collect();
-        for section in self.plan.sections() {
+            chunk.push(RowChange {
+                key,
+                before: Some(row),
+                after,
+                base: None,
+            });
+            if chunk.len() == batch {
+                is_settled &= self.settle_rows(&mut chunk).await?;
+            }
+        }
+        let plan = self.plan;
+        for section in plan.sections() {
             for change in &section.ledger {
                 let key = LedgerKey {
                     container: section.container.clone(),
@@ -117,32 +138,45 @@ impl<'a> Applier<'a> {
                     &key.subject,
                     change.agreed.as_deref(),
                 )?;
-                changes.push((key, before, after, base));
+                chunk.push(RowChange {
+                    key,
+                    before,
+                    after,
+                    base,
+                });
+                if chunk.len() == batch {
+                    is_settled &= self.settle_rows(&mut chunk).await?;
+                }
             }
         }
+        is_settled &= self.settle_rows(&mut chunk).await?;
+        Ok(is_settled)
+    }
+
+    /// Writes the rows of `chunk`, which is empty then, in one transaction; answers whether all of them were as before.
+    async fn settle_rows(&mut self, chunk: &mut Vec<RowChange>) -> Result<bool> {
         let mut is_settled = true;
-        for chunk in changes.chunks(self.readers.options.batch.get()) {
+        if !chunk.is_empty() {
             self.keep_lease().await?;
-            let mut chunk = chunk.to_vec();
-            while !chunk.is_empty() {
-                let mut transaction = self.transaction();
-                for (key, before, after, base) in &chunk {
-                    transaction.check(Check::Ledger {
-                        key: key.clone(),
-                        row: before.clone(),
-                    });
-                    transaction.write(Write::Ledger {
-                        key: key.clone(),
-                        row: after.clone(),
-                    });
-                    transaction.writes.extend(base.clone());
-                }
-                match self.commit(transaction).await? {
-                    None => break,
-                    Some(check) => {
-                        chunk.remove(check);
-                        is_settled = false;
-                    }
+        }
+        while !chunk.is_empty() {
+            let mut transaction = self.transaction();
+            for change in &*chunk {
+                transaction.check(Check::Ledger {
+                    key: change.key.clone(),
+                    row: change.before.clone(),
+                });
+                transaction.write(Write::Ledger {
+                    key: change.key.clone(),
+                    row: change.after.clone(),
+                });
+                transaction.writes.extend(change.base.clone());
+            }
+            match self.commit(transaction).await? {
+                None => chunk.clear(),
+                Some(check) => {
+                    chunk.remove(check);
+                    is_settled = false;
                 }
             }
         }

@@ -134,8 +134,11 @@ pub struct RunResult {
     pub warnings: u64,
     /// How its operations ended, and those of earlier runs whose outcome it found out.
     pub outcomes: Vec<OutcomeCount>,
-    /// The reads that ended with an error.
+    /// The reads that ended with an error: the first of them.
     pub failed_reads: Vec<ReadFailure>,
+    /// How many others there were.
+    #[serde(default)]
+    pub more_failed_reads: u64,
     /// The operations that did not reach what they were to reach: the first of them.
     pub failures: Vec<OperationFailure>,
     /// How many others there were.
@@ -264,7 +267,13 @@ impl RunState {
             summary: plan.map(Plan::summary).unwrap_or_default(),
             warnings: plan.map_or(0, listed),
             outcomes: counts.into_iter().map(count).collect(),
-            failed_reads: report.failed_reads.iter().map(ReadFailure::of).collect(),
+            failed_reads: report
+                .failed_reads
+                .iter()
+                .take(FAILURES)
+                .map(ReadFailure::of)
+                .collect(),
+            more_failed_reads: report.failed_reads.len().saturating_sub(FAILURES) as u64,
             failures: failed().take(FAILURES).map(OperationFailure::of).collect(),
             more_failures: failed().count().saturating_sub(FAILURES) as u64,
         }))

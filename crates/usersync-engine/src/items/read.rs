@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use usersync_connector::{
-    CallContext, Cursor, ErrorKind, Extent, Item, ItemCollection, ItemEntry, ItemStore, Reader, Version,
+    CallContext, Cursor, ErrorKind, Extent, Item, ItemCollection, ItemEntry, ItemStore, Version,
 };
 use usersync_content::{Document, Outline};
 use usersync_model::{Completeness, ItemKind, ObjectId, PartialKind, PartialReason};
 
 use super::report::{ItemFinding, ItemProblem};
 use super::state::{Row, Side};
+use crate::ports::Bounds;
 use crate::report::FailedRead;
 
 /// An item as one side shows it.
@@ -73,6 +74,7 @@ pub(super) struct SideReader<'a> {
     pub(super) side: Side,
     pub(super) store: &'a Arc<dyn ItemStore>,
     pub(super) collection: &'a ItemCollection,
+    pub(super) bounds: Bounds,
     pub(super) context: &'a CallContext,
 }
 
@@ -122,7 +124,9 @@ impl SideReader<'_> {
 
     /// `None` if the cursor expired.
     async fn entries(&self, since: Option<Cursor>) -> Option<Entries> {
-        let mut reader = Reader::new(self.store.items(self.collection, since, self.context));
+        let mut reader = self
+            .bounds
+            .follow(self.store.items(self.collection, since, self.context));
         let (mut upserts, mut removed) = (BTreeMap::new(), BTreeSet::new());
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {

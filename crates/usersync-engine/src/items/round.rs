@@ -108,6 +108,7 @@ impl<'a> PairRun<'a> {
             side,
             store: self.items(side),
             collection: &self.collections[side as usize],
+            bounds: self.run.engine.inner.preview.readers().bounds(),
             context,
         }
     }

@@ -1,5 +1,7 @@
 //! Reading both sides and matching them.
 
+use std::sync::Arc;
+
 use usersync_connector::{Account, AccountDirectory, AccountEntry, CallContext, Extent, Reader};
 use usersync_model::{Completeness, PartialKind};
 use usersync_reconcile::{KnownLink, Matching, Party, Side, match_accounts};
@@ -52,9 +54,16 @@ impl Links {
 
     /// Both sides, one after the other.
     pub(super) async fn read(&self, context: &CallContext) -> (Seen, Seen) {
-        let principals = read(self.principals.as_ref(), context).await;
-        let accounts = read(self.accounts.as_ref(), context).await;
+        let principals = self.read_side(self.principals.as_ref(), context).await;
+        let accounts = self.read_side(self.accounts.as_ref(), context).await;
         (principals, accounts)
+    }
+
+    async fn read_side(&self, directory: &dyn AccountDirectory, context: &CallContext) -> Seen {
+        let stream = directory.accounts(None, context);
+        let reader = Reader::within(stream, self.settings.read, Arc::clone(&self.clock));
+        let vouched = directory.capabilities().vouches_for_addresses;
+        seen(reader, vouched).await
     }
 
     pub(super) fn matching(&self, book: &Book, principals: &Seen, accounts: &Seen) -> Matching {
@@ -93,8 +102,7 @@ fn party(account: &Account) -> Party<'_> {
     }
 }
 
-async fn read(directory: &dyn AccountDirectory, context: &CallContext) -> Seen {
-    let mut reader = Reader::new(directory.accounts(None, context));
+async fn seen(mut reader: Reader<AccountEntry>, vouched: bool) -> Seen {
     let mut parties = Vec::new();
     let mut says_removed = false;
     let is_full = reader.begin().await == Some(Extent::Full);
@@ -116,6 +124,6 @@ async fn read(directory: &dyn AccountDirectory, context: &CallContext) -> Seen {
     Seen {
         parties,
         verdict,
-        vouched: directory.capabilities().vouches_for_addresses,
+        vouched,
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use usersync_connector::wrap::ReadLimits;
 use usersync_connector::{AccountDirectory, CallContext, Clock, EntitlementSource, TokenStore};
 use usersync_license::{ResourcePlacement, SeatLimits};
 use usersync_model::{
@@ -90,6 +91,8 @@ pub struct LinkSettings {
     pub placement: ResourcePlacement,
     /// How long a proposal can be saved after it was staged.
     pub proposal_lifetime: Duration,
+    /// How much one read of accounts may bring. What hits a limit is partial: nothing is proposed from it.
+    pub read: ReadLimits,
 }
 
 /// What becomes of a link after the grace period.
@@ -113,6 +116,7 @@ impl Default for LinkSettings {
             needs_consent: false,
             placement: ResourcePlacement::default(),
             proposal_lifetime: Duration::from_secs(7 * DAY),
+            read: ReadLimits::default(),
         }
     }
 }

@@ -1,30 +1,26 @@
-//! From a survey to a plan: pure, and the same for a preview and a run.
+//! From a survey to a plan, the same for a preview and a run.
 
+mod pass;
 mod planner;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use usersync_connector::CallContext;
-use usersync_model::{
-    Completeness, ContainerRef, Digest, DirectoryGraph, NodeId, PrincipalRef, Scratch, Subject,
-};
-use usersync_reconcile::{Approval, Drafts, Envelope, Header, HoldCause, Plan, RunEvidence, Warning};
+use usersync_model::{Completeness, ContainerRef, Digest, DirectoryGraph, NodeId, PrincipalRef, Subject};
+use usersync_reconcile::{Approval, Drafts, Envelope, Header, HoldCause, Plan, Warning};
 
-use self::planner::Planner;
-use crate::dependency::stages;
-use crate::error::Result;
+pub(crate) use self::pass::{Task, plan};
 use crate::grant::Grant;
 use crate::job::{Job, Scope};
-use crate::ports::{Options, Readers};
+use crate::ports::Options;
 use crate::source::Sources;
 use crate::standing::StandingHolds;
 use crate::state::{Departure, JobState};
-use crate::survey::Survey;
+use crate::warnings::Warnings;
 
 /// What planning takes beside the survey.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Circumstances {
     pub(crate) now: DateTime<Utc>,
     pub(crate) state: JobState,
@@ -45,6 +41,15 @@ pub(crate) struct DepartureChanges {
     pub(crate) ended: BTreeSet<PrincipalRef>,
     /// Who is on record as departed then.
     pub(crate) stored: BTreeSet<PrincipalRef>,
+}
+
+impl DepartureChanges {
+    /// What two parts of a survey lead to.
+    fn absorb(&mut self, other: Self) {
+        self.begun.extend(other.begun);
+        self.ended.extend(other.ended);
+        self.stored.extend(other.stored);
+    }
 }
 
 /// A plan, and what goes with it.
@@ -146,42 +151,37 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn assemble(&self, drafts: Drafts, approved: Option<Digest>) -> Plan {
+    /// The plan before an approval has its effect.
+    pub(crate) fn assemble(&self, drafts: Drafts) -> Plan {
         Plan::assemble(
             self.header.clone(),
             self.envelope.clone(),
             drafts,
             &self.job.policy,
             self.window_used,
-            approved,
+            None,
         )
     }
 
-    /// The plan before an approval has its effect, if there is one that covers what it holds.
-    fn waiting(&self, drafts: &Drafts) -> Option<Plan> {
-        if self.valid.is_empty() {
-            return None;
-        }
-        let waiting = self.assemble(drafts.clone(), None);
-        let is_approved = |held| self.valid.contains_key(&held);
-        waiting.held_digest().is_some_and(is_approved).then_some(waiting)
+    /// The held set of `plan`, if somebody approved it.
+    pub(crate) fn approval(&self, plan: &Plan) -> Option<Digest> {
+        plan.held_digest().filter(|held| self.valid.contains_key(held))
     }
 
-    /// The plan, and what goes with it. `seen` are the containers that were read completely. `replan` plans again what an approval lets go, where that has consequences.
+    /// The plan with what an approval lets go, and what goes with it. `seen` are the containers that were read completely. `approval` is the
+    /// held set that is used up; where it is not that of `plan`, the plan was made anew with what it covers.
     pub(crate) fn finish(
         &self,
         frame: &Frame,
-        mut drafts: Drafts,
+        plan: Plan,
+        approval: Option<Digest>,
         departures: DepartureChanges,
         seen: &BTreeSet<ContainerRef>,
-        replan: impl FnOnce(&Plan) -> Option<Drafts>,
     ) -> Planned {
-        let waiting = self.waiting(&drafts);
-        let approval = waiting.as_ref().and_then(Plan::held_digest);
-        if let Some(again) = waiting.as_ref().and_then(replan) {
-            drafts = again;
-        }
-        let plan = self.assemble(drafts, approval);
+        let plan = match approval {
+            Some(held) => plan.approved(held),
+            None => plan,
+        };
         let is_seen = |container: &ContainerRef| seen.contains(container);
         let holds = frame.standing.after(&plan, &frame.scope, is_seen);
         let until = approval.and_then(|held| self.valid.get(&held).copied());
@@ -197,131 +197,12 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// Plans everything that was surveyed.
-pub(crate) fn plan(
-    survey: &mut Survey,
-    job: &Job,
-    circumstances: &Circumstances,
-    options: &Options,
-) -> Planned {
-    let sights = survey.sights.iter().enumerate();
-    let (places_in_grace, departures) = grace(
-        survey.graph(),
-        sights.flat_map(|(place, sight)| sight.claimed().map(move |id| (id, place))),
-        job,
-        &circumstances.departures,
-        circumstances.now,
-    );
-    let mut in_grace: BTreeMap<usize, Vec<NodeId>> = BTreeMap::new();
-    for (id, places) in places_in_grace {
-        for place in places {
-            in_grace.entry(place).or_default().push(id);
-        }
-    }
-    let frame = Frame::new(
-        survey.graph(),
-        job,
-        &circumstances.state,
-        &circumstances.scope,
-        circumstances.now,
-    );
-    let mut planner = Planner {
-        job,
-        in_grace,
-        evidence: RunEvidence {
-            removals: frame.removals.clone(),
-            everything: None,
-            adopt: circumstances.adopt,
-            updates: circumstances.updates,
-        },
-        scratch: Scratch::new(),
-        warnings: BTreeSet::new(),
-        approved: frame.approved.clone(),
-        shut: frame.shut.clone(),
-        selects: BTreeSet::new(),
-    };
-    let (stages, edges) = stages(survey.graph(), &survey.containers);
-    planner.selects = edges;
-    let mut drafts = planner.plan_all(survey, &stages);
-    // What one run's guard holds stays in share groups, and so in what depends on them: plan again from there.
-    if planner.evidence.removals.is_none()
-        && stages.len() > 1
-        && let Some(cause) = drafts.run_guard(&job.policy, circumstances.window_used)
-    {
-        planner.evidence.removals = Some(cause);
-        drafts = planner.plan_all(survey, &stages);
-    }
-    let mut warnings = survey.warnings.clone();
-    warnings.extend(planner.warnings.iter().cloned());
-    let header = header(&survey.sources, warnings, job, frame.policy, options);
-    let sights = survey.containers.iter().zip(&survey.sights);
-    let seen = sights
-        .filter(|(_, sight)| sight.rest.is_none() && !sight.missing)
-        .map(|(container, _)| container.id.clone())
-        .collect();
-    Assembly::new(job, &frame, header, circumstances, options).finish(
-        &frame,
-        drafts,
-        departures,
-        &seen,
-        |waiting| {
-            (stages.len() > 1).then(|| {
-                planner.approve(waiting);
-                planner.plan_all(survey, &stages)
-            })
-        },
-    )
-}
-
 /// `duration` after `now`, or the end of time.
 pub(crate) fn later(now: DateTime<Utc>, duration: std::time::Duration) -> DateTime<Utc> {
     TimeDelta::from_std(duration)
         .ok()
         .and_then(|duration| now.checked_add_signed(duration))
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
-}
-
-/// Asks the target about the desired who were not seen where it was read in part, as far as it allows.
-pub(crate) async fn point_reads(
-    readers: &Readers,
-    job: &Job,
-    survey: &mut Survey,
-    context: &CallContext,
-) -> Result<()> {
-    let target = readers.target(&job.target)?;
-    if !target.capabilities().point_read {
-        return Ok(());
-    }
-    let mut left = readers.options.point_reads;
-    let mut scratch = Scratch::new();
-    for place in 0..survey.containers.len() {
-        let sight = &survey.sights[place];
-        if sight.rest.is_none() || sight.missing {
-            continue;
-        }
-        let resolved = survey
-            .sources
-            .resolve(&survey.containers[place], &job.resolve, &mut scratch);
-        for &id in &resolved.certain {
-            let sight = &survey.sights[place];
-            if sight.is_present(id) || sight.ours.binary_search(&id).is_ok() {
-                continue;
-            }
-            if left == 0 {
-                return Ok(());
-            }
-            left -= 1;
-            let principal = survey.graph().principal_ref(id);
-            match target
-                .member(&survey.containers[place].id.object, &principal, context)
-                .await
-            {
-                Ok(member) => survey.sights[place].learn(id, member),
-                Err(_) => break,
-            }
-        }
-    }
-    Ok(())
 }
 
 fn missing_sentinel(graph: &DirectoryGraph, job: &Job) -> Option<PrincipalRef> {
@@ -395,7 +276,7 @@ pub(crate) fn grace<P>(
 
 pub(crate) fn header(
     sources: &Sources,
-    mut warnings: BTreeSet<Warning>,
+    mut warnings: Warnings,
     job: &Job,
     policy: Digest,
     options: &Options,
@@ -411,12 +292,8 @@ pub(crate) fn header(
     }
     warnings.extend(
         sources
-            .unknown_members
-            .iter()
-            .map(|(group, count)| Warning::UnknownMembers {
-                group: group.clone(),
-                count: *count,
-            }),
+            .unknown_members()
+            .map(|(group, count)| Warning::UnknownMembers { group, count }),
     );
     let listed = graph.warnings().iter().map(|warning| Warning::Contradiction {
         principal: warning.principal().clone(),
@@ -427,7 +304,8 @@ pub(crate) fn header(
         .total()
         .saturating_sub(graph.warnings().iter().count() as u64);
     warnings.extend(listed);
-    let more = warnings.len().saturating_sub(options.warnings) as u64;
+    warnings.count(unlisted);
+    let (warnings, more_warnings) = warnings.into_list(options.warnings);
     Header {
         tenant: job.tenant.clone(),
         job: job.id.clone(),
@@ -436,7 +314,7 @@ pub(crate) fn header(
         policy,
         containers: 0,
         tally: usersync_reconcile::Tally::default(),
-        warnings: warnings.into_iter().take(options.warnings).collect(),
-        more_warnings: more + unlisted,
+        warnings,
+        more_warnings,
     }
 }

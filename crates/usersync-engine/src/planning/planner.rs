@@ -17,6 +17,7 @@ use super::view::View;
 use crate::dependency::{Edge, Stage, edge_from};
 use crate::job::Job;
 use crate::survey::{Sight, Survey};
+use crate::warnings::Warnings;
 
 pub(super) struct Planner<'a> {
     pub(super) job: &'a Job,
@@ -25,7 +26,9 @@ pub(super) struct Planner<'a> {
     pub(super) evidence: RunEvidence,
     pub(super) scratch: Scratch,
     /// What the selections met.
-    pub(super) warnings: BTreeSet<Warning>,
+    pub(super) warnings: Warnings,
+    /// The containers of which that was told, and what, by its code.
+    pub(super) told: BTreeSet<(usize, &'static str)>,
     /// What a valid approval covers; empty until that is known.
     pub(super) approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
     /// What holds the removals of single containers since an earlier run.
@@ -35,13 +38,29 @@ pub(super) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    pub(super) fn plan_all(&mut self, survey: &mut Survey, stages: &[Stage]) -> Drafts {
-        let mut drafts = Drafts::default();
+    /// Begins anew.
+    pub(super) fn begin(&mut self) {
+        self.warnings = self.warnings.emptied();
+        self.told.clear();
+    }
+
+    /// Plans these stages, and lets go of what was read of containers that nobody selects, if it is not to be kept.
+    pub(super) fn plan_all(
+        &mut self,
+        survey: &mut Survey,
+        stages: &[Stage],
+        drafts: &mut Drafts,
+        lets_go: bool,
+    ) {
         for stage in stages {
             match stage {
                 Stage::Plain(places) => {
                     for &place in places {
-                        drafts.push(self.plan_one(survey, place, &self.evidence.clone()).0);
+                        let section = self.plan_one(survey, place, &self.evidence.clone()).0;
+                        if lets_go {
+                            survey.shrink(place, Some(&section));
+                        }
+                        drafts.push(section);
                     }
                 }
                 Stage::Source(place) => {
@@ -60,7 +79,6 @@ impl Planner<'_> {
                 }
             }
         }
-        drafts
     }
 
     /// Plans containers that select each other: from who stays in any case, up to the least state that the plan itself
@@ -116,14 +134,12 @@ impl Planner<'_> {
         place: usize,
         evidence: &RunEvidence,
     ) -> (Section, Option<PartialReason>) {
-        let mut resolved =
-            survey
-                .sources
-                .resolve(&survey.containers[place], &self.job.resolve, &mut self.scratch);
+        let mut resolved = survey.resolve(place, self.job, &mut self.scratch);
         let container = &survey.containers[place];
         let sight = &survey.sights[place];
         let graph = survey.graph();
-        for principal in &resolved.missing {
+        let is_new = !resolved.missing.is_empty() && self.told.insert((place, "missing_pick"));
+        for principal in resolved.missing.iter().filter(|_| is_new) {
             let (container, principal) = (container.id.clone(), principal.clone());
             self.warnings
                 .insert(Warning::MissingPick { container, principal });
@@ -135,6 +151,7 @@ impl Planner<'_> {
             let is_whole = |system| graph.system_verdict(system).is_complete();
             if let Rest::Unknown(reason) = &resolved.rest
                 && self.job.sources.iter().all(is_whole)
+                && self.told.insert((place, "partial_selection"))
             {
                 self.warnings.insert(Warning::PartialSelection {
                     container: container.id.clone(),

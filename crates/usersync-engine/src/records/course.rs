@@ -22,6 +22,7 @@ use crate::ports::Readers;
 use crate::report::{FailedRead, ReadOf};
 use crate::source::Sources;
 use crate::state::{Departure, Intent};
+use crate::warnings::Warnings;
 
 /// Which collections a run covers, and what is to be in them.
 pub(super) struct Course {
@@ -30,7 +31,7 @@ pub(super) struct Course {
     /// The source that all of them share.
     pub(super) shared: Option<Arc<SourceState>>,
     pub(super) departed: DepartureChanges,
-    pub(super) warnings: BTreeSet<Warning>,
+    pub(super) warnings: Warnings,
     /// What is known of collections without a look.
     pub(super) drafts: Drafts,
     /// Who gets a copy.
@@ -68,7 +69,7 @@ pub(super) async fn course(
         items: Vec::new(),
         shared: None,
         departed: DepartureChanges::default(),
-        warnings: BTreeSet::new(),
+        warnings: Warnings::new(readers.options.warnings),
         drafts: Drafts::default(),
         to: None,
     };
@@ -133,7 +134,7 @@ impl Course {
         if is_gone(job, sources, owner) {
             return Err(gone());
         }
-        let shown = read(readers.records(&records.from)?, group, context).await;
+        let shown = read(&readers.bounds(), readers.records(&records.from)?, group, context).await;
         if shown.missing {
             return Err(gone());
         }

@@ -15,6 +15,7 @@ use usersync_store::{StateRead, Table};
 use super::read::{Shown, changes, read};
 use super::served::{AgreedState, Served};
 use crate::error::Result;
+use crate::ports::Bounds;
 use crate::state::{BASE, Intent, bases_key};
 
 /// A collection of the target that a run covers.
@@ -80,6 +81,7 @@ pub(super) struct Looker {
     pub(super) rules: RecordRules,
     pub(super) policy: Digest,
     pub(super) context: CallContext,
+    pub(super) bounds: Bounds,
     /// The source that all collections share.
     pub(super) shared: Option<Arc<SourceState>>,
     /// Whether every collection is read, whatever is known of it.
@@ -127,7 +129,7 @@ impl Looker {
         let source = match (&item.wish, &item.from, &self.shared) {
             (Wish::Doubtful(reason), _, _) => Arc::new(SourceState::none(Some(reason.clone()))),
             (Wish::Desired, Some(from), _) => {
-                let shown = read(&self.from, from, &self.context).await;
+                let shown = read(&self.bounds, &self.from, from, &self.context).await;
                 source_failed = shown.failed;
                 Arc::new(SourceState::new(shown, &self.rules))
             }
@@ -138,7 +140,7 @@ impl Looker {
         if let Some(agreed) = self.agreed(&item, &source) {
             let tally = agreed.tally;
             let since = agreed.cursor.clone();
-            let changes = changes(&self.target, object, since, &self.context).await;
+            let changes = changes(&self.bounds, &self.target, object, since, &self.context).await;
             if changes.is_some_and(|changes| changes.entries.is_empty()) {
                 return Ok((item, Look::Same(tally)));
             }
@@ -147,7 +149,7 @@ impl Looker {
         // written.
         let rows = self.rows(&item.collection).await?;
         let bases = self.bases(&item.collection).await?;
-        let target = read(&self.target, object, &self.context).await;
+        let target = read(&self.bounds, &self.target, object, &self.context).await;
         let seen = Seen {
             source,
             source_failed,

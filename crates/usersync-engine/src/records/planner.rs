@@ -29,6 +29,7 @@ use crate::recover::{Recovery, base_after, row_after};
 use crate::report::{FailedRead, ReadOf};
 use crate::source::{Sources, read_sources};
 use crate::state::{Effect, Intent, load_approvals, load_departures, load_intents, load_state, window_used};
+use crate::warnings::Warnings;
 
 /// Reads and plans a job of records: the one way to a plan, for previews and runs alike.
 pub(crate) async fn make_plan(
@@ -84,6 +85,7 @@ pub(crate) async fn make_plan(
         rules: rules.clone(),
         policy: frame.policy,
         context: context.clone(),
+        bounds: readers.bounds(),
         shared,
         thorough: request.adopt,
     });
@@ -99,7 +101,7 @@ pub(crate) async fn make_plan(
         point_reads: readers.options.point_reads,
         drafts,
         recovery: Recovery::default(),
-        warnings: BTreeSet::new(),
+        warnings: Warnings::new(readers.options.warnings),
         seen: BTreeSet::new(),
         failures: Failures::default(),
         survey: RecordSurvey {
@@ -136,7 +138,7 @@ pub(crate) async fn make_plan(
         mut survey,
         ..
     } = planner;
-    warnings.extend(found);
+    warnings.absorb(found);
     survey.sources.failed.extend(failures.reads(job, records));
     let circumstances = Circumstances {
         now,
@@ -150,13 +152,10 @@ pub(crate) async fn make_plan(
     };
     let header = header(&survey.sources, warnings, job, frame.policy, &readers.options);
     let planned = tracing::info_span!("usersync.plan").in_scope(|| {
-        Assembly::new(job, &frame, header, &circumstances, &readers.options).finish(
-            &frame,
-            drafts,
-            departed,
-            &completely,
-            |_| None,
-        )
+        let assembly = Assembly::new(job, &frame, header, &circumstances, &readers.options);
+        let plan = assembly.assemble(drafts);
+        let approval = assembly.approval(&plan);
+        assembly.finish(&frame, plan, approval, departed, &completely)
     });
     control.tell(RunEvent::Planned {
         digest: planned.plan.digest(),
@@ -218,7 +217,7 @@ struct Planner<'a> {
     point_reads: usize,
     drafts: Drafts,
     recovery: Recovery,
-    warnings: BTreeSet<Warning>,
+    warnings: Warnings,
     /// What was read completely, or is as it was.
     seen: BTreeSet<ContainerRef>,
     failures: Failures,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use usersync_connector::{
-    CallContext, Cursor, ErrorKind, Extent, PresentRecord, Reader, RecordEntry, RecordRead, RecordRequest,
-    Retry,
+    CallContext, Cursor, ErrorKind, Extent, PresentRecord, RecordEntry, RecordRead, RecordRequest, Retry,
 };
 use usersync_model::{Completeness, ObjectId, PartialKind, PartialReason, RecordRef};
+
+use crate::ports::Bounds;
 
 /// The records of one collection as its system shows them.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(super) struct Changes {
 
 /// Reads a collection.
 pub(crate) async fn read(
+    bounds: &Bounds,
     system: &Arc<dyn RecordRead>,
     collection: &ObjectId,
     context: &CallContext,
@@ -40,7 +42,7 @@ pub(crate) async fn read(
         collection: Some(collection.clone()),
         since: None,
     };
-    let mut reader = Reader::new(system.records(request, context));
+    let mut reader = bounds.follow(system.records(request, context));
     let mut records = Vec::new();
     let mut sound = true;
     while let Some(chunk) = reader.next_chunk().await {
@@ -81,6 +83,7 @@ pub(crate) async fn read(
 
 /// Reads what changed in a collection; `None` unless the answer is complete and is about changes.
 pub(super) async fn changes(
+    bounds: &Bounds,
     system: &Arc<dyn RecordRead>,
     collection: &ObjectId,
     since: Cursor,
@@ -90,7 +93,7 @@ pub(super) async fn changes(
         collection: Some(collection.clone()),
         since: Some(since),
     };
-    let mut reader = Reader::new(system.records(request, context));
+    let mut reader = bounds.follow(system.records(request, context));
     let mut entries = Vec::new();
     while let Some(chunk) = reader.next_chunk().await {
         entries.extend(chunk);

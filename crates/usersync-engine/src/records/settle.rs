@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::ground::Ground;
 use crate::job::{Job, JobKind};
-use crate::ports::Readers;
+use crate::ports::{Bounds, Readers};
 use crate::preview::Made;
 use crate::report::{OperationReport, Outcome, RunReport};
 
@@ -121,7 +121,7 @@ impl RecordSurvey {
                 (_, None) => {}
             }
         }
-        let shared = Arc::new((Arc::clone(target), rules, context.clone()));
+        let shared = Arc::new((readers.bounds(), Arc::clone(target), rules, context.clone()));
         let checks = applied
             .into_iter()
             .map(move |applied| verify(Arc::clone(&shared), applied));
@@ -198,13 +198,13 @@ fn after(mut tally: Tally, section: &Section) -> Tally {
     tally
 }
 
-type Shared = (Arc<dyn RecordRead>, RecordRules, CallContext);
+type Shared = (Bounds, Arc<dyn RecordRead>, RecordRules, CallContext);
 
 /// Whether all that changed is what we left; if so, where reading goes on.
 async fn verify(shared: Arc<Shared>, applied: Applied) -> (Applied, Option<Cursor>) {
-    let (target, rules, context) = &*shared;
+    let (bounds, target, rules, context) = &*shared;
     let object: &ObjectId = &applied.container.object;
-    let changes = changes(target, object, applied.since.clone(), context).await;
+    let changes = changes(bounds, target, object, applied.since.clone(), context).await;
     let fingerprinter = Fingerprinter::new(rules);
     let cursor = changes.and_then(|changes| {
         let is_ours = |entry: &RecordEntry| {

@@ -344,6 +344,7 @@ async fn measure(
         .map(|section| (&section.container, section))
         .collect();
     let sections = &sections;
+    let bounds = &readers.bounds();
     let organisations: Vec<ContainerRef> = each
         .keys()
         .map(|object| ContainerRef::new(job.target.clone(), object.clone()))
@@ -355,7 +356,7 @@ async fn measure(
     let uses: Vec<_> = organisations
         .into_iter()
         .map(|collection| async move {
-            let shown = read(target, &collection.object, context).await;
+            let shown = read(bounds, target, &collection.object, context).await;
             let present = shown.records.into_iter().map(|present| present.record);
             let operations = sections
                 .get(&collection)

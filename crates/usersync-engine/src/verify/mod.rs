@@ -5,7 +5,7 @@ mod finding;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::TryStreamExt;
-use usersync_connector::{CallContext, MembersEntry, PresentMember, ReadEnd, Reader};
+use usersync_connector::{CallContext, MembersEntry, PresentMember, ReadEnd};
 use usersync_model::{
     Completeness, ContainerRef, JobId, LedgerRow, MemberFacets, ObjectId, PartialReason, Subject, TenantId,
 };
@@ -188,7 +188,9 @@ impl Verifier<'_> {
     /// Finds out which containers are still listed.
     async fn look_up(&self, batch: &mut [Claimed]) {
         let asked = batch.iter().map(|claimed| claimed.container.clone()).collect();
-        let (containers, end) = Reader::new(self.readers.catalog.containers(Some(asked), self.context))
+        let (containers, end) = self
+            .readers
+            .follow(self.readers.catalog.containers(Some(asked), self.context))
             .collect()
             .await;
         let listed: BTreeSet<ContainerRef> = containers.into_iter().map(|container| container.id).collect();
@@ -222,7 +224,7 @@ impl Verifier<'_> {
             .filter(|object| places.contains_key(*object))
             .cloned()
             .collect();
-        let mut reader = Reader::new(target.members(asked, self.context));
+        let mut reader = self.readers.follow(target.members(asked, self.context));
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
                 match entry {
@@ -260,7 +262,13 @@ impl Verifier<'_> {
     async fn see_records(&self, batch: &mut [Claimed]) -> Result<()> {
         let target = self.readers.records(&self.job.target)?;
         for claimed in batch {
-            let shown = read_collection(target, &claimed.container.object, self.context).await;
+            let shown = read_collection(
+                &self.readers.bounds(),
+                target,
+                &claimed.container.object,
+                self.context,
+            )
+            .await;
             for present in shown.records {
                 claimed.meet(&Subject::Record(present.record.id), MemberFacets::default());
             }

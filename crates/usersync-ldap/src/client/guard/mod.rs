@@ -37,13 +37,17 @@ pub(crate) enum Fault {
     Closed,
     #[error("the server ended the connection with result {code}: {text}")]
     Disconnected { code: u32, text: String },
-    #[error("the server sent a message of {elements} values and other elements; the limit is {limit}")]
+    #[error(
+        "the server sent a message of {elements} values and other elements; the limit is {limit}, one for each 16 of `ClientLimits::message_bytes`; raise that if they are real"
+    )]
     Elements { elements: usize, limit: usize },
     #[error("the connection broke")]
     Io(#[source] io::Error),
     #[error("the server sent something that is not LDAP: {0}")]
     Malformed(Malformed),
-    #[error("the server sent a message of {bytes} bytes; the limit is {limit}")]
+    #[error(
+        "the server sent a message of {bytes} bytes, more than {limit}; raise `ClientLimits::message_bytes` if that is right"
+    )]
     MessageBytes { bytes: usize, limit: usize },
     #[error("the server sent an answer of type {0:#x} that nobody asked for")]
     Unasked(u8),

@@ -1,15 +1,21 @@
 //! All that one plan rests on: directories, containers, members, ledger, open intents.
+//!
+//! Where the ledger says that the containers hold more than [`Options::portion`](crate::Options::portion), only one portion of them
+//! is here at once: planning has each [loaded](Survey::load) when it comes to it, and lets go of it then.
+
+mod portion;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use futures::TryStreamExt;
-use usersync_connector::{CallContext, MembersEntry, PresentMember, Reader, Version};
+use usersync_connector::{CallContext, MembersEntry};
 use usersync_model::{
-    Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, JobId, LedgerRow,
-    MemberFacets, NodeId, ObjectId, Origin, PartialKind, PartialReason, Principal, PrincipalKind,
-    PrincipalRef, Subject,
+    Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, LedgerRow, NodeId,
+    ObjectId, PartialKind, PartialReason, Principal, PrincipalKind, PrincipalRef, Resolved, Scratch, Subject,
 };
-use usersync_reconcile::{BaseRow, Standing, Warning, standing};
+use usersync_reconcile::Warning;
 use usersync_store::LedgerKey;
 
 use crate::error::Result;
@@ -18,6 +24,12 @@ use crate::job::{Job, Scope};
 use crate::ports::Readers;
 use crate::report::FailedRead;
 use crate::source::Sources;
+use crate::warnings::Warnings;
+
+pub(crate) use self::sight::Sight;
+
+/// What a container counts for in a portion beside its ledger rows: what it takes by itself, and members that nobody knows of yet.
+const CONTAINER_WEIGHT: u64 = 256;
 
 /// All that one plan rests on.
 #[derive(Debug)]
@@ -27,147 +39,23 @@ pub(crate) struct Survey {
     pub(crate) containers: Vec<Container>,
     /// What is known of each, in the same order.
     pub(crate) sights: Vec<Sight>,
-    pub(crate) warnings: BTreeSet<Warning>,
+    /// What was found before any container was read.
+    pub(crate) warnings: Warnings,
+    /// What was found in reading containers.
+    pub(crate) found: Warnings,
+    pub(crate) is_catalog_partial: bool,
+    /// What the ledger says that each container weighs, in the same order, where they are read in portions.
+    weights: Option<Vec<u64>>,
+    /// How many members were read.
+    read: u64,
+    /// How many failures of reads there were before containers were read.
+    failed: usize,
     /// Rows that the job claims in containers of kinds that it does not cover any more, and that another job claims, too.
     pub(crate) ceded: Vec<(LedgerKey, LedgerRow)>,
     /// Listed containers of the target that the job does not cover.
     uncovered: BTreeSet<ContainerRef>,
     /// Where a container is in the lists.
     places: HashMap<ContainerRef, usize>,
-}
-
-/// What is known of one container.
-#[derive(Debug, Default)]
-pub(crate) struct Sight {
-    pub(crate) present: Vec<NodeId>,
-    /// Facets other than the default ones.
-    pub(crate) facets: Vec<(NodeId, MemberFacets)>,
-    pub(crate) versions: Vec<(NodeId, Version)>,
-    /// Why somebody who was not seen may be there.
-    pub(crate) rest: Option<PartialReason>,
-    /// Surely not there, though `rest` says that others may be.
-    pub(crate) absent: Vec<NodeId>,
-    /// Whether the target has no such container.
-    pub(crate) missing: bool,
-    /// Plain rows: ours, claimed by this job alone, default facets.
-    pub(crate) ours: Vec<NodeId>,
-    /// Every other row.
-    pub(crate) other: Vec<BaseRow>,
-    /// The rows of `other`, in the same order.
-    rows: Vec<LedgerRow>,
-    /// Whether the target mentioned it.
-    told: bool,
-}
-
-impl Sight {
-    /// The ledger row of `id`.
-    pub(crate) fn row(&self, id: NodeId, job: &JobId) -> Option<LedgerRow> {
-        if self.ours.binary_search(&id).is_ok() {
-            return Some(LedgerRow::new(Origin::Ours, [job.clone()]));
-        }
-        self.other
-            .binary_search_by_key(&id, |row| row.id)
-            .ok()
-            .map(|at| self.rows[at].clone())
-    }
-
-    /// Replaces the ledger row of `id`.
-    pub(crate) fn set_row(&mut self, id: NodeId, row: Option<LedgerRow>, job: &JobId) {
-        if let Ok(at) = self.ours.binary_search(&id) {
-            self.ours.remove(at);
-        }
-        if let Ok(at) = self.other.binary_search_by_key(&id, |row| row.id) {
-            self.other.remove(at);
-            self.rows.remove(at);
-        }
-        let Some(row) = row else { return };
-        match classify(&row, job) {
-            None => {
-                let at = self.ours.partition_point(|other| *other < id);
-                self.ours.insert(at, id);
-            }
-            Some(standing) => {
-                let at = self.other.partition_point(|other| other.id < id);
-                let facets = row.facets.clone().unwrap_or_default();
-                self.other.insert(at, BaseRow { id, standing, facets });
-                self.rows.insert(at, row);
-            }
-        }
-    }
-
-    /// Whose rows the job claims; each once.
-    pub(crate) fn claimed(&self) -> impl Iterator<Item = NodeId> {
-        let other = self.other.iter().filter(|row| row.standing.claimed);
-        self.ours.iter().copied().chain(other.map(|row| row.id))
-    }
-
-    pub(crate) fn is_present(&self, id: NodeId) -> bool {
-        self.present.binary_search(&id).is_ok()
-    }
-
-    /// Whether `id` is a member: `None` when that is not known.
-    pub(crate) fn presence(&self, id: NodeId) -> Option<bool> {
-        if self.is_present(id) {
-            Some(true)
-        } else if self.rest.is_none() || self.absent.binary_search(&id).is_ok() {
-            Some(false)
-        } else {
-            None
-        }
-    }
-
-    pub(crate) fn facets_of(&self, id: NodeId) -> MemberFacets {
-        match self.facets.binary_search_by_key(&id, |(id, _)| *id) {
-            Ok(at) => self.facets[at].1.clone(),
-            Err(_) => MemberFacets::default(),
-        }
-    }
-
-    pub(crate) fn version_of(&self, id: NodeId) -> Option<&Version> {
-        self.versions
-            .binary_search_by_key(&id, |(id, _)| *id)
-            .ok()
-            .map(|at| &self.versions[at].1)
-    }
-
-    /// Takes in what a point read showed.
-    pub(crate) fn learn(&mut self, id: NodeId, member: Option<PresentMember>) {
-        match member {
-            Some(member) => self.push(id, member),
-            None => self.absent.push(id),
-        }
-        self.settle();
-    }
-
-    fn push(&mut self, id: NodeId, member: PresentMember) {
-        self.present.push(id);
-        if member.member.facets != MemberFacets::default() {
-            self.facets.push((id, member.member.facets));
-        }
-        if let Some(version) = member.version {
-            self.versions.push((id, version));
-        }
-    }
-
-    /// Sorts what came in any order. A member told twice with different facets counts with the smaller ones.
-    fn settle(&mut self) {
-        self.present.sort_unstable();
-        self.present.dedup();
-        self.facets.sort();
-        self.facets.dedup_by_key(|(id, _)| *id);
-        self.versions.sort();
-        self.versions.dedup_by_key(|(id, _)| *id);
-        self.absent.sort_unstable();
-        self.absent.dedup();
-        self.ours.sort_unstable();
-        self.ours.dedup();
-    }
-}
-
-/// The standing of a row, or `None` for a plain one.
-fn classify(row: &LedgerRow, job: &JobId) -> Option<Standing> {
-    let standing = standing(row, job);
-    (standing != Standing::OURS || row.facets.is_some()).then_some(standing)
 }
 
 impl Survey {
@@ -177,6 +65,17 @@ impl Survey {
 
     pub(crate) fn place(&self, container: &ContainerRef) -> Option<usize> {
         self.places.get(container).copied()
+    }
+
+    /// Who is selected for the container at `place`.
+    pub(crate) fn resolve(&mut self, place: usize, job: &Job, scratch: &mut Scratch) -> Arc<Resolved> {
+        let container = &self.containers[place];
+        if self.weights.is_some() {
+            // All of them together are as large as the target.
+            self.sources.resolve_once(container, &job.resolve, scratch)
+        } else {
+            self.sources.resolve(container, &job.resolve, scratch)
+        }
     }
 }
 
@@ -193,7 +92,12 @@ pub(crate) async fn survey(
         sources,
         containers: Vec::new(),
         sights: Vec::new(),
-        warnings: BTreeSet::new(),
+        warnings: Warnings::new(readers.options.warnings),
+        found: Warnings::new(readers.options.warnings),
+        is_catalog_partial: false,
+        weights: None,
+        read: 0,
+        failed: 0,
         ceded: Vec::new(),
         uncovered: BTreeSet::new(),
         places: HashMap::new(),
@@ -202,7 +106,13 @@ pub(crate) async fn survey(
     survey.show_selected_containers(job);
     // The ledger first: what another job does from here on changes rows, and these are checked before anything is written.
     survey.read_ledger(readers, job, scope, complete).await?;
-    survey.read_members(readers, job, context, control).await?;
+    survey.failed = survey.sources.failed.len();
+    if !survey.is_portioned() {
+        let places: Vec<usize> = (0..survey.containers.len()).collect();
+        survey
+            .read_members(readers, job, &places, context, control)
+            .await?;
+    }
     let everything = *scope == Scope::Everything;
     if everything && complete {
         let Survey { sources, places, .. } = &mut survey;
@@ -228,24 +138,25 @@ impl Survey {
             Scope::Containers(containers) => Some(containers.iter().cloned().collect()),
             Scope::Everything => None,
         };
-        let (containers, end) = Reader::new(readers.catalog.containers(only, context))
-            .collect()
-            .await;
+        let mut reader = readers.follow(readers.catalog.containers(only, context));
         let mut listed = BTreeMap::new();
-        for container in containers {
-            let wanted = match scope {
-                Scope::Containers(wanted) => wanted.contains(&container.id),
-                Scope::Everything => true,
-            };
-            if !wanted || container.id.system != job.target {
-                continue;
-            }
-            if job.covers(&container.kind) {
-                listed.insert(container.id.clone(), container);
-            } else {
-                self.uncovered.insert(container.id);
+        while let Some(chunk) = reader.next_chunk().await {
+            for container in chunk {
+                let wanted = match scope {
+                    Scope::Containers(wanted) => wanted.contains(&container.id),
+                    Scope::Everything => true,
+                };
+                if !wanted || container.id.system != job.target {
+                    continue;
+                }
+                if job.covers(&container.kind) {
+                    listed.insert(container.id.clone(), container);
+                } else {
+                    self.uncovered.insert(container.id);
+                }
             }
         }
+        let end = reader.finish();
         self.containers = listed.into_values().collect();
         self.sights.resize_with(self.containers.len(), Sight::default);
         self.places = self
@@ -268,6 +179,7 @@ impl Survey {
             Completeness::Partial(reason) => {
                 self.sources.failed.extend(FailedRead::catalog(&reason));
                 self.warnings.insert(Warning::PartialCatalog { reason });
+                self.is_catalog_partial = true;
                 false
             }
         }
@@ -300,36 +212,34 @@ impl Survey {
         &mut self,
         readers: &Readers,
         job: &Job,
+        asked: &[usize],
         context: &CallContext,
         control: &RunControl,
     ) -> Result<()> {
         let target = readers.target(&job.target)?;
-        let asked: Vec<ObjectId> = self
-            .containers
+        let objects = asked
             .iter()
-            .map(|container| container.id.object.clone())
-            .collect();
-        let places: HashMap<ObjectId, usize> = asked
-            .iter()
-            .enumerate()
-            .map(|(place, object)| (object.clone(), place))
-            .collect();
-        let mut reader = Reader::new(target.members(asked, context));
-        let mut count = 0;
+            .map(|place| self.containers[*place].id.object.clone());
+        let objects: Vec<ObjectId> = objects.collect();
+        let places: HashMap<ObjectId, usize> = objects.iter().cloned().zip(asked.iter().copied()).collect();
+        let mut reader = readers.follow(target.members(objects, context));
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
-                count += self.see(entry, &places);
+                self.read += self.see(entry, &places);
             }
             control.tell(RunEvent::ReadTarget {
                 system: job.target.clone(),
-                members: count,
+                members: self.read,
             });
             if control.is_cancelled() {
                 break;
             }
         }
         let failed = reader.error().map(|error| FailedRead::target(&job.target, error));
-        self.sources.failed.extend(failed);
+        // A target that is gone fails for each portion.
+        if failed.is_some() && failed.as_ref() != self.sources.failed.last() {
+            self.sources.failed.extend(failed);
+        }
         let end = reader.finish();
         let whole = match end.verdict {
             Completeness::Complete => None,
@@ -341,7 +251,8 @@ impl Survey {
                 *rest = Some(rest.take().map_or(reason.clone(), |other| other.min(reason)));
             }
         }
-        for (container, sight) in self.containers.iter().zip(&mut self.sights) {
+        for &place in asked {
+            let (container, sight) = (&self.containers[place], &mut self.sights[place]);
             sight.settle();
             if let Some(reason) = &whole {
                 sight.rest = Some(reason.clone());
@@ -349,12 +260,11 @@ impl Survey {
                 sight.rest = Some(not_mentioned());
             }
             if sight.missing {
-                self.warnings
-                    .insert(Warning::MissingContainer(container.id.clone()));
+                self.found.insert(Warning::MissingContainer(container.id.clone()));
             }
         }
         if let Some(reason) = whole {
-            self.warnings.insert(Warning::PartialTarget { reason });
+            self.found.insert(Warning::PartialTarget { reason });
         }
         Ok(())
     }
@@ -400,8 +310,13 @@ impl Survey {
                     .collect(),
             ),
         };
+        let limit = readers.options.portion.get() as u64;
+        let mut weights = vec![CONTAINER_WEIGHT; self.containers.len()];
+        let mut weight = CONTAINER_WEIGHT * weights.len() as u64;
         let mut chunks = readers.state.ledger(&job.tenant, containers);
         let mut last: Option<(ContainerRef, Option<usize>)> = None;
+        let mut unlisted: Option<ContainerRef> = None;
+        let mut is_kept = true;
         while let Some(chunk) = chunks.try_next().await? {
             for entry in chunk {
                 let Subject::Principal(principal) = entry.key.subject else {
@@ -424,30 +339,31 @@ impl Survey {
                         // Whoever covers it now may remove what only they claim.
                         if self.uncovered.contains(&container) && row.is_claimed_beside(&job.id) {
                             self.ceded.push((LedgerKey::member(container, principal), row));
-                        } else {
+                        } else if unlisted.as_ref() != Some(&container) {
+                            // The rows of a container come together.
+                            unlisted = Some(container.clone());
                             self.warnings.insert(Warning::UnlistedContainer(container));
                         }
                     }
                     continue;
                 };
-                let id = self.sources.intern(&principal);
-                let sight = &mut self.sights[place];
-                match classify(&entry.row, &job.id) {
-                    None => sight.ours.push(id),
-                    Some(standing) => {
-                        let facets = entry.row.facets.clone().unwrap_or_default();
-                        sight.other.push(BaseRow { id, standing, facets });
-                        sight.rows.push(entry.row);
+                weights[place] += 1;
+                weight += 1;
+                if weight > limit {
+                    if is_kept {
+                        is_kept = false;
+                        self.sights.iter_mut().for_each(|sight| *sight = Sight::default());
                     }
+                    continue;
                 }
+                let id = self.sources.intern(&principal);
+                self.sights[place].push_row(id, entry.row, &job.id);
             }
         }
-        for sight in &mut self.sights {
-            sight.ours.sort_unstable();
-            let mut rows: Vec<_> = sight.other.drain(..).zip(sight.rows.drain(..)).collect();
-            rows.sort_by_key(|(row, _)| row.id);
-            (sight.other, sight.rows) = rows.into_iter().unzip();
+        if weight > limit {
+            self.weights = Some(weights);
         }
+        self.sights.iter_mut().for_each(Sight::settle_rows);
         Ok(())
     }
 
@@ -477,7 +393,7 @@ impl Survey {
         let asked = picks.iter().map(|pick| pick.object.clone()).collect();
         let mut found: BTreeMap<ObjectId, Vec<NodeId>> = BTreeMap::new();
         let mut missing: BTreeSet<ObjectId> = BTreeSet::new();
-        let mut reader = Reader::new(readers.target(&job.target)?.members(asked, context));
+        let mut reader = readers.follow(readers.target(&job.target)?.members(asked, context));
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
                 match entry {

@@ -1,0 +1,257 @@
+//! Passing over the containers of a survey, in portions where there are too many to be in memory together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use usersync_connector::CallContext;
+use usersync_model::{NodeId, Scratch};
+use usersync_reconcile::{Drafts, RunEvidence};
+
+use super::planner::Planner;
+use super::{Assembly, Circumstances, DepartureChanges, Frame, Planned, grace, header};
+use crate::dependency::{Stage, stages};
+use crate::error::Result;
+use crate::event::RunControl;
+use crate::job::Job;
+use crate::ports::Readers;
+use crate::recover::{Recovery, recover};
+use crate::state::{Intent, window_used};
+use crate::survey::Survey;
+use crate::warnings::Warnings;
+
+/// What is planned, and with what.
+pub(crate) struct Task<'a> {
+    pub(crate) readers: &'a Readers,
+    pub(crate) job: &'a Job,
+    pub(crate) context: &'a CallContext,
+    pub(crate) control: &'a RunControl,
+    /// The open intents of earlier runs.
+    pub(crate) intents: Vec<Intent>,
+    /// Whether all that was read is kept, to explain the plan with.
+    pub(crate) explains: bool,
+}
+
+/// What passing over the containers came to.
+#[derive(Debug, Default)]
+struct Pass {
+    recovery: Recovery,
+    departures: DepartureChanges,
+}
+
+/// Plans everything that was surveyed. What a run does not need of the survey to apply the plan is let go.
+pub(crate) async fn plan(
+    task: &Task<'_>,
+    survey: &mut Survey,
+    mut circumstances: Circumstances,
+) -> Result<(Planned, Recovery)> {
+    let Task { readers, job, .. } = *task;
+    let options = &readers.options;
+    let frame = Frame::new(
+        survey.graph(),
+        job,
+        &circumstances.state,
+        &circumstances.scope,
+        circumstances.now,
+    );
+    let (stages, edges) = stages(survey.graph(), &survey.containers);
+    let mut planner = Planner {
+        job,
+        in_grace: BTreeMap::new(),
+        evidence: RunEvidence {
+            removals: frame.removals.clone(),
+            everything: None,
+            adopt: circumstances.adopt,
+            updates: circumstances.updates,
+        },
+        scratch: Scratch::new(),
+        warnings: Warnings::new(options.warnings),
+        told: BTreeSet::new(),
+        approved: frame.approved.clone(),
+        shut: frame.shut.clone(),
+        selects: edges,
+    };
+    let is_staged = stages.len() > 1;
+    let portions = portions(survey, stages, options.portion.get() as u64);
+    let mut pass = Pass::default();
+    if !survey.is_portioned() {
+        let places: Vec<usize> = (0..survey.containers.len()).collect();
+        let mut left = options.point_reads;
+        pass.take(task, survey, &mut planner, &circumstances, &places, &mut left)
+            .await?;
+    }
+    let mut drafts = pass
+        .run(task, survey, &mut planner, &circumstances, &portions)
+        .await?;
+    let state = readers.state.as_ref();
+    circumstances.window_used = window_used(state, job, circumstances.now, &pass.recovery).await?;
+    // What one run's guard holds stays in share groups, and so in what depends on them: plan again from there.
+    if planner.evidence.removals.is_none()
+        && is_staged
+        && let Some(cause) = drafts.run_guard(&job.policy, circumstances.window_used)
+    {
+        planner.evidence.removals = Some(cause);
+        drop(drafts);
+        drafts = pass
+            .run(task, survey, &mut planner, &circumstances, &portions)
+            .await?;
+    }
+    let mut warnings = survey.warnings.clone();
+    warnings.absorb(survey.found.clone());
+    warnings.absorb(planner.warnings.clone());
+    let header = header(&survey.sources, warnings, job, frame.policy, options);
+    let assembly = Assembly::new(job, &frame, header, &circumstances, options);
+    let mut plan = assembly.assemble(drafts);
+    let approval = assembly.approval(&plan);
+    // What an approval lets go has consequences for what selects a share group.
+    if approval.is_some() && is_staged {
+        planner.approve(&plan);
+        drop(plan);
+        let drafts = pass
+            .run(task, survey, &mut planner, &circumstances, &portions)
+            .await?;
+        plan = assembly.assemble(drafts);
+    }
+    let sights = survey.containers.iter().zip(&survey.sights);
+    let seen = sights
+        .filter(|(_, sight)| sight.rest.is_none() && !sight.missing)
+        .map(|(container, _)| container.id.clone())
+        .collect();
+    let planned = assembly.finish(&frame, plan, approval, pass.departures, &seen);
+    if !task.explains {
+        survey.shrink_all(&planned.plan);
+    }
+    Ok((planned, pass.recovery))
+}
+
+/// The stages of each portion: those that others depend on are all in the first one.
+fn portions(survey: &Survey, stages: Vec<Stage>, limit: u64) -> Vec<Vec<Stage>> {
+    if !survey.is_portioned() {
+        return vec![stages];
+    }
+    let (mut sources, mut plain) = (Vec::new(), Vec::new());
+    for stage in stages {
+        match stage {
+            Stage::Plain(places) => plain.extend(places),
+            stage => sources.push(stage),
+        }
+    }
+    let first = (!sources.is_empty()).then_some(sources);
+    let plain = survey.portions(plain, limit).into_iter();
+    first
+        .into_iter()
+        .chain(plain.map(|places| vec![Stage::Plain(places)]))
+        .collect()
+}
+
+impl Pass {
+    /// Plans all portions in their order.
+    async fn run(
+        &mut self,
+        task: &Task<'_>,
+        survey: &mut Survey,
+        planner: &mut Planner<'_>,
+        circumstances: &Circumstances,
+        portions: &[Vec<Stage>],
+    ) -> Result<Drafts> {
+        let mut drafts = Drafts::default();
+        planner.begin();
+        if !survey.is_portioned() {
+            for stages in portions {
+                planner.plan_all(survey, stages, &mut drafts, false);
+            }
+            return Ok(drafts);
+        }
+        survey.forget_found();
+        planner.in_grace.clear();
+        *self = Self::default();
+        let mut left = task.readers.options.point_reads;
+        for stages in portions {
+            let places: Vec<usize> = stages.iter().flat_map(Stage::places).copied().collect();
+            survey
+                .load(task.readers, task.job, &places, task.context, task.control)
+                .await?;
+            self.take(task, survey, planner, circumstances, &places, &mut left)
+                .await?;
+            planner.plan_all(survey, stages, &mut drafts, !task.explains);
+        }
+        Ok(drafts)
+    }
+
+    /// Completes what was read of `places`: with what became of earlier operations, with point reads, and with who is in grace.
+    async fn take(
+        &mut self,
+        task: &Task<'_>,
+        survey: &mut Survey,
+        planner: &mut Planner<'_>,
+        circumstances: &Circumstances,
+        places: &[usize],
+        left: &mut usize,
+    ) -> Result<()> {
+        let here: BTreeSet<usize> = places.iter().copied().collect();
+        let is_here = |intent: &&Intent| {
+            survey
+                .place(&intent.container)
+                .is_some_and(|place| here.contains(&place))
+        };
+        let intents: Vec<Intent> = task.intents.iter().filter(is_here).cloned().collect();
+        self.recovery.absorb(recover(survey, intents, &task.job.id));
+        point_reads(task.readers, task.job, survey, places, left, task.context).await?;
+        let sights = places.iter().map(|place| (*place, &survey.sights[*place]));
+        let (places_in_grace, departures) = grace(
+            survey.graph(),
+            sights.flat_map(|(place, sight)| sight.claimed().map(move |id| (id, place))),
+            task.job,
+            &circumstances.departures,
+            circumstances.now,
+        );
+        self.departures.absorb(departures);
+        for (id, places) in places_in_grace {
+            for place in places {
+                let in_grace: &mut Vec<NodeId> = planner.in_grace.entry(place).or_default();
+                in_grace.push(id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks the target about the desired who were not seen where it was read in part, as far as it allows.
+async fn point_reads(
+    readers: &Readers,
+    job: &Job,
+    survey: &mut Survey,
+    places: &[usize],
+    left: &mut usize,
+    context: &CallContext,
+) -> Result<()> {
+    let target = readers.target(&job.target)?;
+    if !target.capabilities().point_read {
+        return Ok(());
+    }
+    let mut scratch = Scratch::new();
+    for &place in places {
+        let sight = &survey.sights[place];
+        if sight.rest.is_none() || sight.missing {
+            continue;
+        }
+        let resolved = survey.resolve(place, job, &mut scratch);
+        for &id in &resolved.certain {
+            let sight = &survey.sights[place];
+            if sight.is_present(id) || sight.ours.binary_search(&id).is_ok() {
+                continue;
+            }
+            if *left == 0 {
+                return Ok(());
+            }
+            *left -= 1;
+            let principal = survey.graph().principal_ref(id);
+            match target
+                .member(&survey.containers[place].id.object, &principal, context)
+                .await
+            {
+                Ok(member) => survey.sights[place].learn(id, member),
+                Err(_) => break,
+            }
+        }
+    }
+    Ok(())
+}
