@@ -4,6 +4,15 @@
 
 mod apply;
 mod byhand;
+mod canonical;
+mod complaints_directories;
+mod complaints_members;
+mod complaints_people;
+mod complaints_runs;
 mod cursors;
+mod long_runs;
+mod office;
+mod schedules;
+mod seats;
 mod telling;
 mod workers;
