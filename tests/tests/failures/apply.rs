@@ -12,30 +12,18 @@ use usersync::connector::{
 };
 use usersync::engine::{Engine, EngineError, RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, MemoryTarget, Moment};
-use usersync::model::{Digest, Member, MemberFacets, MembershipState, ObjectId, OperationId, Origin, PrincipalRef, Role, SystemId};
+use usersync::model::{
+    Digest, Member, MemberFacets, MembershipState, ObjectId, OperationId, Origin, PrincipalRef, Role,
+    SystemId,
+};
 use usersync::reconcile::{Mode, Policy};
 use usersync_testkit::conformance::sample_context;
 use usersync_tests::records::{RecordWorld, contact_id};
 use usersync_tests::{World, container, every_capability, facets, free_policy, job, least_capability, user};
 
-use crate::byhand::{mirror, people};
+use crate::byhand::mirror;
+use crate::scene::{everybody, people, team};
 use crate::telling::{holds, outcomes, plan};
-
-fn team(staff: &str) -> World {
-    let world = World::builder()
-        .group("staff", staff)
-        .container("team", "staff")
-        .job("sync", free_policy(Mode::Managed))
-        .build();
-    let _ = world.settle("sync");
-    world.calls.clear();
-    world
-}
-
-fn everybody(count: usize) -> String {
-    let names: Vec<String> = (0..count).map(|n| format!("u{n:03}")).collect();
-    names.join(" ")
-}
 
 /// Terraform applied saved plans to a world that had moved on; SCIM's `If-Match` and RFC 4528 exist for that.
 #[test]
@@ -58,7 +46,10 @@ fn f24_a_plan_does_not_overwrite_what_a_person_did_after_it_was_made() {
     // Planned anew, there is nothing to do: Cleo is there, and whoever added her keeps her.
     assert_eq!(world.run("sync").operations.len(), 0);
     assert_eq!(world.members("team"), "ada bob cleo guest");
-    assert_eq!(world.row("team", "cleo").map(|row| row.origin), Some(Origin::Foreign));
+    assert_eq!(
+        world.row("team", "cleo").map(|row| row.origin),
+        Some(Origin::Foreign)
+    );
 }
 
 /// The same within the run: the version that was planned with is a condition of the effect.
@@ -74,14 +65,28 @@ fn f24_who_is_promoted_just_before_being_removed_stays_and_is_told() {
     let target = world.target.clone();
     let promote = move || {
         let facets = facets(Role::Owner, MembershipState::Active);
-        target.set_by_hand(&container("team").object, Member { principal: user("ada"), facets });
+        target.set_by_hand(
+            &container("team").object,
+            Member {
+                principal: user("ada"),
+                facets,
+            },
+        );
     };
-    world.faults.inject(FaultRule::meanwhile(promote).on(CallKind::Remove).once());
+    world
+        .faults
+        .inject(FaultRule::meanwhile(promote).on(CallKind::Remove).once());
     let report = world.run("sync");
-    assert_eq!((report.end, &*outcomes(&report)), (RunEnd::Failed, "1 remove conflict"));
+    assert_eq!(
+        (report.end, &*outcomes(&report)),
+        (RunEnd::Failed, "1 remove conflict")
+    );
     // From now on she is the last owner, and a person is asked.
     let report = world.run("sync");
-    assert_eq!((report.end, &*holds(plan(&report))), (RunEnd::Held, "ada protected_last_owner"));
+    assert_eq!(
+        (report.end, &*holds(plan(&report))),
+        (RunEnd::Held, "ada protected_last_owner")
+    );
     assert_eq!(world.members("team"), "ada:owner bob cleo");
 }
 
@@ -91,7 +96,13 @@ struct Renaming(BTreeSet<String>);
 
 impl Renaming {
     fn post(&mut self, name: &str) -> Result<(), ErrorKind> {
-        let names = (1..).map(|n| if n == 1 { name.to_owned() } else { format!("{name} ({n})") });
+        let names = (1..).map(|n| {
+            if n == 1 {
+                name.to_owned()
+            } else {
+                format!("{name} ({n})")
+            }
+        });
         let free = names.into_iter().find(|name| !self.0.contains(name));
         self.0.extend(free);
         Err(ErrorKind::TimedOut)
@@ -107,7 +118,10 @@ fn f26_fifteen_creations_without_an_answer_make_one_object() {
     assert_eq!((tried, server.0.len()), (15, 15));
 
     let every = every_capability();
-    let keyed = TargetCapabilities { point_read: false, ..every };
+    let keyed = TargetCapabilities {
+        point_read: false,
+        ..every
+    };
     for (what, capabilities, outcome) in [
         ("can be asked for one record", every, "1 create applied"),
         ("knows operations again", keyed, "1 create indeterminate"),
@@ -120,7 +134,9 @@ fn f26_fifteen_creations_without_an_answer_make_one_object() {
             .build();
         world.put_contact("c1", "general:name=Space");
         let lost = Fault::Timeout(Moment::After);
-        world.faults.inject(FaultRule::new(lost).on(CallKind::Create).times(15));
+        world
+            .faults
+            .inject(FaultRule::new(lost).on(CallKind::Create).times(15));
         let report = world.run("share");
         assert_eq!(outcomes(&report), outcome, "{what}");
         for _ in 0..15 {
@@ -137,9 +153,17 @@ fn f26_fifteen_creations_without_an_answer_make_one_object() {
 /// awslabs/ssosync PR #219: a membership that was not found ended the whole run. gitlab-ce-ldap-sync #16: so did a refusal.
 #[test]
 fn f27_whoever_is_gone_already_or_cannot_go_stops_nobody_else() {
-    let refused = |kind| Fault::Failed { kind, retry: Retry::Never };
+    let refused = |kind| Fault::Failed {
+        kind,
+        retry: Retry::Never,
+    };
     for (what, fault, told, end) in [
-        ("gone already", None, "1 remove already_so, 3 remove applied", RunEnd::Changed),
+        (
+            "gone already",
+            None,
+            "1 remove already_so, 3 remove applied",
+            RunEnd::Changed,
+        ),
         (
             "not found",
             Some(refused(ErrorKind::NotFound)),
@@ -165,18 +189,28 @@ fn f27_whoever_is_gone_already_or_cannot_go_stops_nobody_else() {
             let object = &container("team").object;
             **who != user("ada") && fork.target.remove_by_hand(object, who)
         });
-        assert_eq!((done.count(), &*fork.members("team")), (0, "ada bob cleo dan eve"));
+        assert_eq!(
+            (done.count(), &*fork.members("team")),
+            (0, "ada bob cleo dan eve")
+        );
 
         let target = world.target.clone();
-        let gone = move || drop(target.remove_by_hand(&container("team").object, &user("ada")));
-        let rule = fault.clone().map_or_else(|| FaultRule::meanwhile(gone), FaultRule::new);
-        world.faults.inject(rule.on(CallKind::Remove).principal(user("ada")).once());
+        let gone = move || assert!(target.remove_by_hand(&container("team").object, &user("ada")));
+        let rule = fault
+            .clone()
+            .map_or_else(|| FaultRule::meanwhile(gone), FaultRule::new);
+        world
+            .faults
+            .inject(rule.on(CallKind::Remove).principal(user("ada")).once());
         let report = world.run("sync");
         assert_eq!((&*outcomes(&report), report.end), (told, end), "{what}");
         let _ = world.settle("sync");
         assert_eq!(world.members("team"), "eve", "{what}");
         assert_eq!(world.row("team", "ada"), None, "{what}");
-        assert!(world.calls.count(CallKind::Remove) <= 5, "{what}: nobody is removed twice");
+        assert!(
+            world.calls.count(CallKind::Remove) <= 5,
+            "{what}: nobody is removed twice"
+        );
     }
 }
 
@@ -205,13 +239,20 @@ fn f28_two_hundred_and_fifty_changes_go_in_three_requests_of_one_hundred_at_most
         precondition: Precondition::None,
     };
     let all: Vec<_> = people(&names).into_iter().map(add).collect();
-    let answers = block_on(fork.target.apply(&container("team").object, &all, &sample_context()));
+    let answers = block_on(
+        fork.target
+            .apply(&container("team").object, &all, &sample_context()),
+    );
     assert!(answers.iter().all(Result::is_err));
     assert_eq!(fork.members("team"), "");
 
     let report = world.run("sync");
     assert_eq!(outcomes(&report), "250 add applied");
-    let requests = world.calls.all().into_iter().filter(|call| call.kind == CallKind::Add && call.position == 0);
+    let requests = world
+        .calls
+        .all()
+        .into_iter()
+        .filter(|call| call.kind == CallKind::Add && call.position == 0);
     assert_eq!(requests.count(), 3);
     assert_eq!(world.members("team"), names);
 }
@@ -252,7 +293,10 @@ impl MembershipTarget for Yes {
         operations: &[MemberOperation],
         _context: &CallContext,
     ) -> Vec<usersync::connector::Result<Applied>> {
-        let yes = Applied { changed: true, version: None };
+        let yes = Applied {
+            changed: true,
+            version: None,
+        };
         operations.iter().map(|_| Ok(yes.clone())).collect()
     }
 }
@@ -282,7 +326,10 @@ fn seventy_one() -> World {
 #[test]
 fn f32_seventy_one_users_of_whom_none_arrived_are_seventy_one_failures() {
     let world = seventy_one();
-    let full = Fault::Failed { kind: ErrorKind::Unavailable, retry: Retry::Later };
+    let full = Fault::Failed {
+        kind: ErrorKind::Unavailable,
+        retry: Retry::Later,
+    };
     world.faults.inject(FaultRule::new(full).on(CallKind::Add));
 
     // By hand: as many as were sent.
@@ -292,14 +339,26 @@ fn f32_seventy_one_users_of_whom_none_arrived_are_seventy_one_failures() {
     let report = world.run("sync");
     assert_eq!((report.end, report.is_ok()), (RunEnd::Failed, false));
     assert_eq!(outcomes(&report), "71 add failed");
-    assert_eq!(world.end().ledger.len(), 0, "nothing counts as ours that did not arrive");
+    assert_eq!(
+        world.end().ledger.len(),
+        0,
+        "nothing counts as ours that did not arrive"
+    );
 
     // All but one arrive: that is no success, either.
     world.faults.heal();
-    let full = Fault::Failed { kind: ErrorKind::Unavailable, retry: Retry::Later };
-    world.faults.inject(FaultRule::new(full).on(CallKind::Add).principal(user("u070")));
+    let full = Fault::Failed {
+        kind: ErrorKind::Unavailable,
+        retry: Retry::Later,
+    };
+    world
+        .faults
+        .inject(FaultRule::new(full).on(CallKind::Add).principal(user("u070")));
     let report = world.run("sync");
-    assert_eq!((report.end, &*outcomes(&report)), (RunEnd::Failed, "70 add applied, 1 add failed"));
+    assert_eq!(
+        (report.end, &*outcomes(&report)),
+        (RunEnd::Failed, "70 add applied, 1 add failed")
+    );
     world.faults.heal();
     assert_eq!(outcomes(&world.run("sync")), "1 add applied");
     assert_eq!(world.members("team"), everybody(71));
@@ -319,7 +378,11 @@ fn f32_a_target_that_says_yes_and_does_nothing_is_found_out_by_the_next_look() {
     assert_eq!((verified.rows.missing, verified.rows.agreed), (71, 0));
     let report = run().expect("a report");
     let again = &plan(&report).sections()[0].operations;
-    assert!(again.iter().all(|operation| operation.reason.code() == "restored"));
+    assert!(
+        again
+            .iter()
+            .all(|operation| operation.reason.code() == "restored")
+    );
     assert_eq!(again.len(), 71);
     // The server is mended.
     let report = world.run("sync");

@@ -6,15 +6,10 @@ use futures::executor::block_on;
 use usersync::connector::{Cursor, Directory, ErrorKind, Reader};
 use usersync::model::{DirectoryChange, PrincipalRef};
 use usersync_testkit::conformance::sample_context;
-use usersync_tests::{World, WorldStore, container, group, user};
-
-/// People by their names, separated by blanks.
-pub fn people(names: &str) -> BTreeSet<PrincipalRef> {
-    names.split_whitespace().map(user).collect()
-}
+use usersync_tests::{World, WorldStore, container, group};
 
 /// Everything that a read shows, or why it began with nothing. How it ends is not looked at.
-pub fn whatever_is_shown(
+pub(crate) fn whatever_is_shown(
     directory: &dyn Directory,
     since: Option<Cursor>,
 ) -> Result<(Vec<DirectoryChange>, Option<Cursor>), ErrorKind> {
@@ -28,20 +23,28 @@ pub fn whatever_is_shown(
 }
 
 /// The direct members of a group, as far as changes name them.
-pub fn direct_members(changes: &[DirectoryChange], name: &str) -> BTreeSet<PrincipalRef> {
+pub(crate) fn direct_members(changes: &[DirectoryChange], name: &str) -> BTreeSet<PrincipalRef> {
     let mut found = BTreeSet::new();
     for change in changes {
-        if let DirectoryChange::Members { group: of, system, members } = change
+        if let DirectoryChange::Members {
+            group: of,
+            system,
+            members,
+        } = change
             && *of == group(name).object
         {
-            found.extend(members.iter().map(|member| PrincipalRef::new(system.clone(), member.clone())));
+            found.extend(
+                members
+                    .iter()
+                    .map(|member| PrincipalRef::new(system.clone(), member.clone())),
+            );
         }
     }
     found
 }
 
 /// Makes a container hold exactly `wanted`: whoever was not shown is taken for gone, and whoever put somebody there is not asked.
-pub fn mirror<S: WorldStore>(world: &World<S>, name: &str, wanted: &BTreeSet<PrincipalRef>) {
+pub(crate) fn mirror<S: WorldStore>(world: &World<S>, name: &str, wanted: &BTreeSet<PrincipalRef>) {
     let object = container(name).object;
     for member in world.target.members_of(&object).unwrap_or_default() {
         if !wanted.contains(&member.principal) {

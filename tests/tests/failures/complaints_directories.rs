@@ -1,39 +1,33 @@
 //! Complaints 1, 4, 5, 9, 10: what a directory shows, and what others made of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::executor::block_on;
 use usersync::connector::{
-    CallContext, Cursor, Directory, DirectoryCapabilities, ErrorKind, Extent, ReadEnd, ReadStream, read_stream,
+    CallContext, Cursor, Directory, DirectoryCapabilities, ErrorKind, Extent, ReadEnd, ReadStream, Retry,
+    read_stream,
 };
-use usersync::engine::{RunEnd, RunRequest};
+use usersync::engine::{RunEnd, RunRequest, Scope};
 use usersync::memory::{CallKind, Fault, FaultRule, MemoryDirectory};
 use usersync::model::{DirectoryChange, ObjectId, PartialKind, PartialReason, PrincipalRef, SystemId};
 use usersync::reconcile::{Guards, Mode, Policy};
 use usersync_tests::{World, all, container, free_policy, group, job, user};
 
-use crate::byhand::{direct_members, mirror, people, whatever_is_shown};
+use crate::byhand::{direct_members, mirror, whatever_is_shown};
 use crate::office::Office;
+use crate::scene::{people, team};
 use crate::telling::{hold_counts, holds, outcomes, plan, warnings};
-
-fn team(staff: &str) -> World {
-    let world = World::builder()
-        .group("staff", staff)
-        .container("team", "staff")
-        .job("sync", free_policy(Mode::Managed))
-        .build();
-    let _ = world.settle("sync");
-    world.calls.clear();
-    world
-}
 
 /// awslabs/ssosync #278, #234, #236, #194: members are looked up one by one, one look-up finds nobody since the service is busy, and
 /// whoever was not found is skipped, and so removed.
 #[test]
 fn complaint_01_a_member_whose_look_up_finds_nobody_stays() {
     let world = team("ada bob cleo");
-    let ada = world.directory.principal(&user("ada").object).expect("she is there");
+    let ada = world
+        .directory
+        .principal(&user("ada").object)
+        .expect("she is there");
     // The group names her; the list of users, which is complete by its own word, does not.
     world.directory.remove(&ada.id);
     world.directory.add_member(&group("staff").object, &user("ada"));
@@ -42,7 +36,9 @@ fn complaint_01_a_member_whose_look_up_finds_nobody_stays() {
     let fork = world.fork();
     let (shown, _) = whatever_is_shown(&fork.directory, None).expect("it is there");
     let named = direct_members(&shown, "staff").into_iter();
-    let found = named.filter(|member| fork.directory.principal(&member.object).is_some()).collect();
+    let found = named
+        .filter(|member| fork.directory.principal(&member.object).is_some())
+        .collect();
     mirror(&fork, "team", &found);
     assert_eq!(fork.members("team"), "bob cleo");
 
@@ -58,12 +54,38 @@ fn complaint_01_a_member_whose_look_up_finds_nobody_stays() {
     assert_eq!(world.members("team"), "ada bob cleo dan");
 }
 
+/// The same at the other end: an error is no empty answer, whatever its kind.
+#[test]
+fn complaint_01_no_error_of_a_directory_is_an_empty_directory() {
+    for kind in [
+        ErrorKind::Unavailable,
+        ErrorKind::TimedOut,
+        ErrorKind::RateLimited,
+        ErrorKind::NotFound,
+        ErrorKind::PermissionDenied,
+        ErrorKind::Unexpected,
+    ] {
+        let world = team("ada bob");
+        let retry = Retry::Later;
+        world
+            .faults
+            .inject(FaultRule::new(Fault::Failed { kind, retry }).on(CallKind::Directory));
+        let report = world.run("sync");
+        assert_eq!(hold_counts(plan(&report)), "2 incomplete_source", "{kind:?}");
+        assert_eq!(report.failed_reads.len(), 1, "{kind:?}");
+        assert_eq!(report.failed_reads[0].kind, kind.code());
+        assert_eq!(world.members("team"), "ada bob", "{kind:?}");
+        world.faults.heal();
+        assert_eq!(world.run("sync").end, RunEnd::InSync, "{kind:?}");
+    }
+}
+
 /// A list that is read by offsets while somebody deletes one before the offset: whoever moved up over the edge of a page is missing.
 #[derive(Clone, Debug)]
 struct Offsets {
     inner: MemoryDirectory,
     /// The people in the order of the list.
-    list: Arc<Mutex<Vec<PrincipalRef>>>,
+    list: Vec<PrincipalRef>,
     page: usize,
     /// Who is deleted between the first page and the second.
     deleted: Option<PrincipalRef>,
@@ -72,7 +94,7 @@ struct Offsets {
 impl Offsets {
     /// The pages as they come, and how many there are in all by each.
     fn pages(&self) -> Vec<(Vec<PrincipalRef>, usize)> {
-        let mut list = self.list.lock().expect("nobody panicked").clone();
+        let mut list = self.list.clone();
         let (mut pages, mut offset) = (Vec::new(), 0);
         while offset < list.len() {
             let page: Vec<_> = list.iter().skip(offset).take(self.page).cloned().collect();
@@ -103,7 +125,11 @@ impl Directory for Offsets {
             .flat_map(|(page, _)| page.iter().map(|who| who.object.clone()))
             .collect();
         let is_stable = pages.iter().all(|(_, total)| *total == seen.len());
-        let shown = self.inner.principals().into_iter().filter(|known| known.kind.is_group() || seen.contains(&known.id));
+        let shown = self
+            .inner
+            .principals()
+            .into_iter()
+            .filter(|known| known.kind.is_group() || seen.contains(&known.id));
         let mut shown: Vec<_> = shown.map(DirectoryChange::Upsert).collect();
         shown.push(DirectoryChange::Members {
             group: group("staff").object,
@@ -111,7 +137,11 @@ impl Directory for Offsets {
             members: seen.into_iter().collect(),
         });
         let reason = PartialReason::new(PartialKind::Failed, "the list changed while it was read");
-        let end = if is_stable { ReadEnd::complete() } else { ReadEnd::partial(reason) };
+        let end = if is_stable {
+            ReadEnd::complete()
+        } else {
+            ReadEnd::partial(reason)
+        };
         read_stream(Extent::Full, shown, end)
     }
 }
@@ -124,7 +154,7 @@ fn complaint_04_pages_that_shift_while_they_are_read_remove_nobody() {
     let listed: Vec<_> = people("ada bob cleo dan eve").into_iter().collect();
     let unstable = Offsets {
         inner: world.directory.clone(),
-        list: Arc::new(Mutex::new(listed)),
+        list: listed,
         page: 2,
         deleted: Some(user("ada")),
     };
@@ -133,7 +163,11 @@ fn complaint_04_pages_that_shift_while_they_are_read_remove_nobody() {
     let fork = world.fork();
     let shown = unstable.pages().into_iter().flat_map(|(page, _)| page).collect();
     mirror(&fork, "team", &shown);
-    assert_eq!(fork.members("team"), "ada bob dan eve", "Cleo is lost, and Ada is still there");
+    assert_eq!(
+        fork.members("team"),
+        "ada bob dan eve",
+        "Cleo is lost, and Ada is still there"
+    );
     // By hand: the total of the first page is the page.
     let first = unstable.pages().remove(0).0.into_iter().collect();
     mirror(&fork, "team", &first);
@@ -146,10 +180,17 @@ fn complaint_04_pages_that_shift_while_they_are_read_remove_nobody() {
         report.expect("the run comes to a report")
     };
     let report = run(unstable.clone());
-    assert_eq!((report.end, &*holds(plan(&report))), (RunEnd::Held, "cleo incomplete_source"));
+    assert_eq!(
+        (report.end, &*holds(plan(&report))),
+        (RunEnd::Held, "cleo incomplete_source")
+    );
     assert_eq!(world.members("team"), "ada bob cleo dan eve");
 
-    let stable = Offsets { deleted: None, list: Arc::new(Mutex::new(people("bob cleo dan eve").into_iter().collect())), ..unstable };
+    let stable = Offsets {
+        deleted: None,
+        list: people("bob cleo dan eve").into_iter().collect(),
+        ..unstable
+    };
     world.leave("staff", "ada");
     assert_eq!(outcomes(&run(stable)), "1 remove applied");
     assert_eq!(world.members("team"), "bob cleo dan eve");
@@ -167,7 +208,9 @@ fn complaint_04_members_whom_a_faulty_server_drops_are_put_back_and_told() {
             target.remove_by_hand(&container("team").object, who);
         }
     };
-    world.faults.inject(FaultRule::meanwhile(drop_rest).on(CallKind::Add).once());
+    world
+        .faults
+        .inject(FaultRule::meanwhile(drop_rest).on(CallKind::Add).once());
     // By hand: one was added, and that was that.
     assert_eq!(outcomes(&world.run("sync")), "1 add applied");
     assert_eq!(world.members("team").split(' ').count(), 101);
@@ -175,7 +218,11 @@ fn complaint_04_members_whom_a_faulty_server_drops_are_put_back_and_told() {
     let report = world.run("sync");
     assert_eq!(outcomes(&report), "20 add applied");
     let operations = &plan(&report).sections()[0].operations;
-    assert!(operations.iter().all(|operation| operation.reason.code() == "restored"));
+    assert!(
+        operations
+            .iter()
+            .all(|operation| operation.reason.code() == "restored")
+    );
     assert_eq!(world.members("team").split(' ').count(), 121);
     assert_eq!(world.run("sync").end, RunEnd::InSync);
 }
@@ -191,14 +238,18 @@ fn complaint_05_a_filter_that_finds_nobody_takes_neither_links_nor_members() {
 
     let office = Office::linked(40);
     let people = office.people.snapshot();
-    people.keys().for_each(|id| drop(office.people.remove(id)));
+    for id in people.keys() {
+        office.people.remove(id);
+    }
     for _ in 0..3 {
         let (held, _) = office.follow(None).held.expect("nobody is left");
         assert_eq!(held.len(), 40);
         office.clock.advance(office.settings.grace);
     }
     assert_eq!(office.states(), "40 active");
-    people.into_values().for_each(|person| office.people.put(person));
+    for person in people.into_values() {
+        office.people.put(person);
+    }
     let report = office.follow(None);
     assert_eq!((report.held, report.outcomes.len()), (None, 0));
     assert_eq!(office.shown().matches("p7-a7 active").count(), 1);
@@ -240,7 +291,9 @@ fn complaint_09_twenty_groups_that_all_contain_each_other_are_read_once() {
     assert_eq!(seen, 1_000_000, "by hand, and that is where it was given up");
 
     let groups: Vec<String> = (0..20).map(|n| format!("g{n:02}")).collect();
-    let mut builder = World::builder().container("team", "g00").job("sync", free_policy(Mode::Managed));
+    let mut builder = World::builder()
+        .container("team", "g00")
+        .job("sync", free_policy(Mode::Managed));
     for (n, name) in groups.iter().enumerate() {
         builder = builder.group(name, &format!("u{n:02}"));
     }
@@ -265,56 +318,56 @@ fn complaint_09_twenty_groups_that_all_contain_each_other_are_read_once() {
 /// openshift/origin #12168: groups of groups were ignored. gitlab-org/gitlab #9113: and so whoever had set it up was removed.
 #[test]
 fn complaint_10_who_is_in_by_a_group_within_a_group_stays_and_is_explained() {
-    let guards = Guards { container: None, run: None, window: None, ..Guards::default() };
+    let guards = Guards {
+        container: None,
+        run: None,
+        window: None,
+        ..Guards::default()
+    };
     let world = World::builder()
         .group("admins", "boss")
         .group("staff", "ada")
         .owned("team", "boss", "staff")
-        .job("sync", Policy { guards, ..Policy::default() })
+        .job(
+            "sync",
+            Policy {
+                guards,
+                ..Policy::default()
+            },
+        )
         .build();
-    world.directory.add_member(&group("staff").object, &group("admins"));
+    world
+        .directory
+        .add_member(&group("staff").object, &group("admins"));
     let _ = world.settle("sync");
     assert_eq!(world.members("team"), "ada boss");
 
     // By hand: direct members, as far as they are users.
     let fork = world.fork();
     let (shown, _) = whatever_is_shown(&fork.directory, None).expect("it is there");
-    let users = direct_members(&shown, "staff").into_iter().filter(|who| *who != group("admins")).collect();
+    let users = direct_members(&shown, "staff")
+        .into_iter()
+        .filter(|who| *who != group("admins"))
+        .collect();
     mirror(&fork, "team", &users);
     assert_eq!(fork.members("team"), "ada");
 
     assert_eq!(world.run("sync").end, RunEnd::InSync);
-    let previewed = world.planned("sync", &usersync::engine::Scope::Everything);
-    let answer = previewed.explain(&container("team"), &user("boss")).expect("it is covered");
+    let previewed = world.planned("sync", &Scope::Everything);
+    let answer = previewed
+        .explain(&container("team"), &user("boss"))
+        .expect("it is covered");
     let why = answer.selected.expect("selected").to_string();
-    assert!(["staff", "admins", "boss"].iter().all(|name| why.contains(name)), "{why}");
+    assert!(
+        ["staff", "admins", "boss"].iter().all(|name| why.contains(name)),
+        "{why}"
+    );
     // Excluded by mistake, whoever owns the team is asked about first.
     world.catalog.select(&container("team"), all("staff -admins"));
     let report = world.run("sync");
-    assert_eq!((report.end, &*holds(plan(&report))), (RunEnd::Held, "boss protected_owner"));
+    assert_eq!(
+        (report.end, &*holds(plan(&report))),
+        (RunEnd::Held, "boss protected_owner")
+    );
     assert_eq!(world.members("team"), "ada boss");
-}
-
-/// The same complaint as the first, at the other end: an error is no empty answer. Each kind of error that a server may give.
-#[test]
-fn complaint_01_no_error_of_a_directory_is_an_empty_directory() {
-    for kind in [
-        ErrorKind::Unavailable,
-        ErrorKind::TimedOut,
-        ErrorKind::RateLimited,
-        ErrorKind::NotFound,
-        ErrorKind::PermissionDenied,
-        ErrorKind::Unexpected,
-    ] {
-        let world = team("ada bob");
-        let retry = usersync::connector::Retry::Later;
-        world.faults.inject(FaultRule::new(Fault::Failed { kind, retry }).on(CallKind::Directory));
-        let report = world.run("sync");
-        assert_eq!(hold_counts(plan(&report)), "2 incomplete_source", "{kind:?}");
-        assert_eq!(report.failed_reads.len(), 1, "{kind:?}");
-        assert_eq!(report.failed_reads[0].kind, kind.code());
-        assert_eq!(world.members("team"), "ada bob", "{kind:?}");
-        world.faults.heal();
-        assert_eq!(world.run("sync").end, RunEnd::InSync, "{kind:?}");
-    }
 }

@@ -11,8 +11,9 @@ use usersync::model::{Member, MembershipState, Origin, Role};
 use usersync::reconcile::{Guards, Mode, Policy};
 use usersync_tests::{World, all, container, facets, free_policy, job, user};
 
-use crate::byhand::{mirror, people};
+use crate::byhand::mirror;
 use crate::office::{Office, account, codes, object};
+use crate::scene::people;
 use crate::telling::{holds, outcomes, plan};
 
 /// adobe/user-sync.py #471, #281, #529, microsoft/o365-moodle #1356, #1836: compared by case against a system that does not care:
@@ -21,9 +22,17 @@ use crate::telling::{holds, outcomes, plan};
 fn complaint_11_an_address_in_another_case_is_the_same_and_a_look_alike_is_not() {
     // By hand: text.
     let known = BTreeMap::from([("Ada@Acme.example", "a0")]);
-    assert_eq!(known.get("ada@acme.example"), None, "and one more account is made, each time");
+    assert_eq!(
+        known.get("ada@acme.example"),
+        None,
+        "and one more account is made, each time"
+    );
     // By hand: whatever Unicode makes of it.
-    assert_eq!("mıke".to_uppercase(), "MIKE", "and somebody else gets the account");
+    assert_eq!(
+        "mıke".to_uppercase(),
+        "MIKE",
+        "and somebody else gets the account"
+    );
 
     for (person, mailbox, linked) in [
         ("ada@acme.example", "Ada@ACME.example", true),
@@ -40,7 +49,10 @@ fn complaint_11_an_address_in_another_case_is_the_same_and_a_look_alike_is_not()
         assert_eq!(office.shown() == "p0-a0 active", linked, "{person} and {mailbox}");
         if linked {
             // Whichever way either side writes it from now on: nothing to do, and nobody twice.
-            office.mail.put(account("a0", &mailbox.replace("ADA", "Ada").replace("Ada", "aDa")));
+            office.mail.put(account(
+                "a0",
+                &mailbox.replace("ADA", "Ada").replace("Ada", "aDa"),
+            ));
             assert_eq!(codes(&office.stage()), "p0 linked");
             assert_eq!(office.follow(None).outcomes.len(), 0);
             assert!(office.mail.account(&object("a0")).is_some());
@@ -66,13 +78,30 @@ fn complaint_14_a_dry_run_counts_with_whom_it_would_add_and_writes_nothing() {
     let before = world.snapshot();
     world.calls.clear();
     let preview = world.plan("sync");
-    assert_eq!(preview.summary().additions, 4, "two to the team, and the same two to the party");
-    assert_eq!((world.calls.effects(), world.calls.count(CallKind::Commit)), (0, 0));
-    assert_eq!((world.calls.count(CallKind::Acquire), world.snapshot()), (0, before));
+    assert_eq!(
+        preview.summary().additions,
+        4,
+        "two to the team, and the same two to the party"
+    );
+    assert_eq!(
+        (world.calls.effects(), world.calls.count(CallKind::Commit)),
+        (0, 0)
+    );
+    assert_eq!(
+        (world.calls.count(CallKind::Acquire), world.snapshot()),
+        (0, before)
+    );
 
     let report = world.run("sync");
-    assert_eq!(plan(&report).digest(), preview.digest(), "what was shown is what was done");
-    assert_eq!((world.members("team"), world.members("party")), ("ada bob".into(), "ada bob".into()));
+    assert_eq!(
+        plan(&report).digest(),
+        preview.digest(),
+        "what was shown is what was done"
+    );
+    assert_eq!(
+        (world.members("team"), world.members("party")),
+        ("ada bob".into(), "ada bob".into())
+    );
 }
 
 /// goauthentik/authentik PR 5602, metabase #11886, gitlab-ce-ldap-sync #46: members of another source, or added by hand, were removed.
@@ -106,7 +135,10 @@ fn complaint_15_members_of_another_source_and_of_a_person_stay() {
     assert_eq!(fork.members("team"), "bob gil");
 
     for _ in 0..3 {
-        assert_eq!((world.run("sync").operations.len(), run().operations.len()), (0, 0));
+        assert_eq!(
+            (world.run("sync").operations.len(), run().operations.len()),
+            (0, 0)
+        );
     }
     assert_eq!(world.members("team"), "ada bob gil pat");
     // Bob leaves the one, and stays for the other; then he leaves that, too. Pat has nothing to do with either.
@@ -123,16 +155,33 @@ fn complaint_15_members_of_another_source_and_of_a_person_stay() {
 /// Adambean/gitlab-ce-ldap-sync #16: the last owner could not be removed, and the script ended there.
 #[test]
 fn complaint_15_the_last_owner_waits_and_nobody_else_does() {
-    let guards = Guards { container: None, run: None, window: None, ..Guards::default() };
+    let guards = Guards {
+        container: None,
+        run: None,
+        window: None,
+        ..Guards::default()
+    };
     let world = World::builder()
         .group("staff", "ada bob cleo dan")
         .container("team", "staff")
-        .job("sync", Policy { guards, ..Policy::default() })
+        .job(
+            "sync",
+            Policy {
+                guards,
+                ..Policy::default()
+            },
+        )
         .build();
     let _ = world.settle("sync");
     let promote = |who| {
         let facets = facets(Role::Owner, MembershipState::Active);
-        world.target.set_by_hand(&container("team").object, Member { principal: user(who), facets })
+        world.target.set_by_hand(
+            &container("team").object,
+            Member {
+                principal: user(who),
+                facets,
+            },
+        )
     };
     assert!(promote("ada"));
     for who in ["ada", "bob"] {
@@ -142,11 +191,18 @@ fn complaint_15_the_last_owner_waits_and_nobody_else_does() {
 
     // By hand: in their order, until one is refused.
     let leavers = people("ada bob").into_iter();
-    assert_eq!(leavers.take_while(|who| *who != user("ada")).count(), 0, "and so Bob stays");
+    assert_eq!(
+        leavers.take_while(|who| *who != user("ada")).count(),
+        0,
+        "and so Bob stays"
+    );
 
     let report = world.run("sync");
     assert_eq!(holds(plan(&report)), "ada protected_last_owner");
-    assert_eq!((&*outcomes(&report), report.end), ("1 add applied, 1 remove applied", RunEnd::Held));
+    assert_eq!(
+        (&*outcomes(&report), report.end),
+        ("1 add applied, 1 remove applied", RunEnd::Held)
+    );
     assert_eq!(world.members("team"), "ada:owner cleo dan eve");
     // Another owner is named, and she can go.
     assert!(promote("cleo"));
@@ -164,19 +220,36 @@ fn complaint_15_one_bad_user_of_a_hundred_is_one_failure() {
         .container("team", "staff")
         .job("sync", free_policy(Mode::Managed))
         .build();
-    let bad = Fault::Failed { kind: ErrorKind::InvalidData, retry: Retry::Never };
+    let bad = Fault::Failed {
+        kind: ErrorKind::InvalidData,
+        retry: Retry::Never,
+    };
     let rule = FaultRule::new(bad).on(CallKind::Add);
     world.faults.inject(rule.clone().principal(user("u07")));
 
     // By hand: one after the other, with `?`.
-    let arrived = names.iter().map(|name| if name == "u07" { Err(()) } else { Ok(()) }).take_while(Result::is_ok);
+    let arrived = names
+        .iter()
+        .map(|name| if name == "u07" { Err(()) } else { Ok(()) })
+        .take_while(Result::is_ok);
     assert_eq!(arrived.count(), 7);
 
     let report = world.run("sync");
-    assert_eq!((&*outcomes(&report), report.end), ("99 add applied, 1 add failed", RunEnd::Failed));
-    let failed = report.operations.iter().find(|one| !one.outcome.is_ok()).expect("one failed");
+    assert_eq!(
+        (&*outcomes(&report), report.end),
+        ("99 add applied, 1 add failed", RunEnd::Failed)
+    );
+    let failed = report
+        .operations
+        .iter()
+        .find(|one| !one.outcome.is_ok())
+        .expect("one failed");
     assert_eq!(failed.subject.to_string(), "hr:u07");
-    assert!(failed.outcome.to_string().starts_with("failed: invalid_data"), "{}", failed.outcome);
+    assert!(
+        failed.outcome.to_string().starts_with("failed: invalid_data"),
+        "{}",
+        failed.outcome
+    );
     // A tenth of them, again and again: whoever can arrive does.
     let tenth = NonZeroU64::new(10).expect("it is not zero");
     for seed in 0..5 {

@@ -11,8 +11,9 @@ use usersync::reconcile::{Mode, Policy};
 use usersync_tests::records::{RecordWorld, own};
 use usersync_tests::{World, free_policy, group, user};
 
-use crate::byhand::{mirror, people};
+use crate::byhand::mirror;
 use crate::office::{Office, account, address, codes, context, object, person};
+use crate::scene::people;
 use crate::telling::{holds, outcomes, plan, warnings};
 
 const DAY: u64 = 24 * 3600;
@@ -26,16 +27,32 @@ fn complaint_02_an_outage_disables_none_of_512_people_and_who_was_suspended_retu
     for found in [false, true] {
         enabled.iter_mut().for_each(|enabled| *enabled &= found);
     }
-    assert_eq!(enabled.iter().filter(|enabled| **enabled).count(), 0, "after the outage");
+    assert_eq!(
+        enabled.iter().filter(|enabled| **enabled).count(),
+        0,
+        "after the outage"
+    );
 
     let office = Office::linked(512);
     for fault in [
-        Fault::Failed { kind: ErrorKind::Unavailable, retry: Retry::Later },
-        Fault::FailedAfter { shown: 40, kind: ErrorKind::TimedOut, retry: Retry::Later },
-        Fault::Partial { shown: 0, kind: PartialKind::Limit },
+        Fault::Failed {
+            kind: ErrorKind::Unavailable,
+            retry: Retry::Later,
+        },
+        Fault::FailedAfter {
+            shown: 40,
+            kind: ErrorKind::TimedOut,
+            retry: Retry::Later,
+        },
+        Fault::Partial {
+            shown: 0,
+            kind: PartialKind::Limit,
+        },
         Fault::Truncated { shown: 511 },
     ] {
-        office.faults.inject(FaultRule::new(fault.clone()).on(CallKind::Accounts));
+        office
+            .faults
+            .inject(FaultRule::new(fault.clone()).on(CallKind::Accounts));
         let report = office.follow(None);
         assert_eq!((report.outcomes.len(), report.held), (0, None), "{fault:?}");
         office.faults.heal();
@@ -71,7 +88,13 @@ fn complaint_06_a_leaver_is_suspended_at_once_and_removed_after_the_days_of_grac
     let world = World::builder()
         .group("staff", "ada bob cleo")
         .container("team", "staff")
-        .job("sync", Policy { grace_hours: Some(30 * 24), ..free_policy(Mode::Managed) })
+        .job(
+            "sync",
+            Policy {
+                grace_hours: Some(30 * 24),
+                ..free_policy(Mode::Managed)
+            },
+        )
         .build();
     let _ = world.settle("sync");
     world.depart("ada");
@@ -85,8 +108,14 @@ fn complaint_06_a_leaver_is_suspended_at_once_and_removed_after_the_days_of_grac
         world.advance(DAY);
     }
     let report = world.run("sync");
-    assert_eq!(plan(&report).sections()[0].operations[0].reason.code(), "departed");
-    assert_eq!((&*outcomes(&report), &*world.members("team")), ("1 remove applied", "bob cleo"));
+    assert_eq!(
+        plan(&report).sections()[0].operations[0].reason.code(),
+        "departed"
+    );
+    assert_eq!(
+        (&*outcomes(&report), &*world.members("team")),
+        ("1 remove applied", "bob cleo")
+    );
 }
 
 /// awslabs/ssosync #291: a group that was deleted and made again is another one, and what hung on the old one is broken.
@@ -99,13 +128,23 @@ fn complaint_07_a_new_name_is_the_same_group_and_a_new_group_of_the_old_name_is_
         .job("sync", Policy::default())
         .build();
     let _ = world.settle("sync");
-    let staff = world.directory.principal(&group("staff").object).expect("it is there");
+    let staff = world
+        .directory
+        .principal(&group("staff").object)
+        .expect("it is there");
     let before = world.end();
-    world.directory.put(Principal { name: "everybody".to_owned(), ..staff });
+    world.directory.put(Principal {
+        name: "everybody".to_owned(),
+        ..staff
+    });
 
     // By hand: by its name, it is gone.
     let fork = world.fork();
-    let by_name = fork.directory.principals().into_iter().find(|known| known.name == "staff");
+    let by_name = fork
+        .directory
+        .principals()
+        .into_iter()
+        .find(|known| known.name == "staff");
     assert!(by_name.is_none());
     mirror(&fork, "team", &people(""));
     assert_eq!(fork.members("team"), "");
@@ -116,7 +155,9 @@ fn complaint_07_a_new_name_is_the_same_group_and_a_new_group_of_the_old_name_is_
     // Deleted, and made again under the old name with the same people: nobody decides that this is the same but a person.
     world.directory.remove(&group("staff").object);
     let kind = PrincipalKind::Group(GroupKind::UserGroup);
-    world.directory.put(Principal::new(group("staff-2").object, kind, "staff"));
+    world
+        .directory
+        .put(Principal::new(group("staff-2").object, kind, "staff"));
     for who in ["ada", "bob", "cleo"] {
         world.join("staff-2", who);
     }
@@ -137,7 +178,11 @@ fn complaint_07_a_new_name_is_the_same_group_and_a_new_group_of_the_old_name_is_
 fn complaint_08_a_new_name_and_a_new_address_are_no_new_person() {
     // By hand: by address.
     let mut assets = BTreeMap::from([(address(0), "laptop")]);
-    assert_eq!(assets.remove("person0.married@acme.example"), None, "and the laptop is somebody else's");
+    assert_eq!(
+        assets.remove("person0.married@acme.example"),
+        None,
+        "and the laptop is somebody else's"
+    );
 
     let office = Office::linked(2);
     let married = |id: &str| account(id, "person0.married@acme.example");
@@ -185,11 +230,17 @@ fn complaint_08_a_renamed_user_keeps_the_copies_and_what_is_their_own() {
 
     // By hand: by name, the old list is deleted and the new one begins with what is shared.
     let lists = BTreeMap::from([("ada", vec!["One", "Mine"])]);
-    assert_eq!(lists.get("ada example").cloned().unwrap_or_else(|| vec!["One"]), ["One"]);
+    assert_eq!(
+        lists.get("ada example").cloned().unwrap_or_else(|| vec!["One"]),
+        ["One"]
+    );
 
     for who in ["ada", "seller"] {
         let known = world.directory.principal(&user(who).object).expect("there");
-        world.directory.put(Principal { name: format!("{who} example"), ..known });
+        world.directory.put(Principal {
+            name: format!("{who} example"),
+            ..known
+        });
     }
     world.calls.clear();
     assert_eq!(world.run("share").end, RunEnd::InSync);

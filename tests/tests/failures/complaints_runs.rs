@@ -9,16 +9,14 @@ use usersync::memory::{CallKind, Fault, FaultRule, Moment, Recording};
 use usersync::model::Origin;
 use usersync::reconcile::Mode;
 use usersync_tests::yielding::{Workers, YieldingDirectory, YieldingStore};
-use usersync_tests::{Crash, DurableStore, LEASE, World, WorldStore, container, crash, free_policy, job, tenant};
+use usersync_tests::{
+    Crash, DurableStore, LEASE, World, WorldStore, container, crash, free_policy, job, tenant,
+};
 
+use crate::scene::everybody;
 use crate::telling::outcomes;
 
-fn everybody(count: usize) -> String {
-    let names: Vec<String> = (0..count).map(|n| format!("u{n:04}")).collect();
-    names.join(" ")
-}
-
-fn team<S: WorldStore>(world: &World<S>) -> usize {
+fn arrived<S: WorldStore>(world: &World<S>) -> usize {
     world.members("team").split_whitespace().count()
 }
 
@@ -32,23 +30,36 @@ fn complaint_12_whoever_was_refused_by_a_429_comes_with_the_next_run_and_nobody_
         .job("sync", free_policy(Mode::Managed))
         .build();
     let fifth = NonZeroU64::new(5).expect("it is not zero");
-    let busy = || Fault::RateLimited { after: Duration::from_secs(60) };
-    world.faults.inject(FaultRule::new(busy()).on(CallKind::Add).one_in(fifth, 1));
+    let busy = || Fault::RateLimited {
+        after: Duration::from_secs(60),
+    };
+    world
+        .faults
+        .inject(FaultRule::new(busy()).on(CallKind::Add).one_in(fifth, 1));
     // The answer to one of them is lost, though she arrived: made again, that would be a 409.
-    let lost = FaultRule::new(Fault::Timeout(Moment::After)).on(CallKind::Add).after(17).once();
+    let lost = FaultRule::new(Fault::Timeout(Moment::After))
+        .on(CallKind::Add)
+        .after(17)
+        .once();
     world.faults.inject(lost);
 
     let report = world.run("sync");
     let refused = report.count(|outcome| !outcome.is_ok());
     assert!((10..100).contains(&refused), "{refused}");
-    assert_eq!((report.end, team(&world)), (RunEnd::Failed, 200 - refused));
+    assert_eq!((report.end, arrived(&world)), (RunEnd::Failed, 200 - refused));
     // By hand: the error is logged, and the user is noted as done.
-    assert_eq!(200 - team(&world), refused, "missing for ever");
+    assert_eq!(200 - arrived(&world), refused, "missing for ever");
 
     world.faults.heal();
     let report = world.run("sync");
-    assert_eq!((outcomes(&report), report.end), (format!("{refused} add applied"), RunEnd::Changed));
-    assert_eq!((team(&world), world.calls.count(CallKind::Add)), (200, 200 + refused as u64));
+    assert_eq!(
+        (outcomes(&report), report.end),
+        (format!("{refused} add applied"), RunEnd::Changed)
+    );
+    assert_eq!(
+        (arrived(&world), world.calls.count(CallKind::Add)),
+        (200, 200 + refused as u64)
+    );
     assert!(world.end().ledger.values().all(|row| row.origin == Origin::Ours));
     assert_eq!(world.run("sync").end, RunEnd::InSync);
 }
@@ -72,23 +83,30 @@ fn complaint_13_a_run_that_is_killed_again_and_again_comes_to_its_end() {
     loop {
         let hang = FaultRule::new(Fault::Hang(Moment::After)).on(CallKind::Add);
         world.faults.inject(hang.after(at_once as u64 - 1));
-        let (id, before) = (job("sync"), team(&world));
+        let (id, before) = (job("sync"), arrived(&world));
         let run = crash(world.engine().run(&world.tenant, &id, RunRequest::everything()));
         world.faults.heal();
         world.clock.advance(LEASE * 2);
         if matches!(run, Crash::Ended(_)) {
             break;
         }
-        assert!(team(&world) >= before + 200, "each run comes further: {before}, {}", team(&world));
+        assert!(
+            arrived(&world) >= before + 200,
+            "each run comes further: {before}, {}",
+            arrived(&world)
+        );
         killed += 1;
         world.restart();
     }
     assert!((5..=10).contains(&killed), "killed {killed} times");
-    assert_eq!(team(&world), all);
+    assert_eq!(arrived(&world), all);
     // What was under way when it was killed is found, and not done again.
     assert_eq!(world.calls.count(CallKind::Add), all as u64);
     assert!(world.end().ledger.values().all(|row| row.origin == Origin::Ours));
-    assert_eq!((world.run("sync").end, world.end().intents.len()), (RunEnd::InSync, 0));
+    assert_eq!(
+        (world.run("sync").end, world.end().intents.len()),
+        (RunEnd::InSync, 0)
+    );
 }
 
 /// goauthentik/authentik #22886: 1,460 binds for 730 users. What is asked once is not asked for each of them.
@@ -105,8 +123,20 @@ fn complaint_13_what_is_read_for_730_users_is_no_more_than_for_one() {
         let _ = world.run("sync");
         world.calls.clear();
         assert_eq!(world.run("sync").end, RunEnd::InSync);
-        let reads = [CallKind::Directory, CallKind::Containers, CallKind::Members, CallKind::Member, CallKind::State];
-        let own = [CallKind::Value, CallKind::Values, CallKind::Ledger, CallKind::LedgerRow, CallKind::Commit];
+        let reads = [
+            CallKind::Directory,
+            CallKind::Containers,
+            CallKind::Members,
+            CallKind::Member,
+            CallKind::State,
+        ];
+        let own = [
+            CallKind::Value,
+            CallKind::Values,
+            CallKind::Ledger,
+            CallKind::LedgerRow,
+            CallKind::Commit,
+        ];
         (count_of(&reads), count_of(&own))
     };
     assert_eq!(asked(730), asked(1));
@@ -115,7 +145,9 @@ fn complaint_13_what_is_read_for_730_users_is_no_more_than_for_one() {
 async fn trigger(engine: Engine) -> bool {
     let (id, control) = (job("sync"), RunControl::new());
     let scope = Scope::container(container("team"));
-    let triggered = engine.trigger(&tenant(), &id, Trigger::Save, scope, &control).await;
+    let triggered = engine
+        .trigger(&tenant(), &id, Trigger::Save, scope, &control)
+        .await;
     matches!(triggered.expect("the store works"), Triggered::Ran { .. })
 }
 
@@ -123,7 +155,7 @@ async fn trigger(engine: Engine) -> bool {
 #[test]
 fn complaint_13_a_hundred_saves_during_a_run_are_one_more_run() {
     // By hand: one task each.
-    assert_eq!((0..100).map(|_| "task").count(), 100);
+    assert_eq!(vec!["task"; 100].len(), 100);
 
     let world = World::builder()
         .group("staff", "ada bob")
@@ -155,6 +187,9 @@ fn complaint_13_a_hundred_saves_during_a_run_are_one_more_run() {
         while !workers.step(save) {}
     }
     let ran = workers.finish(&[]).into_iter().filter(|ran| *ran).count();
-    assert_eq!((ran, directory.reads().begun[&job("sync")], directory.reads().most), (1, 2, 1));
+    assert_eq!(
+        (ran, directory.reads().begun[&job("sync")], directory.reads().most),
+        (1, 2, 1)
+    );
     assert_eq!(world.members("team"), "ada bob cleo");
 }

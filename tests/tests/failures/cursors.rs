@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::executor::{block_on, block_on_stream};
-use usersync::connector::{CallContext, Cursor, Directory, DirectoryCapabilities, ErrorKind, ReadEvent, ReadStream};
+use usersync::connector::{
+    CallContext, Cursor, Directory, DirectoryCapabilities, ErrorKind, ReadEvent, ReadStream,
+};
 use usersync::engine::{RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, MemoryDirectory};
 use usersync::model::{DirectoryChange, SystemId};
@@ -16,7 +18,8 @@ use usersync::reconcile::Mode;
 use usersync_testkit::conformance::sample_context;
 use usersync_tests::{World, free_policy, group, job};
 
-use crate::byhand::{direct_members, people, whatever_is_shown};
+use crate::byhand::{direct_members, whatever_is_shown};
+use crate::scene::people;
 use crate::telling::{holds, plan, warnings};
 
 /// Ada, Bob and Cleo are in the team, and the directory tells changes.
@@ -76,7 +79,11 @@ fn f21_a_full_read_that_breaks_off_after_a_dead_token_removes_nobody() {
     while_nobody_looks(&world);
     world.directory.expire_cursors();
     // The principals only, and not who is in which group.
-    let cut = || FaultRule::new(Fault::Truncated { shown: 5 }).on(CallKind::Directory).after(1);
+    let cut = || {
+        FaultRule::new(Fault::Truncated { shown: 5 })
+            .on(CallKind::Directory)
+            .after(1)
+    };
     world.faults.inject(cut());
 
     // By hand: what was shown is all there is.
@@ -110,8 +117,12 @@ fn f21_changes_that_come_twice_or_in_another_order_count_once() {
     ] {
         let world = team();
         while_nobody_looks(&world);
-        world.faults.inject(FaultRule::new(fault.clone()).on(CallKind::Directory));
-        world.faults.inject(FaultRule::new(Fault::Duplicated).on(CallKind::Directory));
+        world
+            .faults
+            .inject(FaultRule::new(fault.clone()).on(CallKind::Directory));
+        world
+            .faults
+            .inject(FaultRule::new(Fault::Duplicated).on(CallKind::Directory));
         let report = world.run("sync");
         assert_eq!(report.operations.len(), 2, "{fault:?}");
         assert_eq!(world.members("team"), "bob cleo dan", "{fault:?}");

@@ -10,14 +10,10 @@ use usersync::reconcile::Mode;
 use usersync::store::StoreErrorKind;
 use usersync_tests::{DurableStore, LEASE, World, free_policy, job, tenant};
 
+use crate::scene::everybody;
 use crate::telling::outcomes;
 
 const HOUR: u64 = 3600;
-
-fn everybody(count: usize) -> String {
-    let names: Vec<String> = (0..count).map(|n| format!("u{n:03}")).collect();
-    names.join(" ")
-}
 
 fn hourly(count: usize) -> World {
     let world = World::builder()
@@ -47,15 +43,24 @@ fn f31_what_was_done_before_the_token_expired_is_not_done_again() {
     let world = hourly(all);
     let mut told = Vec::new();
     for _ in 0..3 {
-        let expired = Fault::Failed { kind: ErrorKind::Unauthenticated, retry: Retry::Later };
+        let expired = Fault::Failed {
+            kind: ErrorKind::Unauthenticated,
+            retry: Retry::Later,
+        };
         let rule = FaultRule::new(expired).on(CallKind::Add);
-        world.faults.inject(rule.after(u64::try_from(good_for).expect("few")));
+        world
+            .faults
+            .inject(rule.after(u64::try_from(good_for).expect("few")));
         told.push(outcomes(&world.run("sync")));
         world.faults.heal();
     }
     assert_eq!(
         told,
-        ["100 add applied, 150 add failed", "100 add applied, 50 add failed", "50 add applied"]
+        [
+            "100 add applied, 150 add failed",
+            "100 add applied, 50 add failed",
+            "50 add applied"
+        ]
     );
     assert_eq!(world.members("team"), everybody(all));
     assert_eq!(world.run("sync").end, RunEnd::InSync);
@@ -66,7 +71,10 @@ fn f31_what_was_done_before_the_token_expired_is_not_done_again() {
 fn f31_a_token_that_stays_expired_is_told_once() {
     let world = hourly(3);
     for kind in [CallKind::Members, CallKind::Member, CallKind::Add] {
-        let expired = Fault::Failed { kind: ErrorKind::Unauthenticated, retry: Retry::Never };
+        let expired = Fault::Failed {
+            kind: ErrorKind::Unauthenticated,
+            retry: Retry::Never,
+        };
         world.faults.inject(FaultRule::new(expired).on(kind));
     }
     for _ in 0..6 {
@@ -75,10 +83,13 @@ fn f31_a_token_that_stays_expired_is_told_once() {
         assert!(!world.run_due().is_empty());
     }
     let reason = "target_unauthenticated";
-    assert!(matches!(waiting(&world), Some(Waiting::Quarantined { reason: told, failures: 6, .. }) if told == reason));
+    assert!(
+        matches!(waiting(&world), Some(Waiting::Quarantined { reason: told, failures: 6, .. }) if told == reason)
+    );
     let _ = world.deliver();
     let told = world.notifier.delivered().into_iter();
-    let told = told.filter(|told| matches!(&told.news, News::JobQuarantined { reason: told, .. } if told == reason));
+    let told =
+        told.filter(|told| matches!(&told.news, News::JobQuarantined { reason: told, .. } if told == reason));
     assert_eq!(told.count(), 1);
     world.faults.heal();
     world.advance(24 * HOUR);
@@ -89,13 +100,17 @@ fn f31_a_token_that_stays_expired_is_told_once() {
 /// Adobe user-sync.py #461, #271 and #515: storms of 429, answered at once by the same request.
 #[test]
 fn f31_a_server_that_asks_to_be_left_alone_is_left_alone() {
-    let storm = || Fault::RateLimited { after: Duration::from_secs(2 * HOUR) };
+    let storm = || Fault::RateLimited {
+        after: Duration::from_secs(2 * HOUR),
+    };
     // By hand: until it works, which it does not before two hours are over.
     let asked = (0..2 * HOUR).filter(|second| *second < 2 * HOUR).count();
     assert_eq!(asked, 7200, "at one request each second");
 
     let world = hourly(60);
-    world.faults.inject(FaultRule::new(storm()).on(CallKind::Add).after(20));
+    world
+        .faults
+        .inject(FaultRule::new(storm()).on(CallKind::Add).after(20));
     assert_eq!(world.run_due(), "sync schedule failed");
     let asked = world.calls.count(CallKind::Add);
     assert!(matches!(waiting(&world), Some(Waiting::RetryAfter { .. })));
@@ -137,7 +152,9 @@ fn f33_a_run_whose_end_could_not_be_stored_blocks_no_later_one() {
         let mut world = world.fork();
         // From here on nothing can be stored, and the lease is not given back.
         let gone = || Fault::StoreFailed(StoreErrorKind::Unavailable);
-        world.faults.inject(FaultRule::new(gone()).on(CallKind::Commit).after(stored));
+        world
+            .faults
+            .inject(FaultRule::new(gone()).on(CallKind::Commit).after(stored));
         world.faults.inject(FaultRule::new(gone()).on(CallKind::Release));
         let _ = world.run_due();
         world.faults.heal();
@@ -150,10 +167,18 @@ fn f33_a_run_whose_end_could_not_be_stored_blocks_no_later_one() {
         assert_eq!(world.members("team"), "ada bob", "after {stored} commits");
         let history = block_on(world.engine().history(&tenant(), &job("sync"), None, 10));
         let history = history.expect("it can be read");
-        assert!(history.iter().all(|record| record.state != RunState::Begun), "after {stored} commits");
+        assert!(
+            history.iter().all(|record| record.state != RunState::Begun),
+            "after {stored} commits"
+        );
         killed += history.iter().filter(|record| record.code() == "killed").count();
-        let entry = block_on(world.engine().job_list(&tenant())).expect("it can be read").remove(0);
-        assert!(entry.under_way.is_none() && !matches!(entry.next, NextRun::Waits(_)), "{entry:?}");
+        let entry = block_on(world.engine().job_list(&tenant()))
+            .expect("it can be read")
+            .remove(0);
+        assert!(
+            entry.under_way.is_none() && !matches!(entry.next, NextRun::Waits(_)),
+            "{entry:?}"
+        );
     }
     assert!(killed > 1, "{killed} of {commits} ends were lost");
 }

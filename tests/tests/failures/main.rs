@@ -4,14 +4,15 @@
 
 mod apply;
 mod byhand;
-mod canonical;
 mod complaints_directories;
 mod complaints_members;
 mod complaints_people;
 mod complaints_runs;
+mod complaints_spelling;
 mod cursors;
 mod long_runs;
 mod office;
+mod scene;
 mod schedules;
 mod seats;
 mod telling;

@@ -14,19 +14,19 @@ use usersync_tests::tenant;
 
 /// People of a CRM, mailboxes, and the links between them.
 #[derive(Debug)]
-pub struct Office {
-    pub clock: ManualClock,
-    pub store: MemoryStore,
-    pub people: MemoryAccounts,
-    pub mail: MemoryAccounts,
-    pub entitlement: MemoryEntitlement,
-    pub settings: LinkSettings,
-    pub faults: Faults,
+pub(crate) struct Office {
+    pub(crate) clock: ManualClock,
+    pub(crate) store: MemoryStore,
+    pub(crate) people: MemoryAccounts,
+    pub(crate) mail: MemoryAccounts,
+    pub(crate) entitlement: MemoryEntitlement,
+    pub(crate) settings: LinkSettings,
+    pub(crate) faults: Faults,
 }
 
 impl Office {
     /// Seats for `users`, and `pairs` people `p0` and so on with mailboxes `a0` and so on of the same addresses.
-    pub fn new(users: u32, pairs: usize) -> Self {
+    pub(crate) fn new(users: u32, pairs: usize) -> Self {
         let clock = ManualClock::default();
         let system = |name| SystemId::new(name).expect("an id");
         let office = Self {
@@ -47,18 +47,18 @@ impl Office {
     }
 
     /// The same, all of them linked.
-    pub fn linked(pairs: usize) -> Self {
+    pub(crate) fn linked(pairs: usize) -> Self {
         let office = Self::new(u32::try_from(pairs).expect("few"), pairs);
         office.stage();
         office.save();
         office
     }
 
-    pub fn entitle(&self, users: u32) {
+    pub(crate) fn entitle(&self, users: u32) {
         self.entitlement.set(&tenant(), Some(Entitlement::new(users)));
     }
 
-    pub fn links(&self) -> Links {
+    pub(crate) fn links(&self) -> Links {
         Links::new(
             Arc::new(self.store.clone().with_faults(&self.faults)),
             Arc::new(self.clock.clone()),
@@ -69,42 +69,49 @@ impl Office {
         .with_settings(self.settings)
     }
 
-    pub fn stage(&self) -> LinkReport {
+    pub(crate) fn stage(&self) -> LinkReport {
         block_on(self.links().stage(&context(), &Chosen::All)).expect("staging works")
     }
 
-    pub fn save(&self) -> LinkReport {
+    pub(crate) fn save(&self) -> LinkReport {
         block_on(self.links().save_added(&context(), &Chosen::All)).expect("saving works")
     }
 
     /// Looks who is gone and who is back.
-    pub fn follow(&self, approved: Option<&Digest>) -> DepartureReport {
+    pub(crate) fn follow(&self, approved: Option<&Digest>) -> DepartureReport {
         block_on(self.links().follow_departures(&context(), approved)).expect("the store works")
     }
 
     /// The links, as `person-mailbox state`.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let links = block_on(self.links().list(&context())).expect("links can be read");
         let show = |entry: usersync::engine::LinkEntry| {
             let link = entry.link;
-            format!("{}-{} {}", link.principal().object, link.account().object, link.state())
+            format!(
+                "{}-{} {}",
+                link.principal().object,
+                link.account().object,
+                link.state()
+            )
         };
         links.into_iter().map(show).collect::<Vec<_>>().join(", ")
     }
 
     /// How many links are in each state, as `count state`.
-    pub fn states(&self) -> String {
+    pub(crate) fn states(&self) -> String {
         let links = block_on(self.links().list(&context())).expect("links can be read");
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for entry in links {
             *counts.entry(entry.link.state().to_string()).or_default() += 1;
         }
-        let told = counts.into_iter().map(|(state, count)| format!("{count} {state}"));
+        let told = counts
+            .into_iter()
+            .map(|(state, count)| format!("{count} {state}"));
         told.collect::<Vec<_>>().join(", ")
     }
 }
 
-pub fn context() -> CallContext {
+pub(crate) fn context() -> CallContext {
     CallContext {
         tenant: tenant(),
         ..sample_context()
@@ -112,19 +119,19 @@ pub fn context() -> CallContext {
 }
 
 /// The person `p{n}`.
-pub fn person(n: usize) -> PrincipalRef {
+pub(crate) fn person(n: usize) -> PrincipalRef {
     PrincipalRef::parse("crm", &format!("p{n}")).expect("an id")
 }
 
-pub fn object(name: &str) -> ObjectId {
+pub(crate) fn object(name: &str) -> ObjectId {
     ObjectId::new(name).expect("an id")
 }
 
-pub fn address(n: usize) -> String {
+pub(crate) fn address(n: usize) -> String {
     format!("person{n}@acme.example")
 }
 
-pub fn account(id: &str, address: &str) -> Account {
+pub(crate) fn account(id: &str, address: &str) -> Account {
     Account {
         id: object(id),
         kind: PrincipalKind::User,
@@ -138,7 +145,7 @@ pub fn account(id: &str, address: &str) -> Account {
 }
 
 /// What became of whom, as `person code`.
-pub fn codes(report: &LinkReport) -> String {
+pub(crate) fn codes(report: &LinkReport) -> String {
     let code = |(who, outcome): &(PrincipalRef, usersync::engine::LinkOutcome)| {
         format!("{} {}", who.object, outcome.code())
     };

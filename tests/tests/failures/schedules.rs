@@ -39,7 +39,13 @@ fn ran(schedule: Schedule, start: &str, minutes: u64) -> Vec<i64> {
 }
 
 /// By hand: every minute, whether the wall shows the time. `change` is when its distance from UTC becomes another one, in hours.
-fn by_the_wall(hour: i64, minute: i64, start: &str, minutes: u64, (change, before, after): (&str, i64, i64)) -> usize {
+fn by_the_wall(
+    hour: i64,
+    minute: i64,
+    start: &str,
+    minutes: u64,
+    (change, before, after): (&str, i64, i64),
+) -> usize {
     let minutes = i64::try_from(minutes).expect("few");
     let shows = |n: &i64| {
         let now = utc(start) + TimeDelta::minutes(*n);
@@ -54,13 +60,45 @@ fn by_the_wall(hour: i64, minute: i64, start: &str, minutes: u64, (change, befor
 #[test]
 fn f30_a_time_of_the_night_fires_once_on_the_days_on_which_clocks_change() {
     for (what, zone, start, change, naive, ours) in [
-        ("Berlin loses 02:30", "Europe/Berlin", "2026-03-28T23:00:00Z", ("2026-03-29T01:00:00Z", 1, 2), 0, 120),
-        ("Berlin has 02:30 twice", "Europe/Berlin", "2026-10-24T22:00:00Z", ("2026-10-25T01:00:00Z", 2, 1), 2, 150),
-        ("New York loses 02:30", "America/New_York", "2026-03-08T05:00:00Z", ("2026-03-08T07:00:00Z", -5, -4), 0, 120),
-        ("an ordinary day", "Europe/Berlin", "2026-01-10T23:00:00Z", ("2026-03-29T01:00:00Z", 1, 2), 1, 150),
+        (
+            "Berlin loses 02:30",
+            "Europe/Berlin",
+            "2026-03-28T23:00:00Z",
+            ("2026-03-29T01:00:00Z", 1, 2),
+            0,
+            120,
+        ),
+        (
+            "Berlin has 02:30 twice",
+            "Europe/Berlin",
+            "2026-10-24T22:00:00Z",
+            ("2026-10-25T01:00:00Z", 2, 1),
+            2,
+            150,
+        ),
+        (
+            "New York loses 02:30",
+            "America/New_York",
+            "2026-03-08T05:00:00Z",
+            ("2026-03-08T07:00:00Z", -5, -4),
+            0,
+            120,
+        ),
+        (
+            "an ordinary day",
+            "Europe/Berlin",
+            "2026-01-10T23:00:00Z",
+            ("2026-03-29T01:00:00Z", 1, 2),
+            1,
+            150,
+        ),
     ] {
         let minutes = 8 * 60;
-        assert_eq!(by_the_wall(2, 30, start, minutes, change), naive, "{what}, by hand");
+        assert_eq!(
+            by_the_wall(2, 30, start, minutes, change),
+            naive,
+            "{what}, by hand"
+        );
         assert_eq!(ran(at("30 2 * * *", zone), start, minutes), [ours], "{what}");
     }
 }

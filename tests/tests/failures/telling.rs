@@ -6,26 +6,32 @@ use usersync::engine::RunReport;
 use usersync::reconcile::Plan;
 
 /// What waits, and why: `who cause`, in order.
-pub fn holds(plan: &Plan) -> String {
+pub(crate) fn holds(plan: &Plan) -> String {
     let holds = plan.sections().iter().flat_map(|section| &section.holds);
-    let told = holds.map(|hold| format!("{} {}", object(&hold.operation.subject.to_string()), hold.cause.code()));
+    let told = holds.map(|hold| {
+        format!(
+            "{} {}",
+            object(&hold.operation.subject.to_string()),
+            hold.cause.code()
+        )
+    });
     told.collect::<Vec<_>>().join(", ")
 }
 
 /// How many operations wait for each cause: `count cause`, in order.
-pub fn hold_counts(plan: &Plan) -> String {
+pub(crate) fn hold_counts(plan: &Plan) -> String {
     let holds = plan.sections().iter().flat_map(|section| &section.holds);
     counted(holds.map(|hold| hold.cause.code()))
 }
 
 /// The codes of the warnings, in order.
-pub fn warnings(plan: &Plan) -> String {
+pub(crate) fn warnings(plan: &Plan) -> String {
     let codes = plan.header().warnings.iter().map(|warning| warning.code());
     codes.collect::<Vec<_>>().join(" ")
 }
 
 /// How many operations ended how: `count action outcome`, in order.
-pub fn outcomes(report: &RunReport) -> String {
+pub(crate) fn outcomes(report: &RunReport) -> String {
     let told = report.operations.iter();
     let told: Vec<String> = told
         .map(|operation| format!("{} {}", operation.action, operation.outcome.code()))
@@ -34,7 +40,7 @@ pub fn outcomes(report: &RunReport) -> String {
 }
 
 /// The plan that a report has.
-pub fn plan(report: &RunReport) -> &Plan {
+pub(crate) fn plan(report: &RunReport) -> &Plan {
     report.plan.as_ref().expect("the run came to a plan")
 }
 

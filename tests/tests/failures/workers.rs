@@ -38,9 +38,14 @@ fn f25_two_workers_at_once_make_each_object_once() {
             workers.add(run(world.engine_on(store, worker), world.tenant.clone(), "share"));
         }
         // The first goes ahead by some steps, and then they take turns.
-        let choices: Vec<usize> = (0..first).map(|_| 0).chain([1, 0].into_iter().cycle().take(400)).collect();
+        let choices: Vec<usize> = (0..first)
+            .map(|_| 0)
+            .chain([1, 0].into_iter().cycle().take(400))
+            .collect();
         let reports = workers.finish(&choices);
-        let busy = reports.iter().filter(|report| matches!(report, Err(EngineError::Busy(_))));
+        let busy = reports
+            .iter()
+            .filter(|report| matches!(report, Err(EngineError::Busy(_))));
         let ran = reports.iter().filter(|report| report.is_ok());
         let told = BTreeMap::from([("busy", busy.count()), ("ran", ran.count())]);
         assert_eq!(told.values().sum::<usize>(), 2, "{reports:?}");
@@ -84,12 +89,20 @@ fn f25_whoever_lost_its_lease_does_not_release_that_of_another() {
     let directory = YieldingDirectory::new(world.directory.clone(), 20);
     let begun = || directory.reads().begun.values().sum::<usize>();
     let mut workers = Workers::default();
-    let one = workers.add(run(engine(&world, &directory, "one"), world.tenant.clone(), "sync"));
+    let one = workers.add(run(
+        engine(&world, &directory, "one"),
+        world.tenant.clone(),
+        "sync",
+    ));
     while begun() < 1 {
         assert!(!workers.step(one));
     }
     world.clock.advance(LEASE);
-    let two = workers.add(run(engine(&world, &directory, "two"), world.tenant.clone(), "sync"));
+    let two = workers.add(run(
+        engine(&world, &directory, "two"),
+        world.tenant.clone(),
+        "sync",
+    ));
     while begun() < 2 {
         assert!(!workers.step(two));
     }
@@ -97,11 +110,25 @@ fn f25_whoever_lost_its_lease_does_not_release_that_of_another() {
     while !workers.step(one) {}
     for other in ["three", "two", "one"] {
         let run = run(world.new_engine(other), world.tenant.clone(), "sync");
-        assert!(matches!(block_on(run), Err(EngineError::Busy(_))), "{other} is let in");
+        assert!(
+            matches!(block_on(run), Err(EngineError::Busy(_))),
+            "{other} is let in"
+        );
     }
     let reports = workers.finish(&[]);
-    assert!(matches!(reports[0], Err(EngineError::LeaseLost(_))), "{reports:?}");
-    assert!(reports[1].as_ref().is_ok_and(|report| report.end == RunEnd::Changed), "{reports:?}");
-    assert_eq!((world.members("team"), world.calls.count(CallKind::Add)), ("ada bob".to_owned(), 2));
+    assert!(
+        matches!(reports[0], Err(EngineError::LeaseLost(_))),
+        "{reports:?}"
+    );
+    assert!(
+        reports[1]
+            .as_ref()
+            .is_ok_and(|report| report.end == RunEnd::Changed),
+        "{reports:?}"
+    );
+    assert_eq!(
+        (world.members("team"), world.calls.count(CallKind::Add)),
+        ("ada bob".to_owned(), 2)
+    );
     assert_eq!(world.run("sync").end, RunEnd::InSync);
 }
