@@ -88,7 +88,7 @@ async fn complaint_03_a_group_of_13_000_members_is_read_to_its_end() {
 
     for (breaks_at, verdict) in [(None, "all"), (Some(RANGE * 4), "in part")] {
         let (directory, log) = directory(ChangeStrategy::Off, move |asked| match low_of(asked) {
-            Some(low) if Some(low) == breaks_at => vec![Say::Done(51, Vec::new())],
+            Some(low) if breaks_at.is_some_and(|at| low >= at) => vec![Say::Done(51, Vec::new())],
             Some(low) => vec![group(all, low), success()],
             None if is_about_the_base(asked) => vec![base(), success()],
             None => [base()]
