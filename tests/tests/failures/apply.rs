@@ -109,7 +109,7 @@ impl Renaming {
     }
 }
 
-/// databricks genie-workbench #324: fifteen objects in fourteen minutes, one for every time-out.
+/// databricks genie-workbench: fifteen objects in fourteen minutes, one for every time-out.
 #[test]
 fn f26_fifteen_creations_without_an_answer_make_one_object() {
     // By hand: once more, until it works.
@@ -150,7 +150,7 @@ fn f26_fifteen_creations_without_an_answer_make_one_object() {
     }
 }
 
-/// awslabs/ssosync PR #219: a membership that was not found ended the whole run. gitlab-ce-ldap-sync #16: so did a refusal.
+/// awslabs/ssosync: a membership that was not found ended the whole run. gitlab-ce-ldap-sync: so did a refusal.
 #[test]
 fn f27_whoever_is_gone_already_or_cannot_go_stops_nobody_else() {
     let refused = |kind| Fault::Failed {
@@ -214,7 +214,7 @@ fn f27_whoever_is_gone_already_or_cannot_go_stops_nobody_else() {
     }
 }
 
-/// slashdevops/idp-scim-sync #62 and #75: at most one hundred changes of memberships in a request.
+/// slashdevops/idp-scim-sync: at most one hundred changes of memberships in a request.
 #[test]
 fn f28_two_hundred_and_fifty_changes_go_in_three_requests_of_one_hundred_at_most() {
     let names = everybody(250);
@@ -322,7 +322,7 @@ fn seventy_one() -> World {
         .build()
 }
 
-/// bitwarden/directory-connector #92: "71 users synced", and none had arrived.
+/// bitwarden/directory-connector: "71 users synced", and none had arrived.
 #[test]
 fn f32_seventy_one_users_of_whom_none_arrived_are_seventy_one_failures() {
     let world = seventy_one();

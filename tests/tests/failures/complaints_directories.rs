@@ -19,7 +19,7 @@ use crate::office::Office;
 use crate::scene::{people, team};
 use crate::telling::{hold_counts, holds, outcomes, plan, warnings};
 
-/// awslabs/ssosync #278, #234, #236, #194: members are looked up one by one, one look-up finds nobody since the service is busy, and
+/// awslabs/ssosync: members are looked up one by one, one look-up finds nobody since the service is busy, and
 /// whoever was not found is skipped, and so removed.
 #[test]
 fn complaint_01_a_member_whose_look_up_finds_nobody_stays() {
@@ -146,7 +146,7 @@ impl Directory for Offsets {
     }
 }
 
-/// Captain-P-Goldfish/scim-for-keycloak #157: pages by offset of a list that changes meanwhile. awslabs/ssosync #1: the total was the
+/// Captain-P-Goldfish/scim-for-keycloak: pages by offset of a list that changes meanwhile. awslabs/ssosync: the total was the
 /// size of a page.
 #[test]
 fn complaint_04_pages_that_shift_while_they_are_read_remove_nobody() {
@@ -196,7 +196,7 @@ fn complaint_04_pages_that_shift_while_they_are_read_remove_nobody() {
     assert_eq!(world.members("team"), "bob cleo dan eve");
 }
 
-/// FusionAuth/fusionauth-issues #2784: to *add* one to a group of more than a hundred took the rest away.
+/// FusionAuth/fusionauth-issues: to *add* one to a group of more than a hundred took the rest away.
 #[test]
 fn complaint_04_members_whom_a_faulty_server_drops_are_put_back_and_told() {
     let names: Vec<String> = (0..120).map(|n| format!("u{n:03}")).collect();
@@ -227,7 +227,7 @@ fn complaint_04_members_whom_a_faulty_server_drops_are_put_back_and_told() {
     assert_eq!(world.run("sync").end, RunEnd::InSync);
 }
 
-/// goauthentik/authentik #19295: a typo in the filter, "delete not found", and all users were gone, with all that belonged to them.
+/// goauthentik/authentik: a typo in the filter, "delete not found", and all users were gone, with all that belonged to them.
 #[test]
 fn complaint_05_a_filter_that_finds_nobody_takes_neither_links_nor_members() {
     // By hand: whoever is not found is deleted, and what comes back is somebody else.
@@ -273,7 +273,7 @@ fn complaint_05_a_filter_that_finds_nobody_takes_neither_links_nor_members() {
     assert_eq!(world.run("sync").end, RunEnd::InSync);
 }
 
-/// bitwarden/directory-connector #233, opensearch-project/security #887, nextcloud/server #25757, DirectoryTree/LdapRecord #319:
+/// bitwarden/directory-connector, opensearch-project/security, nextcloud/server, DirectoryTree/LdapRecord:
 /// groups that contain each other, followed way by way.
 #[test]
 fn complaint_09_twenty_groups_that_all_contain_each_other_are_read_once() {
@@ -315,7 +315,7 @@ fn complaint_09_twenty_groups_that_all_contain_each_other_are_read_once() {
     assert!(!world.members("team").contains("u19"));
 }
 
-/// openshift/origin #12168: groups of groups were ignored. gitlab-org/gitlab #9113: and so whoever had set it up was removed.
+/// openshift/origin: groups of groups were ignored. gitlab-org/gitlab: and so whoever had set it up was removed.
 #[test]
 fn complaint_10_who_is_in_by_a_group_within_a_group_stays_and_is_explained() {
     let guards = Guards {

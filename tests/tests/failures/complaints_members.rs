@@ -16,7 +16,7 @@ use crate::office::{Office, account, codes};
 use crate::scene::people;
 use crate::telling::{holds, outcomes, plan};
 
-/// adobe/user-sync.py #471, #281, #529, microsoft/o365-moodle #1356, #1836: compared by case against a system that does not care:
+/// adobe/user-sync.py, microsoft/o365-moodle: compared by case against a system that does not care:
 /// updated for ever, skipped, or there twice.
 #[test]
 fn complaint_11_an_address_in_another_case_is_the_same_and_a_look_alike_is_not() {
@@ -59,7 +59,7 @@ fn complaint_11_an_address_in_another_case_is_the_same_and_a_look_alike_is_not()
     }
 }
 
-/// awslabs/ssosync #281: the dry run looked for users whom it "would create", and crashed. thorin/redmine_ldap_sync #64 and #212: it
+/// awslabs/ssosync: the dry run looked for users whom it "would create", and crashed. thorin/redmine_ldap_sync: it
 /// wrote the groups.
 #[test]
 fn complaint_14_a_dry_run_counts_with_whom_it_would_add_and_writes_nothing() {
@@ -103,7 +103,7 @@ fn complaint_14_a_dry_run_counts_with_whom_it_would_add_and_writes_nothing() {
     );
 }
 
-/// goauthentik/authentik PR 5602, metabase #11886, gitlab-ce-ldap-sync #46: members of another source, or added by hand, were removed.
+/// goauthentik/authentik, metabase, gitlab-ce-ldap-sync: members of another source, or added by hand, were removed.
 #[test]
 fn complaint_15_members_of_another_source_and_of_a_person_stay() {
     let world = World::builder()
@@ -151,7 +151,7 @@ fn complaint_15_members_of_another_source_and_of_a_person_stay() {
     assert_eq!(world.row("team", "pat"), None);
 }
 
-/// Adambean/gitlab-ce-ldap-sync #16: the last owner could not be removed, and the script ended there.
+/// Adambean/gitlab-ce-ldap-sync: the last owner could not be removed, and the script ended there.
 #[test]
 fn complaint_15_the_last_owner_waits_and_nobody_else_does() {
     let guards = Guards {
@@ -209,7 +209,7 @@ fn complaint_15_the_last_owner_waits_and_nobody_else_does() {
     assert_eq!(world.members("team"), "cleo:owner dan eve");
 }
 
-/// kubernetes/test-infra #22723, SpiderOak/netkes #195: one bad user, and nobody else was served.
+/// kubernetes/test-infra, SpiderOak/netkes: one bad user, and nobody else was served.
 #[test]
 fn complaint_15_one_bad_user_of_a_hundred_is_one_failure() {
     let names: Vec<String> = (0..100).map(|n| format!("u{n:02}")).collect();

@@ -18,8 +18,8 @@ use crate::telling::{holds, outcomes, plan, warnings};
 
 const DAY: u64 = 24 * 3600;
 
-/// glpi-project/glpi #984: 512 users disabled at once after errors of the directory. GitLab's documentation: the server is down, all
-/// users are blocked, and the next sync does not unblock them. vmware-tanzu-labs/cf-mgmt #121: all roles removed.
+/// glpi-project/glpi: 512 users disabled at once after errors of the directory. GitLab's documentation: the server is down, all
+/// users are blocked, and the next sync does not unblock them. vmware-tanzu-labs/cf-mgmt: all roles removed.
 #[test]
 fn complaint_02_an_outage_disables_none_of_512_people_and_who_was_suspended_returns() {
     // By hand: disabled, since not found; never enabled, since somebody might have disabled them for a reason.
@@ -67,7 +67,7 @@ fn complaint_02_an_outage_disables_none_of_512_people_and_who_was_suspended_retu
     assert_eq!(office.states(), "512 active");
 }
 
-/// goauthentik/authentik #12722, #6408, #25258: leavers were never disabled. Asked for: disable first, delete some days later.
+/// goauthentik/authentik: leavers were never disabled. Asked for: disable first, delete some days later.
 #[test]
 fn complaint_06_a_leaver_is_suspended_at_once_and_removed_after_the_days_of_grace() {
     // By hand: whoever is found is written, and nobody looks at the others.
@@ -118,8 +118,8 @@ fn complaint_06_a_leaver_is_suspended_at_once_and_removed_after_the_days_of_grac
     );
 }
 
-/// awslabs/ssosync #291: a group that was deleted and made again is another one, and what hung on the old one is broken.
-/// opencloud-eu/opencloud-compose #304: a rename forked a group, which was known by its name.
+/// awslabs/ssosync: a group that was deleted and made again is another one, and what hung on the old one is broken.
+/// opencloud-eu/opencloud-compose: a rename forked a group, which was known by its name.
 #[test]
 fn complaint_07_a_new_name_is_the_same_group_and_a_new_group_of_the_old_name_is_another() {
     let world = World::builder()
@@ -173,7 +173,7 @@ fn complaint_07_a_new_name_is_the_same_group_and_a_new_group_of_the_old_name_is_
     assert_eq!(world.end(), before, "no membership was touched");
 }
 
-/// grokability/snipe-it #16189: a new name made a new user, and the assets stayed with the old one.
+/// grokability/snipe-it: a new name made a new user, and the assets stayed with the old one.
 #[test]
 fn complaint_08_a_new_name_and_a_new_address_are_no_new_person() {
     // By hand: by address.
@@ -193,7 +193,7 @@ fn complaint_08_a_new_name_and_a_new_address_are_no_new_person() {
     assert_eq!(office.shown(), "p0-a0 active, p1-a1 active");
 }
 
-/// microsoft/o365-moodle #2241: even the id may become another one. Who that is, is not decided by an address.
+/// microsoft/o365-moodle: even the id may become another one. Who that is, is not decided by an address.
 #[test]
 fn complaint_08_the_old_address_under_a_new_id_is_asked_about() {
     // By hand: by address, whoever has it.

@@ -20,7 +20,7 @@ fn arrived<S: WorldStore>(world: &World<S>) -> usize {
     world.members("team").split_whitespace().count()
 }
 
-/// awslabs/ssosync #13 and #2: 429 at two hundred users, swallowed; in the next run they are "already there", or missing.
+/// awslabs/ssosync: 429 at two hundred users, swallowed; in the next run they are "already there", or missing.
 #[test]
 fn complaint_12_whoever_was_refused_by_a_429_comes_with_the_next_run_and_nobody_twice() {
     let world = World::builder()
@@ -64,8 +64,8 @@ fn complaint_12_whoever_was_refused_by_a_429_comes_with_the_next_run_and_nobody_
     assert_eq!(world.run("sync").end, RunEnd::InSync);
 }
 
-/// goauthentik/authentik #4375: two hundred thousand users, killed at two hours after one hundred thousand, from the beginning.
-/// keycloak/keycloak #21146: all in one transaction, which was given up after five minutes. Here, killed after every three hundred.
+/// goauthentik/authentik: two hundred thousand users, killed at two hours after one hundred thousand, from the beginning.
+/// keycloak/keycloak: all in one transaction, which was given up after five minutes. Here, killed after every three hundred.
 #[test]
 fn complaint_13_a_run_that_is_killed_again_and_again_comes_to_its_end() {
     let (all, at_once) = (2000, 300);
@@ -109,7 +109,7 @@ fn complaint_13_a_run_that_is_killed_again_and_again_comes_to_its_end() {
     );
 }
 
-/// goauthentik/authentik #22886: 1,460 binds for 730 users. What is asked once is not asked for each of them.
+/// goauthentik/authentik: 1,460 binds for 730 users. What is asked once is not asked for each of them.
 #[test]
 fn complaint_13_what_is_read_for_730_users_is_no_more_than_for_one() {
     let asked = |count| {
@@ -151,7 +151,7 @@ async fn trigger(engine: Engine) -> bool {
     matches!(triggered.expect("the store works"), Triggered::Ran { .. })
 }
 
-/// goauthentik/authentik #16314: every save was a task, until the database had no memory left.
+/// goauthentik/authentik: every save was a task, until the database had no memory left.
 #[test]
 fn complaint_13_a_hundred_saves_during_a_run_are_one_more_run() {
     // By hand: one task each.

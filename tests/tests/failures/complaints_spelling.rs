@@ -77,7 +77,7 @@ impl RecordTarget for LowerCase {
     }
 }
 
-/// adobe user-sync.py #471, #281: updates without an end, and each of them changes nothing.
+/// adobe user-sync.py: updates without an end, and each of them changes nothing.
 #[test]
 fn complaint_11_a_server_that_spells_records_its_own_way_is_not_written_to_for_ever() {
     // By hand: what differs is written.

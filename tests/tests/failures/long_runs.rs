@@ -31,7 +31,7 @@ fn waiting(world: &World) -> Option<Waiting> {
     agenda.remove(0).waiting
 }
 
-/// Adobe user-sync.py #546: a run of a day, a token of an hour, and everything from the beginning. Here, a token is good for a hundred
+/// Adobe user-sync.py: a run of a day, a token of an hour, and everything from the beginning. Here, a token is good for a hundred
 /// changes of two hundred and fifty.
 #[test]
 fn f31_what_was_done_before_the_token_expired_is_not_done_again() {
@@ -97,7 +97,7 @@ fn f31_a_token_that_stays_expired_is_told_once() {
     assert_eq!((waiting(&world), world.members("team")), (None, everybody(3)));
 }
 
-/// Adobe user-sync.py #461, #271 and #515: storms of 429, answered at once by the same request.
+/// Adobe user-sync.py: storms of 429, answered at once by the same request.
 #[test]
 fn f31_a_server_that_asks_to_be_left_alone_is_left_alone() {
     let storm = || Fault::RateLimited {
@@ -126,7 +126,7 @@ fn f31_a_server_that_asks_to_be_left_alone_is_left_alone() {
     assert_eq!(world.calls.count(CallKind::Add) - asked, 40, "twenty were there");
 }
 
-/// GitLab MR 250622: the save of the final state failed, and the group was "started" for ever.
+/// GitLab: the save of the final state failed, and the group was "started" for ever.
 #[test]
 fn f33_a_run_whose_end_could_not_be_stored_blocks_no_later_one() {
     // By hand: a flag.

@@ -56,7 +56,7 @@ fn by_the_wall(
     (1..=minutes).filter(shows).count()
 }
 
-/// kelektiv/node-cron #563 and #881, rundeck #6879, kestra #524, cron-plus #108: never in spring, twice in autumn.
+/// kelektiv/node-cron, rundeck, kestra, cron-plus: never in spring, twice in autumn.
 #[test]
 fn f30_a_time_of_the_night_fires_once_on_the_days_on_which_clocks_change() {
     for (what, zone, start, change, naive, ours) in [
@@ -103,7 +103,7 @@ fn f30_a_time_of_the_night_fires_once_on_the_days_on_which_clocks_change() {
     }
 }
 
-/// vatesfr/xen-orchestra #4024: at one and at three for once, since the hour between was another one.
+/// vatesfr/xen-orchestra: at one and at three for once, since the hour between was another one.
 #[test]
 fn f30_every_four_hours_is_four_hours_also_while_clocks_change() {
     let every = || Schedule::every(Interval::new(Duration::from_secs(4 * 3600)).expect("an interval"));

@@ -12,8 +12,8 @@ use usersync_tests::tenant;
 
 use crate::office::{Office, codes, context, object, person};
 
-/// bitwarden/directory-connector #22: "synced 33 groups", and silently no user, since there were more of them than seats.
-/// RocketChat #470: the licence became invalid, and nobody was told.
+/// bitwarden/directory-connector: "synced 33 groups", and silently no user, since there were more of them than seats.
+/// RocketChat: the licence became invalid, and nobody was told.
 #[test]
 fn f29_whoever_gets_no_seat_is_told_by_name_and_gets_the_next_one() {
     // By hand: all or nothing, and a word about something else.
@@ -49,7 +49,7 @@ fn f29_whoever_gets_no_seat_is_told_by_name_and_gets_the_next_one() {
     assert_eq!(office.states(), "5 active");
 }
 
-/// RocketChat #30508: one too many or one too few.
+/// RocketChat: one too many or one too few.
 #[test]
 fn f29_exactly_as_many_as_there_are_seats_fit() {
     for seats in [0, 1, 2, 7] {
@@ -64,7 +64,7 @@ fn f29_exactly_as_many_as_there_are_seats_fit() {
     }
 }
 
-/// HeyPuter #3725, vtmocanu/uzi #106: everybody counts, there is room, and everybody comes in.
+/// HeyPuter, vtmocanu/uzi: everybody counts, there is room, and everybody comes in.
 #[test]
 fn f29_two_who_look_at_the_last_seat_at_once_do_not_both_get_it() {
     // By hand: count, then insert.
@@ -112,7 +112,7 @@ fn f29_two_who_look_at_the_last_seat_at_once_do_not_both_get_it() {
     assert_eq!(seated, [person(0), person(2)]);
 }
 
-/// Stirling-PDF #7492: there was a seat when the invitation was written, and nobody looked again when it was accepted.
+/// Stirling-PDF: there was a seat when the invitation was written, and nobody looked again when it was accepted.
 #[test]
 fn f29_a_seat_counts_when_it_is_taken_and_not_when_it_was_promised() {
     let office = Office::new(3, 3);

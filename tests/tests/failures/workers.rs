@@ -15,7 +15,7 @@ async fn run(engine: Engine, tenant: TenantId, name: &str) -> Result<RunReport, 
     engine.run(&tenant, &job(name), RunRequest::everything()).await
 }
 
-/// goauthentik/authentik #6930, openproject #10203, casdoor #5822: two workers, and two users for one id of the directory.
+/// goauthentik/authentik, openproject, casdoor: two workers, and two users for one id of the directory.
 #[test]
 fn f25_two_workers_at_once_make_each_object_once() {
     // By hand: both look, then both write.
@@ -69,7 +69,7 @@ fn engine(world: &World, directory: &YieldingDirectory, worker: &str) -> Engine 
     .build()
 }
 
-/// liferay PR 46702: who came too late released the lock in its `finally`, whoever had it by then; and whoever had the same name
+/// liferay: who came too late released the lock in its `finally`, whoever had it by then; and whoever had the same name
 /// was let in.
 #[test]
 fn f25_whoever_lost_its_lease_does_not_release_that_of_another() {

@@ -71,8 +71,8 @@ fn members(changes: &[DirectoryChange]) -> BTreeSet<ObjectId> {
     members.flatten().collect()
 }
 
-/// adobe/user-sync.py #423: thirteen thousand members, an empty group, and no error. larskanis/pg-ldap-sync #32: member 1,501 came,
-/// and everybody lost their rights. apache/ranger #966: the same limit.
+/// adobe/user-sync.py: thirteen thousand members, an empty group, and no error. larskanis/pg-ldap-sync: member 1,501 came,
+/// and everybody lost their rights. apache/ranger: the same limit.
 #[tokio::test]
 async fn complaint_03_a_group_of_13_000_members_is_read_to_its_end() {
     let all = 13_000;
@@ -121,7 +121,7 @@ async fn complaint_03_a_group_of_13_000_members_is_read_to_its_end() {
     }
 }
 
-/// goauthentik/authentik #22886: 1,460 binds for 730 users.
+/// goauthentik/authentik: 1,460 binds for 730 users.
 #[tokio::test]
 async fn complaint_13_reading_730_users_takes_pages_and_not_a_bind_for_each() {
     let all = 730;
@@ -163,7 +163,7 @@ async fn complaint_13_reading_730_users_takes_pages_and_not_a_bind_for_each() {
     assert!(traffic.connections <= 2 && traffic.requests <= 6, "{traffic:?}");
 }
 
-/// adobe user-sync.py #471, microsoft/o365-moodle #1356: names compared by case, in a system that does not care.
+/// adobe user-sync.py, microsoft/o365-moodle: names compared by case, in a system that does not care.
 #[tokio::test]
 async fn complaint_11_a_member_whose_name_is_written_in_another_way_is_that_entry() {
     let written = [dn(2), "UID=P3, DC=X".to_owned(), "uid=\\704,dc=x".to_owned()];
