@@ -1,7 +1,7 @@
 //! What a plan rests on, whatever the kind of its job.
 
 use usersync_model::{ContainerRef, JobId, LedgerRow, Subject};
-use usersync_reconcile::Plan;
+use usersync_reconcile::{Fingerprint, Plan};
 use usersync_store::{LedgerKey, Write};
 
 use crate::error::Result;
@@ -54,6 +54,14 @@ impl Ground {
             }
             (Self::Records(survey), subject) => survey.row(container, subject),
             (Self::Members(_), Subject::Record(_)) => None,
+        }
+    }
+
+    /// What the target shows of a record that the plan changes.
+    pub(crate) fn shown(&self, container: &ContainerRef, subject: &Subject) -> Option<Fingerprint> {
+        match self {
+            Self::Members(_) => None,
+            Self::Records(survey) => survey.shown(container, subject),
         }
     }
 

@@ -2,14 +2,29 @@
 //! synchronizer that was written without thinking of it does, and then what this one does. `docs/failures.md` lists them all.
 
 mod addresses;
+mod apply;
+mod byhand;
+mod complaints_directories;
+mod complaints_members;
+mod complaints_people;
+mod complaints_runs;
+mod complaints_spelling;
+mod cursors;
 mod groups;
 mod identities;
 mod linking;
+mod long_runs;
 mod mailboxes;
 mod naive;
+mod office;
 mod ownership;
 mod policies;
 mod reads;
+mod scene;
+mod schedules;
+mod seats;
+mod telling;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

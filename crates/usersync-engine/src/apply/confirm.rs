@@ -24,7 +24,7 @@ impl Applier<'_> {
             let mut transaction = self.transaction();
             let mut checked = Vec::new();
             for ((place, work), attempt) in batch.iter().enumerate().zip(&attempts) {
-                if let Attempt::Done { ours, .. } = attempt {
+                if let Attempt::Done { changed, ours } = attempt {
                     checked.push(place);
                     transaction.check(Check::Ledger {
                         key: work.key(),
@@ -33,6 +33,8 @@ impl Applier<'_> {
                     let row = row_after(&work.effect, rows[place].clone(), &self.job.id, *ours);
                     transaction.write(Write::Ledger { key: work.key(), row });
                     if let Some(base) = base_after(&work.effect) {
+                        let spelled = (!changed && !ours).then(|| work.base_as_spelled()).flatten();
+                        let base = spelled.as_ref().or(base);
                         let write = base_write(&self.job.id, work.container, work.subject, base)?;
                         transaction.writes.extend(write);
                     }

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use tracing::Instrument;
 use usersync_connector::{Actor, Precondition, Version};
 use usersync_model::{ContainerRef, LedgerRow, OperationId, Origin, PrincipalRef, Subject};
-use usersync_reconcile::{Action, LedgerStep, Operation, Plan, Section};
+use usersync_reconcile::{Action, Fingerprint, LedgerStep, Operation, Plan, RecordBase, Section};
 use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Transaction, Write};
 
 use crate::actor::container_actor;
@@ -49,6 +49,8 @@ struct Work<'a> {
     precondition: Precondition,
     /// The ledger row that the plan rests on.
     row: Option<LedgerRow>,
+    /// What the target shows of a record that is changed.
+    shown: Option<Fingerprint>,
     approved: bool,
     /// Since when an earlier attempt may have had its effect; `None`: there was none.
     carried: Option<DateTime<Utc>>,
@@ -86,6 +88,20 @@ impl Work<'_> {
             container: self.container.clone(),
             subject: self.subject.clone(),
         }
+    }
+
+    /// The base of a record whose change was no change to the target: what it showed is how it spells what was written. Otherwise it
+    /// would be written again and again.
+    fn base_as_spelled(&self) -> Option<RecordBase> {
+        let Effect::Change { agreed, .. } = &self.effect else {
+            return None;
+        };
+        // What is to be compared again stays so.
+        agreed.target?;
+        Some(RecordBase {
+            target: Some(self.shown?),
+            ..agreed.clone()
+        })
     }
 
     fn counts_in_window(&self) -> bool {
@@ -281,6 +297,10 @@ impl<'a> Applier<'a> {
             effect,
             precondition,
             row,
+            shown: match operation.action {
+                Action::Change(_) => ground.shown(&section.container, &operation.subject),
+                _ => None,
+            },
             approved: operation.approved,
             carried: carried.map(|carried| carried.since),
             quota: carried.and_then(|carried| carried.quota),

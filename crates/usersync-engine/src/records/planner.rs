@@ -8,8 +8,8 @@ use tracing::Instrument;
 use usersync_connector::{CallContext, PresentRecord, RecordRead, Retry};
 use usersync_model::{ContainerRef, LedgerRow, RecordRef, Subject};
 use usersync_reconcile::{
-    Direction, Drafts, FacetRule, Fingerprinter, Guards, Mode, Policy, RecordRow, RecordRules, Records,
-    RunEvidence, Section, TargetRecord, Warning, plan_records, standing,
+    Action, Direction, Drafts, FacetRule, Fingerprinter, Guards, Mode, Policy, RecordRow, RecordRules,
+    Records, RunEvidence, Section, TargetRecord, Warning, plan_records, standing,
 };
 use usersync_store::LedgerKey;
 
@@ -108,6 +108,7 @@ pub(crate) async fn make_plan(
             sources,
             to,
             rows: HashMap::new(),
+            shown: HashMap::new(),
             read: BTreeMap::new(),
         },
     };
@@ -339,11 +340,12 @@ impl Planner<'_> {
         evidence.removals = evidence
             .removals
             .or_else(|| self.frame.shut.get(container).cloned());
-        let targets = seen.target.records.into_iter().map(|present| TargetRecord {
+        let target = |present: PresentRecord| TargetRecord {
             fingerprint: Some(self.fingerprinter.fingerprint(&present.record)),
             version: present.version.map(|version| version.0),
             ..TargetRecord::new(present.record)
-        });
+        };
+        let targets: Vec<TargetRecord> = seen.target.records.into_iter().map(target).collect();
         let rows = seen.rows.iter().map(|(id, row)| RecordRow {
             id: id.clone(),
             standing: standing(row, &self.job.id),
@@ -361,7 +363,7 @@ impl Planner<'_> {
                 absent: &[],
             },
             Records {
-                records: targets,
+                records: &targets,
                 rest: seen.target.rest.as_ref(),
                 absent,
             },
@@ -377,6 +379,7 @@ impl Planner<'_> {
             self.seen.insert(container.clone());
         }
         self.keep_rows(&section, &mut seen.rows);
+        self.keep_shown(&section, &targets);
         let is_certain = !matches!(item.wish, Wish::Doubtful(_));
         self.survey.read.insert(
             container.clone(),
@@ -405,6 +408,27 @@ impl Planner<'_> {
                     subject: subject.clone(),
                 };
                 self.survey.rows.insert(key, row);
+            }
+        }
+    }
+
+    /// Keeps the fingerprints of what the plan changes, as the target shows it.
+    fn keep_shown(&mut self, section: &Section, targets: &[TargetRecord]) {
+        let changes = section
+            .operations
+            .iter()
+            .filter(|operation| matches!(operation.action, Action::Change(_)));
+        for operation in changes {
+            let Some(id) = operation.subject.record() else {
+                continue;
+            };
+            let place = targets.binary_search_by(|target| target.record.id.cmp(id));
+            if let Some(shown) = place.ok().and_then(|place| targets[place].fingerprint) {
+                let key = LedgerKey {
+                    container: section.container.clone(),
+                    subject: operation.subject.clone(),
+                };
+                self.survey.shown.insert(key, shown);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use usersync_connector::Cursor;
 use usersync_model::{ContainerRef, Digest, LedgerRow, PrincipalRef, Selection, Subject};
-use usersync_reconcile::{Plan, Tally};
+use usersync_reconcile::{Fingerprint, Plan, Tally};
 use usersync_store::{LedgerKey, Write};
 
 use super::served::{Served, put};
@@ -20,6 +20,8 @@ pub(crate) struct RecordSurvey {
     pub(crate) to: Option<Selection>,
     /// The ledger rows of all that the plan names.
     pub(super) rows: HashMap<LedgerKey, LedgerRow>,
+    /// What the target shows of the records that the plan changes.
+    pub(super) shown: HashMap<LedgerKey, Fingerprint>,
     /// The collections that were read.
     pub(super) read: BTreeMap<ContainerRef, ReadCollection>,
 }
@@ -43,6 +45,10 @@ pub(super) struct ReadCollection {
 impl RecordSurvey {
     pub(crate) fn row(&self, container: &ContainerRef, subject: &Subject) -> Option<LedgerRow> {
         self.rows.get(&key(container, subject)).cloned()
+    }
+
+    pub(crate) fn shown(&self, container: &ContainerRef, subject: &Subject) -> Option<Fingerprint> {
+        self.shown.get(&key(container, subject)).copied()
     }
 
     pub(crate) fn set_row(&mut self, container: &ContainerRef, subject: &Subject, row: Option<LedgerRow>) {

@@ -8,10 +8,18 @@ pub(super) const MAX_SERVER_COOKIE: usize = 64 << 10;
 pub(crate) enum Cookie {
     /// The server's own.
     ContentSync(Vec<u8>),
-    /// The server's own.
-    DirSync(Vec<u8>),
+    DirSync(DirSyncCookie),
     Time(TimeCookie),
     Usn(UsnCookie),
+}
+
+/// By DirSync.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DirSyncCookie {
+    /// The server's own.
+    pub(super) server: Vec<u8>,
+    /// When it was asked for, in seconds since 1970.
+    pub(super) given: u64,
 }
 
 /// By the time of the last modification.

@@ -62,7 +62,8 @@ pub enum ChangeStrategy {
     Automatic,
     /// Content synchronization (RFC 4533): OpenLDAP with the overlay `syncprov`, 389 Directory Server with its plugin.
     ContentSync,
-    /// The DirSync control of Active Directory. The account needs the right "Replicating Directory Changes".
+    /// The DirSync control of Active Directory. The account needs the right "Replicating Directory Changes". A cursor that is
+    /// older than two days leads to a full read, since the domain may not know deletions any more that are older.
     DirSync,
     /// Not at all: every read is a full one.
     Off,
@@ -187,7 +188,7 @@ impl Changes {
     pub(crate) async fn begin(&self, session: &mut Session, now: u64) -> Result<Cookie, Error> {
         match &self.way {
             Way::ContentSync(dialect) => content_sync::begin(session, &self.spec, *dialect).await,
-            Way::DirSync(root) => dir_sync::begin(session, &self.spec, root).await,
+            Way::DirSync(root) => dir_sync::begin(session, &self.spec, root, now).await,
             Way::PollTime => poll::time::begin(session, &self.spec, now).await,
             Way::PollUsn => poll::usn::begin(session, now).await,
         }
@@ -217,7 +218,7 @@ impl Changes {
                 content_sync::since(session, &self.spec, *dialect, cookie, tally).await
             }
             (Way::DirSync(root), Cookie::DirSync(cookie)) => {
-                dir_sync::since(session, &self.spec, root, cookie, tally).await
+                dir_sync::since(session, &self.spec, root, cookie, now, tally).await
             }
             (Way::PollTime, Cookie::Time(cookie)) => {
                 poll::time::since(session, &self.spec, cookie, now, tally).await

@@ -1,6 +1,8 @@
 //! A live server as a directory: full reads, and reads of what changed.
 
 mod directory;
+#[cfg(test)]
+mod failures;
 mod find;
 mod held;
 mod members;

@@ -13,7 +13,7 @@ use crate::changes::tests::server::{Asked, Log, Say, client_of, entry, page, suc
 use crate::client::oid;
 use crate::dn::Dn;
 
-const BASE: &str = "dc=x";
+pub(super) const BASE: &str = "dc=x";
 
 fn uuid(n: u8) -> Vec<u8> {
     format!("00000000-0000-0000-0000-0000000000{n:02x}").into_bytes()
@@ -25,7 +25,7 @@ fn object(n: u8, dn: &str, class: &str, more: &[(&str, &[&[u8]])]) -> Say {
     entry(dn, &[&own, more].concat())
 }
 
-fn base() -> Say {
+pub(super) fn base() -> Say {
     object(1, BASE, "organization", &[])
 }
 
@@ -34,7 +34,7 @@ fn person(n: u8) -> Say {
 }
 
 /// A directory by time stamps, and what was asked of its server, which answers all but questions about itself by `script`.
-async fn directory(
+pub(super) async fn directory(
     changes: ChangeStrategy,
     mut script: impl FnMut(&Asked) -> Vec<Say> + Send + 'static,
 ) -> (LdapDirectory, Log) {
@@ -53,7 +53,7 @@ async fn directory(
     )
 }
 
-async fn read(
+pub(super) async fn read(
     directory: &LdapDirectory,
     since: Option<Cursor>,
 ) -> Result<(Vec<DirectoryChange>, ReadEnd), Error> {
@@ -81,7 +81,7 @@ async fn verdict(script: impl FnMut(&Asked) -> Vec<Say> + Send + 'static) -> Str
     }
 }
 
-fn is_about_the_base(asked: &Asked) -> bool {
+pub(super) fn is_about_the_base(asked: &Asked) -> bool {
     asked.scope == 0 && asked.base == BASE
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod gather;
 
 use usersync_connector::{Error, ErrorKind};
 
+use super::cookie::DirSyncCookie;
 use super::reread::{attributes, tell};
 use super::tally::Tally;
 use super::{Cookie, Spec, expired, wrong};
@@ -21,6 +22,9 @@ use gather::{Gathered, Need, Object};
 const MORE_ATTRIBUTES: [&str; 2] = ["name", "isDeleted"];
 /// Attributes that change without a change of the object.
 const UNSEEN: [&str; 2] = ["memberOf", "tokenGroups"];
+/// How long deletions are told of in every domain, in seconds: the shortest lifetime that tombstones can have ([MS-ADTS]
+/// 3.1.1.1.15).
+const TOMBSTONES: u64 = 2 * 24 * 3600;
 /// How many answers in a row may bring nothing.
 const EMPTY_ANSWERS: u32 = 1000;
 
@@ -48,7 +52,7 @@ pub(super) fn check_filter(filter: &Filter) -> Result<(), Error> {
 }
 
 /// The state of all objects, none of which is shown.
-pub(super) async fn begin(session: &mut Session, spec: &Spec, root: &Dn) -> Result<Cookie, Error> {
+pub(super) async fn begin(session: &mut Session, spec: &Spec, root: &Dn, now: u64) -> Result<Cookie, Error> {
     let nothing = Filter::not(everything()).map_err(|_| wrong("a filter"))?;
     let mut ask = Ask::new(spec, root, nothing, Vec::new());
     while let Some(answers) = ask.next(session).await? {
@@ -56,18 +60,24 @@ pub(super) async fn begin(session: &mut Session, spec: &Spec, root: &Dn) -> Resu
             return Err(wrong("objects match a filter that none matches"));
         }
     }
-    Ok(Cookie::DirSync(ask.cookie))
+    Ok(ask.into_cookie(now))
 }
 
 pub(super) async fn since(
     session: &mut Session,
     spec: &Spec,
     root: &Dn,
-    cookie: &[u8],
+    cookie: &DirSyncCookie,
+    now: u64,
     mut tally: Tally<'_>,
 ) -> Result<Cookie, Error> {
+    // A clock that went back tells nothing.
+    let age = now.checked_sub(cookie.given);
+    if age.is_none_or(|age| age >= TOMBSTONES) {
+        return Err(expired("the domain may not know any more what was deleted since"));
+    }
     // Whatever the filter of the host, or what leaves it would never be heard of.
-    let mut ask = Ask::new(spec, root, everything(), cookie.to_vec());
+    let mut ask = Ask::new(spec, root, everything(), cookie.server.clone());
     let mut gathered = Gathered::new(spec, tally.known);
     while let Some(answers) = ask.next(session).await.map_err(unknown_cookie)? {
         for found in &answers {
@@ -98,7 +108,7 @@ pub(super) async fn since(
         }
     }
     tally.end(session, spec).await?;
-    Ok(Cookie::DirSync(ask.cookie))
+    Ok(ask.into_cookie(now))
 }
 
 /// Answers until the server has said all.
@@ -137,6 +147,14 @@ impl Ask {
             entries: spec.page.entries,
             ended: false,
         }
+    }
+
+    /// Where the next read goes on, of one that began at `given`.
+    fn into_cookie(self, given: u64) -> Cookie {
+        Cookie::DirSync(DirSyncCookie {
+            server: self.cookie,
+            given,
+        })
     }
 
     /// The objects of the next answer; none after the last.

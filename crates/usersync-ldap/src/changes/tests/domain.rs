@@ -2,10 +2,11 @@
 
 use usersync_connector::{Error, ErrorKind};
 
-use super::scene::{BASE, NOW, changed, changes, dir_sync_end, known, object, of_domain, since};
+use super::scene::{BASE, NOW, changed, changes, dir_sync, dir_sync_end, known, object, of_domain, since};
 use super::server::{Asked, Log, Say, entry, success, with_server};
 use crate::changes::cookie::UsnCookie;
-use crate::changes::{Cookie, Way, dir_sync};
+use crate::changes::dir_sync::check_filter;
+use crate::changes::{Cookie, Way};
 use crate::client::oid;
 use crate::filter::Filter;
 
@@ -24,7 +25,7 @@ fn dir_sync_reads_what_changed_and_no_more() {
         format!("cn=b,{BASE}"),
         format!("cn=c,{BASE}"),
     );
-    let read = since(of_domain(), Cookie::DirSync(vec![1]), before, move |asked| {
+    let read = since(of_domain(), dir_sync(1, NOW), before, move |asked| {
         let always: (&str, &[&[u8]]) = ("instanceType", &[b"4"]);
         if let Some(request) = asked.control(oid::DIRSYNC) {
             assert_eq!(asked.base, "dc=x");
@@ -82,7 +83,7 @@ fn dir_sync_reads_what_changed_and_no_more() {
         (7, "cn=new", 2),
     ];
     let expected = expected.map(|(n, name, members)| (n, (name.to_owned(), members)));
-    assert_eq!(read, Ok((expected.into(), Cookie::DirSync(vec![3]), 4)));
+    assert_eq!(read, Ok((expected.into(), dir_sync(3, NOW), 4)));
 }
 
 #[test]
@@ -121,9 +122,7 @@ fn what_ends_dir_sync() {
         } else {
             answer
         };
-        let read = since(of_domain(), Cookie::DirSync(vec![1]), known(&[]), move |_| {
-            answer.clone()
-        });
+        let read = since(of_domain(), dir_sync(1, NOW), known(&[]), move |_| answer.clone());
         assert_eq!(read.map(|_| ()), Err(kind), "{what}");
     }
     let refused = with_server(
@@ -132,8 +131,7 @@ fn what_ends_dir_sync() {
     );
     let refused = refused.map_err(|error| error.to_string()).expect_err("no right");
     assert!(refused.contains("Replicating Directory Changes"), "{refused}");
-    let kind =
-        |filter| dir_sync::check_filter(&Filter::parse(filter).unwrap()).map_err(|error: Error| error.kind());
+    let kind = |filter| check_filter(&Filter::parse(filter).unwrap()).map_err(|error: Error| error.kind());
     assert_eq!(
         kind("(&(objectClass=user)(!(memberof=cn=g)))"),
         Err(ErrorKind::Unsupported)

@@ -4,6 +4,7 @@
 mod clock;
 mod codecs;
 mod domain;
+mod failures;
 mod live;
 mod phases;
 mod ranges;

@@ -8,6 +8,7 @@ use usersync_connector::ErrorKind;
 use super::replica::Replica;
 use super::server::{Asked, Log, Say, entry, with_server};
 use crate::changes::content_sync::Dialect;
+use crate::changes::cookie::DirSyncCookie;
 use crate::changes::{Changes, Cookie, KeyAttribute, Spec, Way};
 use crate::client::ber::{ENUMERATED, INTEGER, OCTETS, SEQUENCE, SET, push, push_boolean, push_number};
 use crate::client::{PageLimits, Session, oid};
@@ -95,6 +96,17 @@ pub(super) fn since(
     before: Replica,
     script: impl FnMut(&Asked) -> Vec<Say> + Send + 'static,
 ) -> Result<(Shown, Cookie, usize), ErrorKind> {
+    since_at(NOW, changes, cookie, before, script)
+}
+
+/// The same at another time than [`NOW`].
+pub(super) fn since_at(
+    now: u64,
+    changes: Changes,
+    cookie: Cookie,
+    before: Replica,
+    script: impl FnMut(&Asked) -> Vec<Say> + Send + 'static,
+) -> Result<(Shown, Cookie, usize), ErrorKind> {
     with_server(script, |mut session: Session, log: Log| async move {
         let mut after = before.clone();
         let mut sink = |delta| {
@@ -102,7 +114,7 @@ pub(super) fn since(
             Ok(())
         };
         let next = changes
-            .since(&mut session, &cookie, NOW, &before, &mut sink)
+            .since(&mut session, &cookie, now, &before, &mut sink)
             .await;
         let next = next.map_err(|error| error.kind())?;
         let searches = log.lock().unwrap().len();
@@ -112,6 +124,14 @@ pub(super) fn since(
 
 pub(super) fn sync(cookie: &str) -> Cookie {
     Cookie::ContentSync(cookie.into())
+}
+
+/// The cookie that a domain controller gave at that time.
+pub(super) fn dir_sync(cookie: u8, given: u64) -> Cookie {
+    Cookie::DirSync(DirSyncCookie {
+        server: vec![cookie],
+        given,
+    })
 }
 
 pub(super) fn state(n: u8, state: i64) -> Vec<u8> {

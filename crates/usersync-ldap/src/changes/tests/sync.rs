@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use usersync_connector::ErrorKind;
 
 use super::scene::{
-    BASE, INFO, NOW, changes, ids, is_sync, known, object, of_domain, shown, since, standard, sync, sync_end,
-    with_state,
+    BASE, INFO, NOW, changes, dir_sync, ids, is_sync, known, object, of_domain, shown, since, standard, sync,
+    sync_end, with_state,
 };
 use super::server::{Asked, Say, entry, success, with_server};
 use crate::changes::content_sync::Dialect;
-use crate::changes::{Changes, Cookie, Way};
+use crate::changes::{Changes, Way};
 use crate::client::oid;
 
 #[test]
@@ -99,7 +99,7 @@ fn what_ends_a_sync_leaves_the_old_cookie() {
         let read = since(standard(), sync("old"), known(&[]), move |_| answer.clone());
         assert_eq!(read.map(|_| ()), Err(kind), "{what}");
     }
-    let other = since(standard(), Cookie::DirSync(vec![1]), known(&[]), |_| vec![]);
+    let other = since(standard(), dir_sync(1, NOW), known(&[]), |_| vec![]);
     assert_eq!(other.map(|_| ()), Err(expired), "a cookie of another kind");
 }
 
