@@ -73,16 +73,6 @@ impl Rows {
     }
 }
 
-/// The number of users that `USERSYNC_BENCH_SIZE` asks for: `full` (1,000,000), `tenth`, or a hundredth.
-#[must_use]
-pub fn users_wanted() -> u32 {
-    match std::env::var("USERSYNC_BENCH_SIZE").as_deref() {
-        Ok("full") => 1_000_000,
-        Ok("tenth") => 100_000,
-        _ => 10_000,
-    }
-}
-
 impl Directory {
     /// A directory of `users` users and a tenth as many groups, ten direct memberships per user, and a
     /// thousand targets.

@@ -13,15 +13,6 @@ use usersync_model::{
     Record, RecordKind, RecordRef, Selection, SystemId, TenantId, Value,
 };
 
-/// How many destinations the scenario has: `USERSYNC_BENCH_DESTINATIONS`, or 50. Full size is 5,000.
-#[must_use]
-pub fn wanted_destinations() -> u64 {
-    let wanted = std::env::var("USERSYNC_BENCH_DESTINATIONS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    wanted.unwrap_or(50).max(1)
-}
-
 /// Contacts of one user, copied to everybody in one group.
 #[derive(Debug)]
 pub struct Office {

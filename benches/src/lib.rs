@@ -1,10 +1,14 @@
-//! Scenarios for the benches: deterministic data in three sizes, the limits of the machine, and naive ways to compare
-//! with.
+//! What is measured, and the ways to do it: deterministic scenarios in three sizes, the limits of the machine, and naive ways
+//! to compare with.
 
+pub mod bench;
 pub mod directory;
 pub mod disk;
 pub mod distribution;
 pub mod naive;
 pub mod people;
 pub mod random;
+pub mod scenario;
+pub mod slow;
+pub mod way;
 pub mod world;

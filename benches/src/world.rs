@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use usersync_connector::{Actor, ActorState, Authority, CallContext, TargetCapabilities};
-use usersync_engine::{Engine, Job, RunReport, RunRequest};
+use usersync_connector::{
+    Actor, ActorState, Authority, CallContext, Clock, MembershipTarget, TargetCapabilities,
+};
+use usersync_engine::{Engine, Job, Options, RunReport, RunRequest};
 use usersync_memory::{
     ManualClock, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryNotifier, MemoryStore, MemoryTarget,
     Recording,
@@ -18,27 +20,37 @@ use usersync_store::StateStore;
 /// Members of each group, and so of each container.
 const MEMBERS: u64 = 100;
 
-/// How many operations the scenario has: `USERSYNC_BENCH_OPERATIONS`, or 10,000.
-#[must_use]
-pub fn wanted_operations() -> u64 {
-    let wanted = std::env::var("USERSYNC_BENCH_OPERATIONS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    wanted.unwrap_or(10_000).max(MEMBERS) / MEMBERS * MEMBERS
-}
-
 /// As many containers as needed, each selecting one group of a hundred users.
 #[derive(Debug)]
 pub struct World {
     /// The target.
     pub target: MemoryTarget,
+    systems: Systems,
+    engine: Engine,
+}
+
+/// All but the target and the engine.
+#[derive(Debug)]
+struct Systems {
     directory: MemoryDirectory,
     catalog: MemoryCatalog,
     clock: ManualClock,
     actors: MemoryActors,
-    engine: Engine,
     job: Job,
     groups: u64,
+}
+
+impl Systems {
+    fn fork(&self) -> Self {
+        Self {
+            directory: self.directory.fork(),
+            catalog: self.catalog.fork(),
+            clock: self.clock.fork(),
+            actors: self.actors.fork(),
+            job: self.job.clone(),
+            groups: self.groups,
+        }
+    }
 }
 
 impl World {
@@ -59,7 +71,7 @@ impl World {
     pub fn among(memberships: u64, size: u64) -> Self {
         let groups = memberships / MEMBERS;
         let clock = ManualClock::auto("2026-01-01T00:00:00Z".parse().expect("a well-formed time"));
-        let store = in_memory(&clock);
+        let store = in_memory(Arc::new(clock.clone()));
         let directory = MemoryDirectory::new(source()).with_changes();
         let target = MemoryTarget::new(
             calendar(),
@@ -115,77 +127,83 @@ impl World {
         };
         let job =
             Job::new(tenant(), id("events"), "Events", [source()], calendar(), owner()).with_policy(policy);
-        Self::assemble(target, directory, catalog, store, clock, actors, job, groups)
+        let systems = Systems {
+            directory,
+            catalog,
+            clock,
+            actors,
+            job,
+            groups,
+        };
+        Self::assemble(systems, target, store, None)
     }
 
     /// The same world, going its own way.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let clock = self.clock.fork();
-        self.fork_onto(in_memory(&clock), clock)
+        let systems = self.systems.fork();
+        let store = in_memory(Arc::new(systems.clock.clone()));
+        Self::assemble(systems, self.target.fork(), store, None)
     }
 
     /// The same world with another store, which has nothing of it yet.
     #[must_use]
     pub fn with_store(&self, store: Arc<dyn StateStore>) -> Self {
-        self.fork_onto(store, self.clock.fork())
+        Self::assemble(self.systems.fork(), self.target.fork(), store, None)
     }
 
-    fn fork_onto(&self, store: Arc<dyn StateStore>, clock: ManualClock) -> Self {
-        Self::assemble(
-            self.target.fork(),
-            self.directory.fork(),
-            self.catalog.fork(),
-            store,
-            clock,
-            self.actors.fork(),
-            self.job.clone(),
-            self.groups,
-        )
+    /// The same world by another clock, with `between` around its target.
+    #[must_use]
+    pub fn by_clock(
+        &self,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        between: impl FnOnce(MemoryTarget) -> Arc<dyn MembershipTarget>,
+    ) -> Self {
+        let target = self.target.fork();
+        let way = Way {
+            target: between(target.clone()),
+            clock: Arc::clone(&clock),
+            options,
+        };
+        Self::assemble(self.systems.fork(), target, in_memory(clock), Some(way))
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parts of a world, put together in one place"
-    )]
     fn assemble(
+        systems: Systems,
         target: MemoryTarget,
-        directory: MemoryDirectory,
-        catalog: MemoryCatalog,
         store: Arc<dyn StateStore>,
-        clock: ManualClock,
-        actors: MemoryActors,
-        job: Job,
-        groups: u64,
+        way: Option<Way>,
     ) -> Self {
         let notifier = MemoryNotifier::new();
         for calls in [
             target.call_record(),
-            directory.call_record(),
+            systems.directory.call_record(),
             notifier.call_record(),
         ] {
             calls.set_recording(Recording::Off);
         }
+        let way = way.unwrap_or_else(|| Way {
+            target: Arc::new(target.clone()),
+            clock: Arc::new(systems.clock.clone()),
+            options: Options::default(),
+        });
         let engine = Engine::builder(
             store,
-            Arc::new(clock.clone()),
-            Arc::new(catalog.clone()),
-            Arc::new(actors.clone()),
+            way.clock,
+            Arc::new(systems.catalog.clone()),
+            Arc::new(systems.actors.clone()),
             Arc::new(notifier),
         )
-        .directory(Arc::new(directory.clone()))
-        .target(Arc::new(target.clone()))
+        .directory(Arc::new(systems.directory.clone()))
+        .target(way.target)
+        .options(way.options)
         .build();
-        futures::executor::block_on(engine.save_job(&job)).expect("the store takes a job");
+        futures::executor::block_on(engine.save_job(&systems.job)).expect("the store takes a job");
         Self {
             target,
-            directory,
-            catalog,
-            clock,
-            actors,
+            systems,
             engine,
-            job,
-            groups,
         }
     }
 
@@ -195,7 +213,7 @@ impl World {
     /// When the run fails.
     pub async fn run(&self, request: RunRequest) -> RunReport {
         self.engine
-            .run(&tenant(), &self.job.id, request)
+            .run(&tenant(), &self.systems.job.id, request)
             .await
             .expect("nothing fails in this world")
     }
@@ -204,9 +222,9 @@ impl World {
     pub fn toggle(&self, join: bool) {
         let (group, user) = (object("group", 0), principal(object("user", MEMBERS)));
         if join {
-            self.directory.add_member(&group, &user);
+            self.systems.directory.add_member(&group, &user);
         } else {
-            self.directory.remove_member(&group, &user);
+            self.systems.directory.remove_member(&group, &user);
         }
     }
 
@@ -219,19 +237,21 @@ impl World {
     /// All containers.
     #[must_use]
     pub fn containers(&self) -> Vec<ObjectId> {
-        (0..self.groups).map(|group| object("event", group)).collect()
+        (0..self.systems.groups)
+            .map(|group| object("event", group))
+            .collect()
     }
 
     /// All memberships that the first run makes.
     #[must_use]
     pub fn memberships(&self) -> Vec<(ObjectId, PrincipalRef)> {
         let of = |group| {
-            let members = self.directory.members_of(&object("group", group));
+            let members = self.systems.directory.members_of(&object("group", group));
             members
                 .into_iter()
                 .map(move |member| (object("event", group), member))
         };
-        (0..self.groups).flat_map(of).collect()
+        (0..self.systems.groups).flat_map(of).collect()
     }
 
     /// What calls are made with.
@@ -243,15 +263,22 @@ impl World {
         };
         CallContext {
             tenant: tenant(),
-            job: self.job.id.clone(),
+            job: self.systems.job.id.clone(),
             actor,
         }
     }
 }
 
+/// How the engine comes to its target, and by which time.
+struct Way {
+    target: Arc<dyn MembershipTarget>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+}
+
 /// A store that records no calls.
-fn in_memory(clock: &ManualClock) -> Arc<dyn StateStore> {
-    let store = MemoryStore::new(Arc::new(clock.clone()));
+fn in_memory(clock: Arc<dyn Clock>) -> Arc<dyn StateStore> {
+    let store = MemoryStore::new(clock);
     store.call_record().set_recording(Recording::Off);
     Arc::new(store)
 }
