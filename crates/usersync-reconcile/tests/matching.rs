@@ -205,7 +205,7 @@ fn promise_21_more_than_one_candidate_is_ambiguous_whatever_the_order() {
 
 /// Who is told in two ways holds what either way says, whoever else is told in two ways.
 #[test]
-fn promise_21_a_contradiction_hides_no_candidate() {
+fn contradictions_beside_one_another_hide_no_candidate() {
     let told_twice = |id: &str, one: &str, other: &str| [Card::new(id, &[one]), Card::new(id, &[other])];
     let mut principals = Vec::from(told_twice("p1", "a@acme.example", "b@acme.example"));
     principals.extend(told_twice("p2", "c@acme.example", "d@acme.example"));
