@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use usersync_model::{
-    AttributeName, Facet, FacetName, Origin, PartialKind, PartialReason, Record, RecordKind, Value,
+    AttributeName, FacetName, Origin, PartialKind, PartialReason, Record, RecordKind, Value,
 };
 use usersync_reconcile::{
     Action, ConflictPolicy, Direction, Drift, FacetRule, Fingerprint, Fingerprinter, FirstSight, LedgerStep,
