@@ -200,6 +200,7 @@ fn refusals_speak() {
             false,
             "both_kinds",
             "one principal cannot be both a user and a resource",
+            "link the principal as what it is, and remove the link that treats it as the other",
         ),
         (
             Refusal::NoSeat {
@@ -209,26 +210,33 @@ fn refusals_speak() {
             true,
             "no_seat",
             "no seat is left: all 55 seats of both kinds are taken",
+            "raise the entitlement, or remove the last link of a principal to release its seat",
         ),
         (
             Refusal::OverUse,
             true,
             "over_use",
             "more seats of the other kind are taken than there are",
+            MEND_OVER_USE,
         ),
         (
             Refusal::ResourcesNotEnabled,
             false,
             "resources_not_enabled",
             "resources are not enabled",
+            "have the resource option enabled, then save the link again",
         ),
     ];
-    for (refusal, waits, code, text) in cases {
+    for (refusal, waits, code, text, next_action) in cases {
         assert_eq!(
-            (refusal.waits(), refusal.code(), refusal.to_string().as_str()),
-            (waits, code, text)
+            (
+                refusal.waits(),
+                refusal.code(),
+                refusal.to_string().as_str(),
+                refusal.next_action()
+            ),
+            (waits, code, text, next_action)
         );
-        assert!(!refusal.next_action().is_empty(), "{code}");
         let wire = serde_json::to_string(&refusal).expect("serializable");
         assert!(wire.contains(code), "{wire}");
         assert_eq!(
@@ -244,7 +252,13 @@ fn refusals_speak() {
         over_use.to_string(),
         "more seats are taken than there are: resource seats over by 1, seats of both kinds over by 3, user seats over by 2"
     );
+    assert_eq!(
+        (over_use.code(), over_use.next_action()),
+        ("over_use", MEND_OVER_USE)
+    );
 }
+
+const MEND_OVER_USE: &str = "raise the entitlement, or remove links until no more seats are taken than there are; nothing is released by itself";
 
 /// Allocates as the scenario says, `users+extra, seated …, released …, asks …`, and compares with a plain rendering of
 /// the plan.

@@ -162,6 +162,19 @@ fn rules_and_kinds_agree() {
     }
 }
 
+#[test]
+fn a_holder_reads_as_its_kind_and_its_principal() {
+    let principal = || PrincipalRef::parse("crm", "p1").expect("valid");
+    assert_eq!(
+        SeatHolder::user(principal()).to_string(),
+        format!("user {}", principal())
+    );
+    assert_eq!(
+        SeatHolder::resource(principal()).to_string(),
+        format!("resource {}", principal())
+    );
+}
+
 proptest! {
     #[test]
     fn seats_survive_the_wire_and_forget_their_history(

@@ -106,3 +106,16 @@ fn an_adjustment_says_what_to_do() {
         .collect();
     assert_eq!(lines, ["mailboxes: 12 used, 10 booked; book 2 more"]);
 }
+
+#[test]
+fn the_quantity_of_a_resource_is_the_last_that_was_set() {
+    let mut quantities = Quantities::from_iter([(resource("archive"), 3), (resource("archive"), 4)]);
+    quantities.set(resource("lists"), 1);
+    quantities.set(resource("lists"), 2);
+    let shown: Vec<_> = quantities
+        .iter()
+        .map(|(resource, quantity)| (resource.as_str(), quantity))
+        .collect();
+    assert_eq!(shown, [("archive", 4), ("lists", 2)]);
+    assert_eq!(quantities.of(&resource("mailboxes")), 0);
+}

@@ -77,7 +77,14 @@ fn keys_of_addresses() {
         assert_eq!(key(text), want, "{text:?}");
     }
     assert_eq!(key(&format!("{}@acme.example", "a".repeat(65))), "local!");
+    assert_eq!(
+        key(&format!("{}@acme.example", "a".repeat(64))),
+        format!("{}@acme.example", "a".repeat(64))
+    );
     assert_eq!(key(&format!("a@{}example", "a.".repeat(2000))), "local!");
+    // What is too long for an address is not looked at any further.
+    assert_eq!(key(&"a".repeat(1024)), "no at!");
+    assert_eq!(key(&"a".repeat(1025)), "local!");
     assert_eq!(key(&format!("a@{}.example", "a".repeat(64))), "domain!");
 }
 
@@ -111,6 +118,14 @@ fn a_key_reads_back_only_as_itself() {
     assert!(serde_json::from_str::<AddressKey>("\"anna\"").is_err());
     assert_eq!(key.to_unicode(), "anna@b\u{fc}cher.example");
     assert_eq!((key.local(), key.domain()), ("anna", "xn--bcher-kva.example"));
+    assert_eq!(key.to_string(), "anna@xn--bcher-kva.example");
+    assert_eq!(format!("{key:?}"), "AddressKey(\"anna@xn--bcher-kva.example\")");
+    let written: Address = "Anna@B\u{fc}cher.example".parse().expect("an address");
+    assert_eq!(
+        (written.key(), written.to_string().as_str()),
+        (&key, written.as_str())
+    );
+    assert_eq!(written.as_str(), "Anna@B\u{fc}cher.example");
 }
 
 /// Letters whose case and compatibility forms meet, and the signs that addresses are made of.

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use usersync_model::{
-    AccountRef, Authorization, Evidence, Link, LinkOptions, LinkState, PrincipalKind, PrincipalRef, Rank,
-    RankSet, SuspendCause,
+    AccountRef, AddressKey, Authorization, Evidence, InvalidTransition, Link, LinkOptions, LinkState,
+    PrincipalKind, PrincipalRef, Rank, RankSet, SuspendCause,
 };
 
 fn proposal(needs_consent: bool) -> Link {
@@ -53,6 +53,8 @@ struct Facts {
     removed: bool,
     causes: [bool; 3],
     consent: Authorization,
+    rank: Rank,
+    options: LinkOptions,
     worked: bool,
 }
 
@@ -77,7 +79,8 @@ const CAUSES: [SuspendCause; 3] = [
 ];
 
 proptest! {
-    /// Whatever is done in whatever order, the link is what the facts say, and what it refuses changes nothing.
+    /// Whatever is done in whatever order, the link is what the facts say, it answers whether that is new, and what it refuses
+    /// changes nothing.
     #[test]
     fn no_history_reaches_an_illegal_state(
         needs_consent in any::<bool>(),
@@ -88,26 +91,29 @@ proptest! {
             saved: false,
             removed: false,
             causes: [false; 3],
-            consent: link.authorization(),
+            consent: if needs_consent { Authorization::Pending } else { Authorization::NotNeeded },
+            rank: Rank(0),
+            options: LinkOptions { contact: true, diary: true, task: true },
             worked: false,
         };
         for (step, which) in steps {
-            let before = link.clone();
+            let (before, facts_before) = (link.clone(), facts);
+            let options = LinkOptions { task: which == 0, ..LinkOptions::default() };
             let kept = facts.saved && !facts.removed;
             let can_consent = kept && needs_consent;
-            let (done, allowed) = match step {
-                0 => (link.save().is_ok(), !facts.saved && !facts.removed),
-                1 => (link.suspend(CAUSES[which]).is_ok(), kept),
-                2 => (link.resume(CAUSES[which]).is_ok(), kept),
-                3 => (link.authorize().is_ok(), kept),
-                4 => (link.expire().is_ok(), kept),
-                5 => (link.revoke().is_ok(), kept),
-                6 if which == 0 => (link.remove().is_ok(), !facts.removed),
-                6 => (link.set_rank(Rank(1)).is_ok(), !facts.removed),
-                _ => (link.set_options(LinkOptions { task: which == 0, ..LinkOptions::default() }).is_ok(), !facts.removed),
+            let (answer, allowed, wanted) = match step {
+                0 => (link.save().map(|()| true), !facts.saved && !facts.removed, LinkState::Saved),
+                1 => (link.suspend(CAUSES[which]), kept, LinkState::Suspended),
+                2 => (link.resume(CAUSES[which]), kept, LinkState::Active),
+                3 => (link.authorize(), kept, LinkState::Active),
+                4 => (link.expire(), kept, LinkState::Suspended),
+                5 => (link.revoke(), kept, LinkState::Suspended),
+                6 if which == 0 => (link.remove().map(|()| true), !facts.removed, LinkState::Removed),
+                6 => (link.set_rank(Rank(1)), !facts.removed, LinkState::Active),
+                _ => (link.set_options(options), !facts.removed, LinkState::Active),
             };
-            prop_assert_eq!(done, allowed);
-            if !done {
+            if !allowed {
+                prop_assert_eq!(answer, Err(InvalidTransition { from: facts.state(), wanted }));
                 prop_assert_eq!(&link, &before);
                 continue;
             }
@@ -119,13 +125,120 @@ proptest! {
                 4 if facts.consent == Authorization::Authorized => facts.consent = Authorization::Expired,
                 5 if can_consent => facts.consent = Authorization::Revoked,
                 6 if which == 0 => facts.removed = true,
+                6 => facts.rank = Rank(1),
+                7 => facts.options = options,
                 _ => {}
             }
+            prop_assert_eq!(answer, Ok(facts != facts_before));
             facts.worked |= facts.state() == LinkState::Active;
             prop_assert_eq!(link.state(), facts.state());
             prop_assert_eq!(link.authorization(), facts.consent);
+            prop_assert_eq!((link.rank(), link.options()), (facts.rank, facts.options));
+            prop_assert_eq!(link.is_kept(), facts.saved && !facts.removed);
+            let causes = CAUSES.into_iter().zip(facts.causes).filter(|(_, is)| *is).map(|(cause, _)| cause);
+            prop_assert_eq!(link.suspended_by(), &causes.collect());
             let text = serde_json::to_string(&link).expect("text");
             prop_assert_eq!(&serde_json::from_str::<Link>(&text).expect("a link"), &link);
         }
     }
+}
+
+#[test]
+fn a_link_says_who_is_linked_by_what() {
+    let key = AddressKey::of("anna@acme.example").expect("an address");
+    let rule = Evidence::Rule {
+        rule: "primary_address".to_owned(),
+        addresses: vec![key.clone()],
+    };
+    let by_hand = Evidence::ByHand {
+        addresses: vec![key.clone()],
+    };
+    for (evidence, code) in [(rule, "primary_address"), (by_hand, "by_hand")] {
+        assert_eq!(
+            (evidence.code(), evidence.addresses()),
+            (code, [key.clone()].as_slice())
+        );
+        let principal = PrincipalRef::parse("crm", "p1").expect("an id");
+        let account = AccountRef::parse("mail", "a1").expect("an id");
+        let link = Link::propose(
+            principal.clone(),
+            PrincipalKind::User,
+            account.clone(),
+            evidence.clone(),
+            true,
+        );
+        assert_eq!(
+            (link.principal(), link.kind(), link.account()),
+            (&principal, PrincipalKind::User, &account)
+        );
+        assert_eq!(link.evidence(), &evidence);
+    }
+}
+
+#[test]
+fn what_a_link_is_has_a_code_and_says_what_to_do() {
+    for (state, code) in [
+        (LinkState::Active, "active"),
+        (LinkState::Proposed, "proposed"),
+        (LinkState::Removed, "removed"),
+        (LinkState::Saved, "saved"),
+        (LinkState::Suspended, "suspended"),
+    ] {
+        assert_eq!((state.code(), state.to_string().as_str()), (code, code));
+    }
+    for (authorization, permits, code, text) in [
+        (
+            Authorization::Authorized,
+            true,
+            "authorized",
+            "the account's owner consented",
+        ),
+        (
+            Authorization::Expired,
+            false,
+            "expired",
+            "the consent of the account's owner ran out; ask for it again",
+        ),
+        (
+            Authorization::NotNeeded,
+            true,
+            "not_needed",
+            "no consent is needed",
+        ),
+        (
+            Authorization::Pending,
+            false,
+            "pending",
+            "the account's owner has not consented yet; ask for it",
+        ),
+        (
+            Authorization::Revoked,
+            false,
+            "revoked",
+            "the account's owner took the consent back",
+        ),
+    ] {
+        assert_eq!((authorization.permits(), authorization.code()), (permits, code));
+        assert_eq!(authorization.to_string(), text);
+    }
+    for (cause, code, text) in [
+        (
+            SuspendCause::AccountVanished,
+            "account_vanished",
+            "its account is gone; restore the account or remove the link",
+        ),
+        (
+            SuspendCause::ByHand,
+            "by_hand",
+            "somebody suspended it; resume it",
+        ),
+        (
+            SuspendCause::PrincipalVanished,
+            "principal_vanished",
+            "its principal is gone; restore the principal or remove the link",
+        ),
+    ] {
+        assert_eq!((cause.code(), cause.to_string().as_str()), (code, text));
+    }
+    assert_eq!(Rank(7).to_string(), "7");
 }

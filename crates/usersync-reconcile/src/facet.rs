@@ -44,7 +44,6 @@ impl FacetMerge {
                 self.first_sight,
                 self.later,
             ),
-            _ if view(source) == view(target) => Merged::Same,
             _ => Merged::TakeSource,
         };
         let mut result = Facet::default();

@@ -12,7 +12,7 @@ use usersync_model::{
 };
 use usersync_reconcile::{
     Action, Guards, HoldCause, ItemBase, ItemConflict, ItemPlan, ItemSide, ItemSight, Mode, Operation,
-    Policy, RunEvidence, Section, plan_items,
+    Policy, RunEvidence, Section, Tally, plan_items,
 };
 
 const POLICIES: [ItemConflict; 5] = [
@@ -327,6 +327,36 @@ proptest! {
         let mut expected: Vec<String> = uids.into_iter().flat_map(|uid| oracle(&pair, uid, conflict)).collect();
         expected.sort();
         prop_assert_eq!(lines(&plan), expected);
+    }
+
+    #[test]
+    fn an_item_is_written_over_and_deleted_only_as_it_was_seen(pair in pair(), conflict in conflict()) {
+        let plan = pair.plan(conflict, &unguarded());
+        for (side, section) in pair.sides.iter().zip([&plan.first, &plan.second]) {
+            let held = section.holds.iter().map(|hold| &hold.operation);
+            for operation in section.operations.iter().chain(held) {
+                let seen = match operation.action {
+                    Action::Create(_) => None,
+                    _ => Some(side[&subject(operation)].0.clone()),
+                };
+                prop_assert_eq!(&operation.seen, &seen, "{:?}", operation);
+            }
+        }
+    }
+
+    #[test]
+    fn the_tally_counts_what_was_seen(pair in pair(), conflict in conflict()) {
+        let plan = pair.plan(conflict, &unguarded());
+        for (place, section) in [&plan.first, &plan.second].into_iter().enumerate() {
+            let items = &pair.sides[place];
+            let expected = Tally {
+                desired: pair.sides[1 - place].len() as u64,
+                present: items.len() as u64,
+                removable: items.keys().filter(|uid| pair.bases.contains_key(*uid)).count() as u64,
+                foreign: 0,
+            };
+            prop_assert_eq!(section.tally, expected);
+        }
     }
 
     #[test]

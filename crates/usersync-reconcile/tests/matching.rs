@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use usersync_model::AddressKey;
+use usersync_model::{AddressKey, Value};
 use usersync_reconcile::{Few, Gone, Situation, looks_like};
 
-use matching_world::{Card, World, number_rule, worlds};
+use matching_world::{Card, World, attribute, number_rule, worlds};
 
 #[test]
 fn situations() {
@@ -203,6 +203,92 @@ fn promise_21_more_than_one_candidate_is_ambiguous_whatever_the_order() {
     );
 }
 
+/// Who is told in two ways holds what either way says, whoever else is told in two ways.
+#[test]
+fn contradictions_beside_one_another_hide_no_candidate() {
+    let told_twice = |id: &str, one: &str, other: &str| [Card::new(id, &[one]), Card::new(id, &[other])];
+    let mut principals = Vec::from(told_twice("p1", "a@acme.example", "b@acme.example"));
+    principals.extend(told_twice("p2", "c@acme.example", "d@acme.example"));
+    for address in [
+        "a@acme.example",
+        "b@acme.example",
+        "c@acme.example",
+        "d@acme.example",
+    ] {
+        let mut world = World::new(principals.clone(), vec![Card::new("a1", &[address])]);
+        world.principals.push(Card::new("p3", &[address]));
+        assert_eq!(world.situation("p3").code(), "ambiguous", "{address}");
+        let mirrored = World::new(vec![Card::new("p1", &[address])], {
+            let mut accounts = principals.clone();
+            accounts.push(Card::new("p3", &[address]));
+            accounts
+        });
+        assert_eq!(mirrored.situation("p1").code(), "ambiguous", "{address}");
+    }
+}
+
+/// Values that say nothing tell nobody from another.
+#[test]
+fn accounts_are_matched_by_attributes_that_say_something() {
+    let number = |value: Option<Value>, name| {
+        let mut card = Card::new("x1", &[]);
+        card.attributes
+            .extend(value.map(|value| (attribute(name), value)));
+        card
+    };
+    let set = |values: &[&str]| Value::Set(values.iter().map(|&value| value.to_owned()).collect());
+    for (principal, account, code) in [
+        (
+            Some(Value::Text("7".into())),
+            Some(Value::Text("7".into())),
+            "proposed",
+        ),
+        (
+            Some(Value::Text("7".into())),
+            Some(Value::Text("8".into())),
+            "unmatched",
+        ),
+        (Some(Value::Text("7".into())), Some(set(&["6", "7"])), "proposed"),
+        (
+            Some(Value::Text(String::new())),
+            Some(Value::Text(String::new())),
+            "unmatched",
+        ),
+        (Some(set(&[""])), Some(Value::Text(String::new())), "unmatched"),
+        (
+            Some(Value::Bytes(vec![7])),
+            Some(Value::Bytes(vec![7])),
+            "proposed",
+        ),
+        (
+            Some(Value::Bytes(vec![7])),
+            Some(Value::Bytes(vec![8])),
+            "unmatched",
+        ),
+        (
+            Some(Value::Bytes(vec![])),
+            Some(Value::Bytes(vec![])),
+            "unmatched",
+        ),
+        (Some(Value::Integer(0)), Some(Value::Integer(0)), "proposed"),
+        (
+            Some(Value::Integer(7)),
+            Some(Value::Text("7".into())),
+            "unmatched",
+        ),
+        (Some(Value::Flag(true)), Some(Value::Flag(true)), "unmatched"),
+        (None, None, "unmatched"),
+    ] {
+        let case = format!("{principal:?} {account:?}");
+        let mut world = World::new(
+            vec![number(principal, "number")],
+            vec![number(account, "employee")],
+        );
+        world.rules = vec![number_rule(true)];
+        assert_eq!(world.situation("x1").code(), code, "{case}");
+    }
+}
+
 /// New names, new addresses, all at once and crosswise: who is linked stays linked with the same account.
 #[test]
 fn promise_19_a_new_address_unlinks_nobody() {
@@ -240,6 +326,36 @@ fn looks_are_shown_and_decide_nothing() {
         let matched = &world.matching().principals[0];
         assert_eq!(matched.situation.code(), "proposed");
         assert_eq!(matched.look_alikes.shown.len(), usize::from(n != 3));
+    }
+}
+
+/// Of candidates, rivals and look-alikes the first eight are named, and that there are more is told exactly when there are.
+#[test]
+fn the_first_eight_are_named_and_more_are_told_of() {
+    let cards = |prefix: &str, count: usize, address: &str| -> Vec<Card> {
+        (0..count)
+            .map(|n| Card::new(&format!("{prefix}{n:02}"), &[address]))
+            .collect()
+    };
+    let told = |few: &Few| (few.shown.len(), few.more);
+    for count in Few::MOST - 1..=Few::MOST + 2 {
+        let expected = (count.min(Few::MOST), count > Few::MOST);
+        let mut world = World::new(
+            cards("p", count + 1, "anna@paypal.example"),
+            cards("a", count, "anna@paypal.example"),
+        );
+        let Situation::Ambiguous { accounts, rivals, .. } = world.situation("p00") else {
+            panic!("{}", world.situation("p00"))
+        };
+        assert_eq!((told(&accounts), told(&rivals)), (expected, expected), "{count}");
+
+        world.accounts = cards("a", count, "anna@paypa1.example");
+        let alike = |world: &World| told(&world.matching().principals[0].look_alikes);
+        assert_eq!(alike(&world), expected, "{count} look alike");
+        // A principal's own account is no look-alike of it, whatever it looks like.
+        world.accounts = cards("a", count + 1, "anna@paypa1.example");
+        let world = world.link("p00", "a03", &[]);
+        assert_eq!(alike(&world), expected, "{count} look alike, beside its own");
     }
 }
 

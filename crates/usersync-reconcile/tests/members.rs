@@ -10,7 +10,7 @@ use support::{Name, Person, Row, Sight, Wish, World, assemble, name};
 use usersync_model::{JobId, LedgerRow, MemberFacets, MembershipState, Origin, Role};
 use usersync_reconcile::{
     Action, ConflictPolicy, Drift, FirstSight, HoldCause, Kept, LedgerStep, Mode, Operation, Policy,
-    RunEvidence, Section, What, standing,
+    RunEvidence, Section, Standing, Tally, What, standing,
 };
 
 /// What a plan says about presence, as sets of names.
@@ -171,6 +171,51 @@ impl Sets {
     }
 }
 
+/// The figures of a plan, each by its definition.
+fn tally(world: &World) -> Tally {
+    let is_claimed = |person: &Person| person.row.as_ref().is_some_and(|row| row.claimed);
+    let is_base = |person: &Person| is_claimed(person) && person.row.as_ref().unwrap().origin == Origin::Ours;
+    let is_unwanted = |person: &Person| match person.wish {
+        Wish::Certain | Wish::Maybe => false,
+        Wish::Denied => true,
+        Wish::InGrace => !is_claimed(person) && !world.source_partial,
+        Wish::Unlisted => !world.source_partial,
+    };
+    let count = |is: &dyn Fn(&Person) -> bool| world.names(is).len() as u64;
+    let there = |is: &dyn Fn(&Person) -> bool| {
+        count(&|person| matches!(person.sight, Sight::Present(_)) && is(person))
+    };
+    Tally {
+        desired: count(&|person| person.wish == Wish::Certain),
+        present: there(&|_| true),
+        removable: there(&|person| world.policy.mode == Mode::Mirror || is_base(person)),
+        foreign: match world.policy.mode {
+            Mode::Mirror => 0,
+            Mode::Managed | Mode::AddOnly => there(&|person| is_unwanted(person) && !is_base(person)),
+        },
+    }
+}
+
+/// Whose role or state says something else at the source, at the target and in the base, where nobody wins.
+fn in_conflict(world: &World) -> BTreeSet<Name> {
+    let undecided = matches!(
+        world.policy.conflict,
+        ConflictPolicy::Report | ConflictPolicy::Newest
+    );
+    if !undecided || !world.evidence.updates {
+        return BTreeSet::new();
+    }
+    let differ = |person: &Person| match (&person.sight, &person.row) {
+        (Sight::Present(there), Some(row)) if row.claimed => {
+            // Three of the two states cannot differ.
+            let roles = BTreeSet::from([&world.role, &there.role, &row.facets.role]);
+            person.wish == Wish::Certain && roles.len() == 3
+        }
+        _ => false,
+    };
+    world.names(differ)
+}
+
 /// Who would lose the role of owner to the merge.
 fn demoted(world: &World, certain: &BTreeSet<Name>, claimed: &BTreeSet<Name>) -> BTreeSet<Name> {
     if !world.evidence.updates || world.role == Role::Owner {
@@ -204,6 +249,33 @@ proptest! {
     #[test]
     fn the_plan_says_what_the_sets_say(world in support::world()) {
         prop_assert_eq!(Sets::of(&world.plan()), Sets::expected(&world));
+    }
+
+    #[test]
+    fn a_conflict_of_role_or_state_is_told_and_nothing_else_is_one(world in support::world()) {
+        let section = world.plan();
+        let told = section.findings.iter().filter(|finding| finding.what == What::FacetConflict);
+        let told: BTreeSet<Name> = told.map(|finding| name(&finding.subject)).collect();
+        prop_assert_eq!(told, in_conflict(&world));
+    }
+
+    #[test]
+    fn a_member_is_changed_and_removed_only_as_it_was_seen(mut world in support::world(), adopt in any::<bool>()) {
+        world.evidence.adopt = adopt;
+        let section = world.plan();
+        let held = section.holds.iter().map(|hold| &hold.operation);
+        for operation in section.operations.iter().chain(held) {
+            let seen = match operation.action {
+                Action::Remove | Action::Update { .. } => Some(format!("v{}", name(&operation.subject))),
+                _ => None,
+            };
+            prop_assert_eq!(&operation.seen, &seen, "{:?}", operation);
+        }
+    }
+
+    #[test]
+    fn the_tally_counts_what_was_seen(world in support::world()) {
+        prop_assert_eq!(world.plan().tally, tally(&world));
     }
 
     #[test]
@@ -620,6 +692,25 @@ fn an_import_that_failed_is_tried_again() {
     let planned = std::mem::take(&mut section.operations);
     assert_eq!(planned.len(), 1);
     assert_eq!(world.after(&section).plan().operations, planned);
+}
+
+#[test]
+fn a_standing_is_a_row_as_one_job_sees_it() {
+    let job = |name: &str| JobId::new(name).unwrap();
+    for (origin, claims, expected) in [
+        (Origin::Ours, vec!["a"], (true, false)),
+        (Origin::Foreign, vec!["a", "b"], (true, true)),
+        (Origin::Ours, vec!["b"], (false, true)),
+    ] {
+        let row = LedgerRow::new(origin, claims.into_iter().map(job));
+        let (claimed, others) = expected;
+        let expected = Standing {
+            claimed,
+            origin: Some(origin),
+            others,
+        };
+        assert_eq!(standing(&row, &job("a")), expected, "{row:?}");
+    }
 }
 
 #[test]

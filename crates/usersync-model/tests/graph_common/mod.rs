@@ -276,10 +276,12 @@ impl World {
 
 /// Configuration of the property tests: failures are printed, not kept in files.
 pub fn config(cases: u32) -> ProptestConfig {
+    let usual = ProptestConfig::default();
     ProptestConfig {
-        cases,
+        // Whoever runs the tests often, as for each mutant, may want fewer.
+        cases: std::env::var_os("PROPTEST_CASES").map_or(cases, |_| usual.cases),
         failure_persistence: None,
-        ..ProptestConfig::default()
+        ..usual
     }
 }
 

@@ -72,6 +72,11 @@ mod tests {
                 assert_eq!(common_prefix(same, &other, same), at);
                 assert_eq!(common_prefix(same, same, &other), at);
             }
+            // Nowhere the same, each list in turn.
+            let other = &ids[100..100 + len];
+            assert_eq!(common_prefix(other, same, same), 0);
+            assert_eq!(common_prefix(same, other, same), 0);
+            assert_eq!(common_prefix(same, same, other), 0);
         }
     }
 }

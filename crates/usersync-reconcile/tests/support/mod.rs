@@ -337,7 +337,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
 pub(crate) fn world() -> impl Strategy<Value = World> {
     (
         prop::collection::btree_map(0_u8..40, person(), 0..24),
-        prop_oneof![3 => Just(Role::Member), 1 => Just(Role::Owner)],
+        prop_oneof![3 => Just(Role::Member), 1 => Just(Role::Manager), 1 => Just(Role::Owner)],
         prop::option::of(0_u8..40),
         prop::bool::weighted(0.25),
         prop::bool::weighted(0.25),
