@@ -9,6 +9,7 @@ use usersync_model::{Absence, ContainerRef, Explanation, JobId, PrincipalRef, Te
 use usersync_reconcile::{Hold, HoldCause, Plan, What};
 
 use crate::actor::job_actor;
+use crate::elsewhere::recover_elsewhere;
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
 use crate::ground::Ground;
@@ -247,7 +248,10 @@ pub(crate) async fn make_plan(
     let mut survey = survey(readers, job, &request.scope, sources, context, control)
         .instrument(read)
         .await?;
-    let recovery = recover(&mut survey, load_intents(state, job).await?, &job.id);
+    let (mut recovery, elsewhere) = recover(&mut survey, load_intents(state, job).await?, &job.id);
+    if survey.is_whole {
+        recover_elsewhere(readers, job, elsewhere, context, &mut recovery).await?;
+    }
     point_reads(readers, job, &mut survey, context).await?;
     let now = readers.clock.now();
     let circumstances = Circumstances {
