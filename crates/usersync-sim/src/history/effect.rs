@@ -153,7 +153,13 @@ impl History {
                     .into_iter()
                     .flatten()
                     .any(|(of, row)| of.container == key.container && is_ours((of, row)));
-                let is_container = key.subject.principal().is_some();
+                // Who left the directory and is in grace is still wanted.
+                let may_be_in_grace = versions.iter().any(|job| job.policy.grace_hours.is_some())
+                    && tenant.here.keys().any(|there| {
+                        let is_gone = |who| tenant.gone.contains_key(who);
+                        there.container == key.container && there.subject.principal().is_some_and(is_gone)
+                    });
+                let is_container = key.subject.principal().is_some() && !may_be_in_grace;
                 if is_container && guards(true) && has_ours {
                     let all_empty = versions
                         .iter()

@@ -112,7 +112,10 @@ impl Moment {
                 wanted.insert((*id).clone(), (!is_undecidable).then(Wanted::default));
             }
             let is_circle = places.iter().any(|id| self.reach(id).contains(*id));
-            while !is_undecidable {
+            if is_undecidable {
+                continue;
+            }
+            loop {
                 let next: Vec<_> = places
                     .iter()
                     .map(|id| {

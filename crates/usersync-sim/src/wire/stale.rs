@@ -14,8 +14,11 @@ use crate::history::Shown;
 #[derive(Clone, Debug)]
 pub(crate) struct Remembered<T> {
     what: Shown,
-    reads: Arc<Mutex<BTreeMap<(TenantId, String), Read<T>>>>,
+    reads: Arc<Mutex<Reads<T>>>,
 }
+
+/// By tenant and by what is read apart from others.
+type Reads<T> = BTreeMap<(TenantId, String), Read<T>>;
 
 /// The state that was shown, and how it was told.
 type Read<T> = (usize, Vec<ReadEvent<T>>);
