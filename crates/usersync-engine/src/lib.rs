@@ -9,6 +9,7 @@ mod backoff;
 mod departure;
 mod dependency;
 mod due;
+mod elsewhere;
 mod engine;
 mod error;
 mod event;

@@ -9,6 +9,7 @@ use usersync_model::{Absence, ContainerRef, Explanation, JobId, PrincipalRef, Te
 use usersync_reconcile::{Hold, HoldCause, Plan, What};
 
 use crate::actor::job_actor;
+use crate::elsewhere::recover_elsewhere;
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
 use crate::ground::Ground;
@@ -18,7 +19,7 @@ use crate::ports::Readers;
 use crate::records::{self, RecordSurvey};
 use crate::recover::Recovery;
 use crate::source::{Sources, read_sources};
-use crate::state::{JobState, load_approvals, load_departures, load_intents, load_job, load_state};
+use crate::state::{Intent, JobState, load_approvals, load_departures, load_intents, load_job, load_state};
 use crate::survey::survey;
 
 /// Plans without writing: it holds nothing that could write, by type.
@@ -248,12 +249,20 @@ pub(crate) async fn make_plan(
     let mut survey = survey(readers, job, &request.scope, sources, context, control)
         .instrument(read)
         .await?;
+    let is_surveyed =
+        |intent: &Intent| survey.place(&intent.container).is_some() && intent.subject.principal().is_some();
+    let (intents, elsewhere) = load_intents(state, job).await?.into_iter().partition(is_surveyed);
+    let mut given_up = Recovery::default();
+    if survey.is_whole {
+        recover_elsewhere(readers, job, elsewhere, context, &mut given_up).await?;
+    }
     let task = Task {
         readers,
         job,
         context,
         control,
-        intents: load_intents(state, job).await?,
+        intents,
+        elsewhere: &given_up,
         explains: request.explains,
     };
     let now = readers.clock.now();
@@ -267,9 +276,10 @@ pub(crate) async fn make_plan(
         adopt: request.adopt,
         updates: readers.target(&job.target)?.capabilities().updates,
     };
-    let (planned, recovery) = plan(&task, &mut survey, circumstances)
+    let (planned, mut recovery) = plan(&task, &mut survey, circumstances)
         .instrument(tracing::info_span!("usersync.plan"))
         .await?;
+    recovery.absorb(given_up);
     control.tell(RunEvent::Planned {
         digest: planned.plan.digest(),
         summary: planned.plan.summary(),

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
-use usersync_model::{ContainerRef, JobId, LedgerRow, OperationId, Origin, Subject};
+use usersync_model::{ContainerRef, JobId, LedgerRow, MemberFacets, OperationId, Origin, Record, Subject};
 use usersync_reconcile::{Plan, RecordBase};
 
+use crate::apply::shows;
 use crate::state::{Effect, Intent};
 use crate::survey::Survey;
 
@@ -103,10 +104,8 @@ pub(crate) struct Confirmed {
 pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) -> Recovery {
     let mut recovery = Recovery::default();
     for intent in intents {
-        let Some(place) = survey.place(&intent.container) else {
-            continue;
-        };
-        let Subject::Principal(principal) = &intent.subject else {
+        let (Some(place), Subject::Principal(principal)) = (survey.place(&intent.container), &intent.subject)
+        else {
             continue;
         };
         let id = survey.sources.intern(principal);
@@ -114,13 +113,8 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
         let Some(present) = sight.presence(id) else {
             continue;
         };
-        let happened = match &intent.effect {
-            Effect::Add(_) | Effect::Adopt => present,
-            Effect::Remove => !present,
-            Effect::Update { to, .. } => present && sight.facets_of(id) == *to,
-            Effect::Change { .. } | Effect::Create { .. } | Effect::Delete => continue,
-        };
-        if happened {
+        let found = present.then(|| sight.facets_of(id));
+        if intent.effect.made_member(found.as_ref()) {
             let before = sight.row(id, job);
             let after = row_after(&intent.effect, before.clone(), job, true);
             sight.set_row(id, after.clone(), job);
@@ -130,6 +124,28 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
         }
     }
     recovery
+}
+
+impl Effect {
+    /// Whether a membership is as this wants it. `found` are its facets, if there is one.
+    pub(crate) fn made_member(&self, found: Option<&MemberFacets>) -> bool {
+        match self {
+            Self::Add(_) | Self::Adopt => found.is_some(),
+            Self::Remove => found.is_none(),
+            Self::Update { to, .. } => found == Some(to),
+            Self::Change { .. } | Self::Create { .. } | Self::Delete => false,
+        }
+    }
+
+    /// Whether a record is as this wants it. `found` is the record, if there is one.
+    pub(crate) fn made_record(&self, found: Option<&Record>) -> bool {
+        match self {
+            Self::Adopt | Self::Create { .. } => found.is_some(),
+            Self::Change { to, .. } => found.is_some_and(|found| shows(&found.facets, to)),
+            Self::Delete => found.is_none(),
+            Self::Add(_) | Self::Remove | Self::Update { .. } => false,
+        }
+    }
 }
 
 /// The ledger row after an effect. `ours` tells whether we made it.

@@ -325,7 +325,7 @@ pub(crate) async fn window_used(
     state: &dyn StateRead,
     job: &Job,
     now: DateTime<Utc>,
-    recovery: &Recovery,
+    recoveries: &[&Recovery],
 ) -> Result<u64> {
     let Some(window) = job.policy.guards.window else {
         return Ok(0);
@@ -334,5 +334,10 @@ pub(crate) async fn window_used(
     for key in window_keys(&job.id, now, window.hours) {
         used += state.counter(&job.tenant, &key).await?;
     }
-    Ok(used.saturating_sub(recovery.quota_used(&window_hours(now, window.hours))))
+    let hours = window_hours(now, window.hours);
+    let again: u64 = recoveries
+        .iter()
+        .map(|recovery| recovery.quota_used(&hours))
+        .sum();
+    Ok(used.saturating_sub(again))
 }

@@ -132,6 +132,16 @@ impl Core {
         self.lock().calls += 1;
         self.point().await;
         let fault = self.fault(menu);
+        self.answer(fault, site, act).await
+    }
+
+    /// Makes a call that goes wrong as `fault` says.
+    pub(crate) async fn answer<T, E: Broken>(
+        &self,
+        fault: Option<FaultKind>,
+        site: &str,
+        act: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let Some(fault) = fault else {
             let answer = act.await;
             self.point().await;

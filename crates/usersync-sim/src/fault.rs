@@ -18,7 +18,7 @@ pub enum FaultKind {
     Hung,
     /// The answer comes late, by seconds or many minutes.
     LateAnswer,
-    /// The answer is lost, and the effect comes later, whoever is still there by then.
+    /// The answer is lost, and the effect, or the transaction, comes later, whoever is still there by then.
     LateEffect,
     /// A lease is taken over from a worker that still lives.
     LeaseExpired,
@@ -117,6 +117,15 @@ impl FaultKind {
         Self::FailedAfter,
         Self::LateAnswer,
         Self::Hung,
+    ];
+
+    /// What may happen to a transaction.
+    pub(crate) const OF_COMMITS: &[Self] = &[
+        Self::FailedBefore,
+        Self::FailedAfter,
+        Self::LateAnswer,
+        Self::Hung,
+        Self::LateEffect,
     ];
 
     /// The stable code.

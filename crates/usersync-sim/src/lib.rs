@@ -14,6 +14,11 @@
 //! assert!(report.is_ok(), "{report}");
 //! ```
 //!
+//! Worlds have tenants whose ids are all equal; containers that select each other, and come off the list; guests, departures and their
+//! grace; jobs of members, of copies and of imports, which are edited, paused, narrowed to nothing, and asked to adopt; links with too few
+//! seats. [`Occurrence`] counts what does not happen in every world, as [`FaultKind`] does for faults. Not part of it are diaries, tasks
+//! and contacts of links, owners' consent, resources and their seats, and cron schedules.
+//!
 //! What breaks a rule is printed as one line, and shrinks: [`Simulation::shrink`] leaves out what is not needed for it, and the
 //! [`Tape`] of what is left replays it.
 //!
@@ -45,6 +50,7 @@ mod executor;
 mod fault;
 mod history;
 mod model;
+mod occurrence;
 mod people;
 mod plug;
 mod report;
@@ -59,6 +65,7 @@ mod world;
 pub use choice::{InvalidTape, Tape};
 pub use config::Config;
 pub use fault::FaultKind;
+pub use occurrence::Occurrence;
 pub use plug::{TargetSpec, TargetUnderTest};
 pub use report::{Counts, Report, Violation};
 pub use simulation::Simulation;

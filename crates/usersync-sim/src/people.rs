@@ -1,5 +1,7 @@
 //! What administrators and users do meanwhile.
 
+use std::sync::PoisonError;
+
 use usersync_connector::{ActorState, Directory};
 use usersync_license::Entitlement;
 use usersync_model::{
@@ -11,7 +13,7 @@ use usersync_store::LedgerKey;
 use crate::choice::Stream;
 use crate::core::Core;
 use crate::tenant::Tenant;
-use crate::world::{GROUP, World, account, contact, object, principal, system};
+use crate::world::{GROUP, ORGANISATIONS, World, account, contact, object, panel_system, principal, system};
 
 /// What somebody does.
 #[derive(Clone, Copy, Debug)]
@@ -35,9 +37,13 @@ enum Edit {
     DropContact,
     Copy,
     Own,
+    List,
+    Mailbox,
+    DropMailbox,
+    InPanel,
 }
 
-const EDITS: [(Edit, u32); 19] = [
+const EDITS: [(Edit, u32); 23] = [
     (Edit::Join, 14),
     (Edit::Leave, 8),
     (Edit::Select, 4),
@@ -57,6 +63,10 @@ const EDITS: [(Edit, u32); 19] = [
     (Edit::DropContact, 2),
     (Edit::Copy, 2),
     (Edit::Own, 1),
+    (Edit::List, 1),
+    (Edit::Mailbox, 3),
+    (Edit::DropMailbox, 1),
+    (Edit::InPanel, 1),
 ];
 
 impl World {
@@ -175,8 +185,11 @@ impl World {
                 tenant.entitlement.set(&tenant.id, Some(Entitlement::new(seats)));
                 format!("{seats} seats")
             }
+            Edit::List => self.list(tenant),
             Edit::Account => {
                 let number = self.choose(tenant.users);
+                let id = account(number).id;
+                self.core.lock().history.moved(&tenant.id, id);
                 let side = [&tenant.persons, &tenant.mailboxes][self.choose(2)];
                 let account = account(number);
                 let was_there = side.remove(&account.id);
@@ -190,6 +203,7 @@ impl World {
                 format!("of {}", directory.system())
             }
             Edit::Contact | Edit::DropContact | Edit::Copy | Edit::Own => self.edit_records(tenant, edit),
+            Edit::Mailbox | Edit::DropMailbox | Edit::InPanel => self.edit_organisations(tenant, edit),
             Edit::Owner => {
                 let state = [ActorState::Active, ActorState::Inactive, ActorState::Missing][self.choose(3)];
                 let owner = principal(tenant.directories[0].system(), ["u0", "boss"][self.choose(2)]);
@@ -239,13 +253,56 @@ impl World {
         format!("contact {number} as {name} in {collection}")
     }
 
+    /// Somebody works at the backend or at the panel.
+    fn edit_organisations(&self, tenant: &Tenant, edit: Edit) -> String {
+        let (number, name, which) = (self.choose(4), self.choose(3), self.choose(ORGANISATIONS));
+        let (from, to) = (object(&format!("o{which}")), object(&format!("p{which}")));
+        let record = contact(number, name, "backend");
+        match edit {
+            Edit::Mailbox => drop(tenant.backend.put_by_hand(Some(&from), record)),
+            Edit::DropMailbox => drop(tenant.backend.remove_by_hand(Some(&from), &record.id)),
+            _ => {
+                let key = LedgerKey {
+                    container: ContainerRef::new(panel_system(), to.clone()),
+                    subject: Subject::Record(record.id.clone()),
+                };
+                let there = tenant.panel.records_of(Some(&to)).unwrap_or_default();
+                let is_there = there.iter().any(|other| other.id == record.id);
+                let mut state = self.core.lock();
+                if is_there && name == 0 {
+                    tenant.panel.remove_by_hand(Some(&to), &record.id);
+                    state.history.drop_by_hand(&tenant.id, &key);
+                } else {
+                    state.history.put_by_hand(&tenant.id, key);
+                    tenant.panel.put_by_hand(Some(&to), record);
+                }
+            }
+        }
+        format!("mailbox {number} as {name} in organisation {which}")
+    }
+
+    /// Takes a container off the list, or puts it on it again.
+    fn list(&self, tenant: &Tenant) -> String {
+        let place = self.choose(tenant.containers.len());
+        let id = &tenant.containers[place];
+        let mut unlisted = tenant.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+        match unlisted.remove(id) {
+            Some(container) => tenant.catalog.put(container),
+            None => unlisted.extend(tenant.catalog.remove(id).map(|container| (id.clone(), container))),
+        }
+        format!("{id} is not listed: {}", unlisted.contains_key(id))
+    }
+
     fn select(&self, tenant: &Tenant) -> String {
         let container = &tenant.containers[self.choose(tenant.containers.len())];
         let some = |most: usize| -> Vec<PrincipalRef> {
             (0..self.choose(most + 1))
-                .map(|_| {
-                    let directory = &tenant.directories[self.choose(tenant.directories.len())];
-                    self.pick_of(tenant, directory.system())
+                .map(|_| match self.choose(5) {
+                    4 => tenant.containers[self.choose(tenant.containers.len())].as_principal(),
+                    _ => {
+                        let directory = &tenant.directories[self.choose(tenant.directories.len())];
+                        self.pick_of(tenant, directory.system())
+                    }
                 })
                 .collect()
         };

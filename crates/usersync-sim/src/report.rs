@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::choice::Tape;
 use crate::fault::FaultKind;
+use crate::occurrence::Occurrence;
 
 /// How a simulation went.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Report {
     pub counts: Counts,
     /// How often each kind of fault happened.
     pub fired: BTreeMap<FaultKind, u64>,
+    /// How often each of the rarer things happened.
+    pub occurred: BTreeMap<Occurrence, u64>,
     /// Names everything that happened, in its order: equal for equal seeds.
     pub trace_hash: u64,
     /// What happened, line by line; empty unless [`Config::keep_trace`](crate::Config::keep_trace) asked for it.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::executor::block_on;
-use usersync_connector::{Directory, EntitlementSource};
+use usersync_connector::Directory;
 use usersync_engine::{Chosen, Engine, Links, RunRequest};
 use usersync_model::{Link, PrincipalRef, TenantId};
 use usersync_store::Table;
@@ -57,6 +56,7 @@ impl Course {
                 self.executor.spawn(
                     process,
                     async move {
+                        resume_all(&core, &engine, &id).await;
                         run_and_approve(&core, &engine, &id).await;
                         save_links(&core, &links, &id).await;
                     }
@@ -89,8 +89,7 @@ impl Course {
                 state.history.violate("copy_differs", differs);
             }
             state.history.ended(&tenant.id);
-            let entitled = block_on(tenant.entitlement.entitlement(&tenant.id));
-            if let Ok(entitled) = entitled {
+            if let Some(entitled) = tenant.entitled() {
                 let is_there = |link: &Link| {
                     let person = tenant.persons.account(&link.principal().object);
                     let mailbox = tenant.mailboxes.account(&link.account().object);
@@ -108,12 +107,32 @@ impl Course {
         for (tenant, stored) in &state.history.shadow.tenants {
             hasher.say(format_args!("{tenant} {:?}", stored.ledger));
             for ((table, key), bytes) in &stored.values {
-                if matches!(table, Table::Intent | Table::Approval | Table::JobState) {
+                if matches!(
+                    table,
+                    Table::Approval | Table::Departure | Table::Intent | Table::JobState
+                ) {
                     hasher.say(format_args!("{key:?} {bytes:?}"));
                 }
             }
         }
         (hasher.hash(), state.history.counts.effects)
+    }
+}
+
+/// No job is paused any more.
+async fn resume_all(core: &Core, engine: &Engine, tenant: &TenantId) {
+    let by = crate::world::principal(&crate::world::system("hr"), "boss");
+    let resumed = async {
+        for job in engine.jobs(tenant).await? {
+            let _ = engine
+                .resume_job(tenant, &job.id, by.clone(), "simulated")
+                .await?;
+        }
+        Ok::<_, usersync_engine::EngineError>(())
+    };
+    if let Err(error) = resumed.await {
+        let message = format!("{tenant}: {error}");
+        core.lock().history.violate("run_failed", message);
     }
 }
 

@@ -122,6 +122,7 @@ impl Simulation {
             violation: state.history.violation.clone(),
             counts,
             fired: state.faults.fired.clone(),
+            occurred: state.history.occurred.clone(),
             trace_hash: state.trace.hash(),
             trace: state.trace.take_lines(),
             tape: state.choices.tape(),
@@ -320,9 +321,9 @@ impl Course {
         let job = tenant.jobs[number].clone();
         let container = tenant.containers[self.world.choose(tenant.containers.len())].clone();
         let core = self.core.clone();
-        let what = self.world.choose(10);
-        if what >= 5 {
-            return self.ask_for_links(process, id, what - 5);
+        let what = self.world.choose(14);
+        if what >= 9 {
+            return self.ask_for_links(process, id, what - 9);
         }
         self.core
             .say(format_args!("{process:?} is asked for {what} of {job} of {id}"));
@@ -349,6 +350,39 @@ impl Course {
                 if let Ok(previewed) = engine.preview(&id, &job, &Scope::Everything).await {
                     let request = RunRequest::everything().exactly(previewed.plan().clone());
                     drop(engine.run(&id, &job, request).await);
+                }
+            }),
+            4 => self.spawn(process, async move {
+                core.lock().history.adopts(&id, &job);
+                // What is there counts as ours once somebody has approved that, as a whole.
+                let adopting = || RunRequest::everything().adopting();
+                if let Ok(report) = engine.run(&id, &job, adopting()).await {
+                    approve_some(&core, &engine, &id, &job, &report).await;
+                    drop(engine.run(&id, &job, adopting()).await);
+                }
+            }),
+            5 => {
+                let system = tenant.directories[0].system().clone();
+                self.spawn(process, async move {
+                    drop(engine.changed(&id, &system).await);
+                });
+            }
+            6 => {
+                let resumes = self.world.choose(2) == 1;
+                self.spawn(process, async move {
+                    let (by, why) = (
+                        crate::world::principal(&crate::world::system("hr"), "boss"),
+                        "simulated",
+                    );
+                    match resumes {
+                        true => drop(engine.resume_job(&id, &job, by, why).await),
+                        false => drop(engine.pause_job(&id, &job, by, why).await),
+                    }
+                });
+            }
+            7 => self.spawn(process, async move {
+                if let Ok(report) = engine.run(&id, &job, RunRequest::container(container)).await {
+                    approve_some(&core, &engine, &id, &job, &report).await;
                 }
             }),
             _ => {

@@ -1,9 +1,10 @@
 //! What one tenant has.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use usersync_connector::{ActorState, Directory, TargetCapabilities};
+use futures::executor::block_on;
+use usersync_connector::{ActorState, Directory, EntitlementSource, TargetCapabilities};
 use usersync_engine::Job;
 use usersync_license::Entitlement;
 use usersync_memory::{
@@ -11,8 +12,8 @@ use usersync_memory::{
     MemoryRecords,
 };
 use usersync_model::{
-    Container, ContainerKind, ContainerRef, GroupKind, JobId, Principal, PrincipalKind, Selection, Subject,
-    SystemId, TenantId,
+    Container, ContainerKind, ContainerRef, GroupKind, JobId, ObjectId, Principal, PrincipalKind, Selection,
+    Subject, SystemId, TenantId,
 };
 use usersync_store::LedgerKey;
 
@@ -22,7 +23,10 @@ use crate::core::Core;
 use crate::history::Tenant as History;
 use crate::model::People;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
-use crate::world::{GROUP, SELLER, account, object, principal, system, target_system};
+use crate::world::{
+    GROUP, ORGANISATIONS, SELLER, account, backend_system, object, panel_system, principal, system,
+    target_system,
+};
 
 /// What one tenant has.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Tenant {
     pub(crate) directories: Vec<MemoryDirectory>,
     pub(crate) catalog: MemoryCatalog,
     pub(crate) containers: Vec<ContainerRef>,
+    /// Those that the catalog does not list now.
+    pub(crate) unlisted: Mutex<BTreeMap<ContainerRef, Container>>,
     pub(crate) target: Arc<dyn TargetUnderTest>,
     pub(crate) actors: MemoryActors,
     pub(crate) notifier: MemoryNotifier,
@@ -40,6 +46,9 @@ pub(crate) struct Tenant {
     /// The address book whose group is copied, and everybody's own.
     pub(crate) book: MemoryRecords,
     pub(crate) books: MemoryRecords,
+    /// The organisations at the backend, and at the panel that they are brought into.
+    pub(crate) backend: MemoryRecords,
+    pub(crate) panel: MemoryRecords,
     pub(crate) jobs: Vec<JobId>,
     pub(crate) users: usize,
     pub(crate) groups: usize,
@@ -84,7 +93,7 @@ impl Tenant {
         let spec = TargetSpec::new(target_system(), capabilities, &core.clock);
         let target = (parts.target)(&spec);
         let catalog = MemoryCatalog::default();
-        let kinds = [ContainerKind::Event, ContainerKind::Project];
+        let kinds = [ContainerKind::Event, ContainerKind::Project, ContainerKind::Group];
         let mut containers = Vec::new();
         for n in 0..=pick(config.containers) {
             let container = ContainerRef::new(target_system(), object(&format!("c{n}")));
@@ -116,7 +125,7 @@ impl Tenant {
         }
         let entitlement = MemoryEntitlement::new();
         entitlement.set(&id, Some(Entitlement::new(2)));
-        let jobs = ["members", "more", "copies"][..=pick(3)]
+        let jobs = ["members", "more", "copies", "imports"][..=pick(4)]
             .iter()
             .map(job)
             .collect();
@@ -126,10 +135,16 @@ impl Tenant {
         };
         let book = MemoryRecords::new(system("book"), every).with_instance(1);
         let books = MemoryRecords::new(system("books"), every).with_instance(1);
-        let (book, books) = match has_changes {
-            true => (book.with_changes(), books.with_changes()),
-            false => (book, books),
-        };
+        let backend = MemoryRecords::new(backend_system(), every).with_instance(1);
+        let panel = MemoryRecords::new(panel_system(), every).with_instance(1);
+        let [book, books, backend, panel] = [book, books, backend, panel].map(|records| match has_changes {
+            true => records.with_changes(),
+            false => records,
+        });
+        for n in 0..ORGANISATIONS {
+            backend.create_collection(object(&format!("o{n}")));
+            panel.create_collection(object(&format!("p{n}")));
+        }
         book.create_collection(object(GROUP));
         for n in 0..users {
             books.create_collection(object(&format!("u{n}")));
@@ -139,6 +154,7 @@ impl Tenant {
             directories,
             catalog,
             containers,
+            unlisted: Mutex::default(),
             target,
             actors,
             notifier: MemoryNotifier::new(),
@@ -147,6 +163,8 @@ impl Tenant {
             entitlement,
             book,
             books,
+            backend,
+            panel,
             jobs,
             users,
             groups,
@@ -180,11 +198,12 @@ impl Tenant {
 
     /// Writes down how the sources are now.
     pub(crate) fn note(&self, core: &Core) {
+        let now = core.now();
         let mut state = core.lock();
         for directory in &self.directories {
             state
                 .history
-                .set_people(&self.id, directory.system(), People::of(directory));
+                .set_people(now, &self.id, directory.system(), People::of(directory));
         }
         let listed = self.containers.iter().filter_map(|id| {
             let container = self.catalog.container(id)?;
@@ -192,10 +211,23 @@ impl Tenant {
         });
         let listed: BTreeMap<_, _> = listed.collect();
         state.history.set_catalog(&self.id, listed);
-        let contacts = self.book.records_of(Some(&object(GROUP))).unwrap_or_default();
-        let contacts = contacts.into_iter().map(|record| record.id).collect();
-        state
-            .history
-            .set_records(&self.id, BTreeMap::from([(object(GROUP), contacts)]));
+        let ids = |records: &MemoryRecords, collection: &ObjectId| {
+            let there = records.records_of(Some(collection)).unwrap_or_default();
+            there.into_iter().map(|record| record.id).collect()
+        };
+        let mut records = BTreeMap::from([(object(GROUP), ids(&self.book, &object(GROUP)))]);
+        for n in 0..ORGANISATIONS {
+            let organisation = object(&format!("o{n}"));
+            records.insert(organisation.clone(), ids(&self.backend, &organisation));
+        }
+        state.history.set_records(&self.id, records);
+        if let Some(entitled) = self.entitled() {
+            state.history.set_entitled(&self.id, entitled);
+        }
+    }
+
+    /// What it is entitled to now.
+    pub(crate) fn entitled(&self) -> Option<Entitlement> {
+        block_on(self.entitlement.entitlement(&self.id)).ok()
     }
 }

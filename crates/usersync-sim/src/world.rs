@@ -5,14 +5,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use usersync_connector::{
-    Account, AccountDirectory, Actor, Authority, CallContext, Directory, DirectoryCapabilities, RecordRead,
-    TargetCapabilities,
+    Account, AccountDirectory, Actor, Authority, CallContext, Directory, DirectoryCapabilities, RecordEntry,
+    RecordRead, TargetCapabilities,
 };
 use usersync_engine::{Distribution, Engine, Interval, Job, Links, Options, Schedule};
 use usersync_memory::{MemoryAccounts, MemoryRecords};
 use usersync_model::{
-    Activity, AttributeName, ContainerKind, Facet, FacetName, JobId, ObjectId, PrincipalKind, PrincipalRef,
-    Record, RecordKind, RecordRef, Selection, SystemId, TenantId, Value,
+    Activity, AttributeName, Container, ContainerKind, DirectoryChange, Facet, FacetName, JobId, ObjectId,
+    PrincipalKind, PrincipalRef, Record, RecordKind, RecordRef, Selection, SystemId, TenantId, Value,
 };
 use usersync_reconcile::{Drift, Guards, Mode, Policy, Share, Window};
 use usersync_store::StateStore;
@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::executor::Process;
 use crate::fault::FaultKind;
+use crate::history::Shown;
 use crate::plug::Parts;
 use crate::tenant::Tenant;
 use crate::wire::{
@@ -37,10 +38,19 @@ pub(crate) struct World {
     pub(crate) workers: usize,
     store: Arc<dyn StateStore>,
     systems: Vec<SystemId>,
-    remembered: Vec<Remembered>,
+    remembered: Memory,
     has_changes: bool,
     options: Options,
     parts: Parts,
+}
+
+/// What sources showed some time ago.
+#[derive(Debug)]
+struct Memory {
+    catalog: Remembered<Container>,
+    people: Vec<Remembered<DirectoryChange>>,
+    book: Remembered<RecordEntry>,
+    backend: Remembered<RecordEntry>,
 }
 
 pub(crate) fn object(name: &str) -> ObjectId {
@@ -59,6 +69,19 @@ pub(crate) fn principal(system: &SystemId, name: &str) -> PrincipalRef {
 pub(crate) const GROUP: &str = "sales";
 /// Whose contacts they are.
 pub(crate) const SELLER: &str = "seller";
+
+/// How many organisations there are at the backend.
+pub(crate) const ORGANISATIONS: usize = 2;
+
+/// Where organisations come from.
+pub(crate) fn backend_system() -> SystemId {
+    system("backend")
+}
+
+/// Where organisations are brought into.
+pub(crate) fn panel_system() -> SystemId {
+    system("panel")
+}
 
 /// The target of every tenant.
 pub(crate) fn target_system() -> SystemId {
@@ -99,7 +122,15 @@ impl World {
             tenants,
             workers,
             store,
-            remembered: systems.iter().map(|_| Remembered::default()).collect(),
+            remembered: Memory {
+                catalog: Remembered::new(Shown::Catalog),
+                people: systems
+                    .iter()
+                    .map(|system| Remembered::new(Shown::People(system.clone())))
+                    .collect(),
+                book: Remembered::new(Shown::Records),
+                backend: Remembered::new(Shown::Records),
+            },
             systems,
             has_changes,
             options,
@@ -139,7 +170,17 @@ impl World {
             inner: Arc::clone(&self.store),
             entitled: Entitled::default(),
         };
-        let catalog = WireCatalog(self.wire(process, |tenant| tenant.catalog.clone()));
+        let catalog = WireCatalog {
+            wire: self.wire(process, |tenant| tenant.catalog.clone()),
+            remembered: self.remembered.catalog.clone(),
+        };
+        let source =
+            |part: fn(&Tenant) -> &MemoryRecords, remembered: &Remembered<RecordEntry>| WireRecords {
+                remembered: Some(remembered.clone()),
+                ..self.records(process, part)
+            };
+        let book = source(|tenant| &tenant.book, &self.remembered.book);
+        let backend = source(|tenant| &tenant.backend, &self.remembered.backend);
         let actors = WireActors(self.wire(process, |tenant| tenant.actors.clone()));
         let notifier = WireNotifier(self.wire(process, |tenant| tenant.notifier.clone()));
         let target = WireTarget {
@@ -156,8 +197,10 @@ impl World {
             Arc::new(notifier),
         )
         .target(Arc::new(target))
-        .record_source(Arc::new(self.records(process, |tenant| &tenant.book)))
+        .record_source(Arc::new(book))
         .record_target(Arc::new(self.records(process, |tenant| &tenant.books)))
+        .record_source(Arc::new(backend))
+        .record_target(Arc::new(self.records(process, |tenant| &tenant.panel)))
         .administrator(principal(&self.systems[0], "admin"))
         .options(self.options)
         .worker(format!("{process:?}"));
@@ -172,7 +215,7 @@ impl World {
                     changes: self.has_changes,
                     tracks_partial: false,
                 },
-                remembered: Arc::clone(&self.remembered[place]),
+                remembered: self.remembered.people[place].clone(),
             };
             builder = builder.directory(Arc::new(directory));
         }
@@ -215,6 +258,7 @@ impl World {
             wire: self.wire(process, |tenant| part(tenant).clone()),
             system: RecordRead::system(first).clone(),
             capabilities: RecordRead::capabilities(first),
+            remembered: None,
         }
     }
 
@@ -271,13 +315,30 @@ impl World {
         let policy = Policy {
             drift,
             guards,
+            grace_hours: [None, None, Some(1), Some(40)][pick(4)],
             ..Policy::new(mode)
         };
         let every = [300, 60, 1800][pick(3)];
         let interval =
             Interval::new(std::time::Duration::from_secs(every)).expect("minutes are whole seconds");
         let owner = principal(&self.systems[0], "boss");
-        let schedule = Schedule::every(interval);
+        let schedule = Schedule::every(interval).with_jitter([0, 30][pick(2)]);
+        if number == 3 {
+            let organisations = (0..=pick(ORGANISATIONS))
+                .map(|n| (object(&format!("p{n}")), object(&format!("o{n}"))))
+                .collect();
+            let (name, from, to) = (id.as_str(), backend_system(), panel_system());
+            let import = Job::import(
+                tenant.id.clone(),
+                id.clone(),
+                name,
+                from,
+                to,
+                owner,
+                organisations,
+            );
+            return import.with_schedule(schedule);
+        }
         if number == 2 {
             // What a mirror makes of people's own contacts is another matter.
             let policy = match mode {
@@ -323,8 +384,13 @@ impl World {
         )
         .with_policy(policy)
         .with_schedule(schedule);
-        if number == 1 && pick(2) == 1 {
-            job = job.covering([ContainerKind::Event]);
+        if number == 1 {
+            job = match pick(4) {
+                0 => job,
+                1 => job.covering([ContainerKind::Event]),
+                2 => job.covering([ContainerKind::Event, ContainerKind::Project]),
+                _ => job.covering([]),
+            };
         }
         job
     }

@@ -158,3 +158,31 @@ fn kept_seats_that_are_not_written_again_are_found() {
     let what = found_in_office(seats::Mutant::SeatsNotWrittenAgain);
     assert!(what.contains("the seat and the links of ada disagree"), "{what}");
 }
+
+#[test]
+fn a_queue_that_nobody_looks_at_is_found() {
+    let what = found_in_office(seats::Mutant::QueueNotChecked);
+    assert!(
+        what.contains("somebody waits beside a seat that is free"),
+        "{what}"
+    );
+}
+
+#[test]
+fn a_queue_read_after_links_is_found() {
+    let what = found_in_office(seats::Mutant::QueueReadLast);
+    assert!(
+        what.contains("somebody waits beside a seat that is free"),
+        "{what}"
+    );
+}
+
+#[test]
+fn a_wait_beside_the_seat_of_another_link_is_found() {
+    let office = Office::new(2, 3, 1).with(seats::Mutant::SeatNotChecked);
+    let what = explore_wrong("SeatNotChecked", &office);
+    assert!(
+        what.contains("somebody waits beside a seat that is free"),
+        "{what}"
+    );
+}

@@ -9,7 +9,8 @@ use usersync_model::{Digest, DigestBuilder, LinkState, OperationId, PrincipalRef
 use usersync_store::{Check, Key, Log, Revision, Table, Transaction, Write};
 
 use super::record::{
-    AUDIT, Book, CLAIM, CONSENT, LINK, LinkAuditRecord, LinkEntry, LinkId, claim_key, consent_key,
+    AUDIT, Book, CLAIM, CONSENT, LINK, LinkAuditRecord, LinkEntry, LinkId, claim_key, consent_key, queue_key,
+    queue_value,
 };
 use crate::audit::About;
 use crate::error::Result;
@@ -121,7 +122,8 @@ impl Draft {
             return Ok(None);
         }
         let mut transaction = Transaction::new(context.tenant.clone());
-        self.move_seats(book, limits, &mut transaction)?;
+        let moved = self.move_seats(book, limits, &mut transaction)?;
+        self.move_queue(book, moved, at, &mut transaction)?;
         for (id, change) in &self.changes {
             write_link(book, id, change, &mut transaction)?;
             tell(book, id, change, context, at, &mut transaction)?;
@@ -134,7 +136,7 @@ impl Draft {
         book: &Book,
         limits: Option<&SeatLimits>,
         transaction: &mut Transaction,
-    ) -> Result<()> {
+    ) -> Result<Moved> {
         let mut principals = BTreeMap::new();
         for (id, change) in &self.changes {
             let was = book.entry(id).filter(|entry| entry.link.is_kept());
@@ -146,7 +148,7 @@ impl Draft {
                 *known = known.or(kind);
             }
         }
-        let mut takes = false;
+        let mut moved = Moved::default();
         for (principal, kind) in principals {
             let key = seats::seat_key(principal);
             let seat = book.seats.get(principal);
@@ -163,11 +165,12 @@ impl Draft {
                     transaction.write(Write::Put { table, key, bytes });
                 }
                 (Some((holder, _)), _, false) => {
+                    moved.gives_back = true;
                     transaction.write(Write::Delete { table, key });
                     transaction.write(count(holder.kind, -1));
                 }
                 (None, Some(kind), true) => {
-                    takes = true;
+                    moved.takes = true;
                     let principal = principal.clone();
                     let bytes = seats::encode(&SeatHolder { principal, kind })?;
                     transaction.write(Write::Put { table, key, bytes });
@@ -176,7 +179,7 @@ impl Draft {
                 (None, ..) => {}
             }
         }
-        if takes {
+        if moved.takes {
             let limits = limits.expect("whoever saves links has asked what is in force");
             for rule in SeatRule::ALL {
                 let counters = rule
@@ -188,8 +191,52 @@ impl Draft {
                 transaction.check(Check::AtMost { counters, limit });
             }
         }
+        Ok(moved)
+    }
+
+    /// Sees to it that who gives a seat back knows of everybody who waits for one, and who begins to wait of every seat that is
+    /// given back: of two calls that meet, the later looks again.
+    fn move_queue(
+        &self,
+        book: &Book,
+        moved: Moved,
+        at: DateTime<Utc>,
+        transaction: &mut Transaction,
+    ) -> Result<()> {
+        let waits = |entry: Option<&LinkEntry>| entry.is_some_and(|entry| entry.waiting.is_some());
+        let mut moves = moved.gives_back;
+        for (id, change) in &self.changes {
+            let (was, is) = (waits(book.entry(id)), waits(change.after.as_ref()));
+            moves |= was != is;
+            if is && !was {
+                // Whom another link gives a seat meanwhile need not wait for one.
+                transaction.check(Check::Value {
+                    table: Table::Seat,
+                    key: seats::seat_key(&id.principal),
+                    revision: book.seats.get(&id.principal).map(|(_, revision)| *revision),
+                });
+            }
+        }
+        let (table, key) = (Table::Link, queue_key());
+        if (moves || moved.takes)
+            && let Some(revision) = book.queue
+        {
+            let key = key.clone();
+            transaction.check(Check::Value { table, key, revision });
+        }
+        if moves {
+            let bytes = queue_value(at)?;
+            transaction.write(Write::Put { table, key, bytes });
+        }
         Ok(())
     }
+}
+
+/// What a draft does to seats.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    gives_back: bool,
+    takes: bool,
 }
 
 /// What a map has of the links of `principal`. O(log n).

@@ -33,6 +33,11 @@ pub(super) const AUDIT: Format = Format {
     version: 1,
 };
 
+const QUEUE: Format = Format {
+    name: "usersync.seat_queue",
+    version: 1,
+};
+
 /// A link with what goes on about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,20 +142,38 @@ pub(super) fn links_prefix() -> Key {
     Key::of(&["link"])
 }
 
+/// Under what is stored when seats were last given back, or waited for. Whoever moves seats checks that it is what it was before
+/// they looked, so that nobody begins to wait for a seat while it is given back, and neither of the two sees it.
+pub(super) fn queue_key() -> Key {
+    Key::of(&["queue"])
+}
+
+pub(super) fn queue_value(at: DateTime<Utc>) -> Result<Vec<u8>> {
+    Ok(QUEUE.encode(&at)?)
+}
+
 /// The links and seats of a tenant, as they are stored at one time.
 #[derive(Debug)]
 pub(super) struct Book {
+    /// The revision of what is stored of the queue for seats; `None`: it was not read.
+    pub(super) queue: Option<Option<Revision>>,
     pub(super) links: BTreeMap<LinkId, (LinkEntry, Revision)>,
     pub(super) seats: BTreeMap<PrincipalRef, (SeatHolder, Revision)>,
 }
 
 impl Book {
     pub(super) async fn load(state: &dyn StateRead, tenant: &TenantId) -> Result<Self> {
-        // Seats first: whatever begins or ends a link writes its seat, so that a seat that is still what it was here vouches for
+        // Before all else: where it is still the same, seats and links that were read after it vouch for each other.
+        let queue = state.value(tenant, Table::Link, &queue_key()).await?;
+        // Then seats: whatever begins or ends a link writes its seat, so that a seat that is still what it was here vouches for
         // the links that were read after it.
         let seats = load_seats(state, tenant).await?;
         let links = load_links(state, tenant).await?;
-        Ok(Self { links, seats })
+        Ok(Self {
+            queue: Some(queue.map(|stored| stored.revision)),
+            links,
+            seats,
+        })
     }
 
     /// As much of it as concerns these links, without seats: enough for what neither begins nor ends a link.
@@ -167,8 +190,11 @@ impl Book {
                 links.insert(id, (entry, stored.revision));
             }
         }
-        let seats = BTreeMap::new();
-        Ok(Self { links, seats })
+        Ok(Self {
+            queue: None,
+            links,
+            seats: BTreeMap::new(),
+        })
     }
 
     /// The links between two systems.

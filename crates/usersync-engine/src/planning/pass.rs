@@ -24,8 +24,10 @@ pub(crate) struct Task<'a> {
     pub(crate) job: &'a Job,
     pub(crate) context: &'a CallContext,
     pub(crate) control: &'a RunControl,
-    /// The open intents of earlier runs.
+    /// The open intents of earlier runs in containers that were surveyed.
     pub(crate) intents: Vec<Intent>,
+    /// What became of the others.
+    pub(crate) elsewhere: &'a Recovery,
     /// Whether all that was read is kept, to explain the plan with.
     pub(crate) explains: bool,
 }
@@ -82,7 +84,8 @@ pub(crate) async fn plan(
         .run(task, survey, &mut planner, &circumstances, &portions)
         .await?;
     let state = readers.state.as_ref();
-    circumstances.window_used = window_used(state, job, circumstances.now, &pass.recovery).await?;
+    circumstances.window_used =
+        window_used(state, job, circumstances.now, &[&pass.recovery, task.elsewhere]).await?;
     // What one run's guard holds stays in share groups, and so in what depends on them: plan again from there.
     if planner.evidence.removals.is_none()
         && is_staged

@@ -34,6 +34,8 @@ pub(super) struct Course {
     pub(super) warnings: Warnings,
     /// What is known of collections without a look.
     pub(super) drafts: Drafts,
+    /// What an earlier run began in collections that are not among the items.
+    pub(super) elsewhere: Vec<Intent>,
     /// Who gets a copy.
     pub(super) to: Option<Selection>,
 }
@@ -71,6 +73,7 @@ pub(super) async fn course(
         departed: DepartureChanges::default(),
         warnings: Warnings::new(readers.options.warnings),
         drafts: Drafts::default(),
+        elsewhere: Vec::new(),
         to: None,
     };
     match &records.collections {
@@ -109,6 +112,10 @@ pub(super) async fn course(
     }
     for item in &mut course.items {
         item.intents = intents.remove(&item.collection.id).unwrap_or_default();
+    }
+    if *scope == Scope::Everything {
+        course.elsewhere = intents.into_values().flatten().collect();
+        course.elsewhere.sort_by_key(|intent| intent.operation);
     }
     Ok(course)
 }

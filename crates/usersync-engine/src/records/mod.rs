@@ -12,6 +12,6 @@ mod survey;
 
 pub use self::definition::{Collections, Distribution, RecordJob};
 pub(crate) use self::planner::make_plan;
-pub(crate) use self::read::read as read_collection;
+pub(crate) use self::read::{Shown, read as read_collection};
 pub use self::subscription::{Booked, BookingRecord, OrganisationUse};
 pub(crate) use self::survey::RecordSurvey;

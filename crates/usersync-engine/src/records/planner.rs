@@ -17,7 +17,7 @@ use super::RecordJob;
 use super::course::{Course, Inquiry, course};
 use super::look::{Item, Look, Looker, Seen, Wish};
 use super::survey::{ReadCollection, RecordSurvey};
-use crate::apply::shows;
+use crate::elsewhere::recover_elsewhere;
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
 use crate::ground::Ground;
@@ -28,7 +28,7 @@ use crate::preview::{Made, PlanRequest};
 use crate::recover::{Recovery, base_after, row_after};
 use crate::report::{FailedRead, ReadOf};
 use crate::source::{Sources, read_sources};
-use crate::state::{Effect, Intent, load_approvals, load_departures, load_intents, load_state, window_used};
+use crate::state::{Intent, load_approvals, load_departures, load_intents, load_state, window_used};
 use crate::warnings::Warnings;
 
 /// Reads and plans a job of records: the one way to a plan, for previews and runs alike.
@@ -74,6 +74,7 @@ pub(crate) async fn make_plan(
         departed,
         mut warnings,
         drafts,
+        elsewhere,
         to,
     } = course(inquiry, &mut sources, intents)
         .instrument(span.clone())
@@ -132,19 +133,20 @@ pub(crate) async fn make_plan(
     drop(looks);
     let Planner {
         drafts,
-        recovery,
+        mut recovery,
         warnings: found,
         seen: completely,
         failures,
         mut survey,
         ..
     } = planner;
+    recover_elsewhere(readers, job, elsewhere, context, &mut recovery).await?;
     warnings.absorb(found);
     survey.sources.failed.extend(failures.reads(job, records));
     let circumstances = Circumstances {
         now,
         approvals: load_approvals(state, job).await?,
-        window_used: window_used(state, job, now, &recovery).await?,
+        window_used: window_used(state, job, now, &[&recovery]).await?,
         departures,
         scope: request.scope.clone(),
         adopt: request.adopt,
@@ -443,13 +445,7 @@ impl Planner<'_> {
         if found.is_none() && seen.target.rest.is_some() && absent.binary_search(record).is_err() {
             return;
         }
-        let happened = match &intent.effect {
-            Effect::Adopt | Effect::Create { .. } => found.is_some(),
-            Effect::Change { to, .. } => found.is_some_and(|found| shows(&found.record.facets, to)),
-            Effect::Delete => found.is_none(),
-            Effect::Add(_) | Effect::Remove | Effect::Update { .. } => return,
-        };
-        if !happened {
+        if !intent.effect.made_record(found.map(|found| &found.record)) {
             self.recovery.carry(intent);
             return;
         }

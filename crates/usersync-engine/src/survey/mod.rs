@@ -52,6 +52,8 @@ pub(crate) struct Survey {
     failed: usize,
     /// Rows that the job claims in containers of kinds that it does not cover any more, and that another job claims, too.
     pub(crate) ceded: Vec<(LedgerKey, LedgerRow)>,
+    /// Whether every container that the job covers is among them.
+    pub(crate) is_whole: bool,
     /// Listed containers of the target that the job does not cover.
     uncovered: BTreeSet<ContainerRef>,
     /// Where a container is in the lists.
@@ -99,6 +101,7 @@ pub(crate) async fn survey(
         read: 0,
         failed: 0,
         ceded: Vec::new(),
+        is_whole: false,
         uncovered: BTreeSet::new(),
         places: HashMap::new(),
     };
@@ -114,7 +117,8 @@ pub(crate) async fn survey(
             .await?;
     }
     let everything = *scope == Scope::Everything;
-    if everything && complete {
+    survey.is_whole = everything && complete;
+    if survey.is_whole {
         let Survey { sources, places, .. } = &mut survey;
         sources.retain(|container| places.contains_key(container));
     }

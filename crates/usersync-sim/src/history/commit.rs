@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
+use usersync_engine::{Job, LinkEntry};
 use usersync_license::Entitlement;
-use usersync_model::{ContainerRef, Origin, Subject, TenantId};
-use usersync_reconcile::Mode;
+use usersync_model::{ContainerRef, JobId, Origin, Subject, TenantId};
+use usersync_reconcile::{Approval, Mode};
 use usersync_store::{Key, Lease, LedgerKey, Log, Table, Transaction, Write};
 
 use super::{History, Put, Run};
 use crate::executor::Process;
 use crate::fault::FaultKind;
+use crate::occurrence::Occurrence;
 use crate::shadow::Held;
 
 /// What an intent in the journal says.
@@ -103,6 +106,8 @@ impl History {
                 since: tenant.window(),
                 removals: std::collections::BTreeSet::new(),
                 base: ours,
+                there: tenant.members(),
+                written: tenant.written.get(&job).cloned().unwrap_or_default(),
             };
             tenant.runs.insert(job, run);
             self.counts.runs += 1;
@@ -175,14 +180,35 @@ impl History {
                 } => self.saved(id, bytes),
                 Write::Put {
                     table: Table::Approval,
-                    key,
+                    bytes,
                     ..
                 } => {
-                    let job = key
-                        .parts()
-                        .next()
-                        .and_then(|job| usersync_model::JobId::new(job).ok());
-                    self.tenant(id).approved.extend(job);
+                    let approval: Option<Approval> = value_of(bytes);
+                    let approved = approval.map(|approval| (approval.job, approval.policy));
+                    self.tenant(id).approved.extend(approved);
+                }
+                Write::Delete {
+                    table: Table::Approval,
+                    ..
+                } if transaction.fence.is_some() => self.occur(Occurrence::ApprovalUsed),
+                Write::Put {
+                    table: Table::Departure,
+                    ..
+                } => self.occur(Occurrence::DepartureNoted),
+                Write::Delete {
+                    table: Table::Departure,
+                    ..
+                } => self.occur(Occurrence::DepartureEnded),
+                Write::Put {
+                    table: Table::JobState,
+                    ..
+                } => self.wrote(transaction),
+                Write::Put {
+                    table: Table::Link,
+                    bytes,
+                    ..
+                } if value_of::<LinkEntry>(bytes).is_some_and(|entry| entry.waiting.is_some()) => {
+                    self.occur(Occurrence::Waited);
                 }
                 Write::Ledger { key, row: Some(row) } if row.origin == Origin::Ours => {
                     self.ours(transaction, key, &ended);
@@ -190,6 +216,7 @@ impl History {
                 _ => {}
             }
         }
+        self.settled_elsewhere(transaction, &ended);
         let by_operation: BTreeMap<&str, &Intent> = ended
             .iter()
             .filter_map(|(key, intent)| Some((key.parts().nth(1)?, intent)))
@@ -264,6 +291,9 @@ impl History {
         if was == Some(Put::People) {
             if may {
                 self.tenant(id).here.insert(key.clone(), Put::Unclear);
+            } else if self.may_adopt(transaction, key) {
+                self.tenant(id).here.insert(key.clone(), Put::Ours);
+                self.occur(Occurrence::Adopted);
             } else {
                 self.violate(
                     "foreign_claimed",
@@ -276,12 +306,50 @@ impl History {
         }
     }
 
+    /// Whether somebody approved that the job of a transaction counts as its own what is there and wanted.
+    fn may_adopt(&self, transaction: &Transaction, key: &LedgerKey) -> bool {
+        let (Some(job), Some(tenant)) = (job_of(transaction), self.tenants.get(&transaction.tenant)) else {
+            return false;
+        };
+        let Some(run) = tenant.runs.get(&job) else {
+            return false;
+        };
+        tenant.adopting.contains(&job)
+            && tenant.versions(&job, &run.since).into_iter().any(|version| {
+                tenant.approved.contains(&(job.clone(), version.policy_digest()))
+                    && tenant.could(version, key, &run.since, true)
+            })
+    }
+
+    /// A run of the job of a transaction wrote.
+    fn wrote(&mut self, transaction: &Transaction) {
+        let Some(job) = job_of(transaction) else { return };
+        let tenant = self.tenant(&transaction.tenant);
+        let Some(run) = tenant.runs.get(&job) else { return };
+        let versions = tenant.versions(&job, &run.since);
+        let policies: Vec<_> = versions.into_iter().map(Job::policy_digest).collect();
+        tenant.written.entry(job).or_default().extend(policies);
+    }
+
+    /// Notes intents that end in containers which their job does not cover any more.
+    fn settled_elsewhere(&mut self, transaction: &Transaction, ended: &BTreeMap<Key, Intent>) {
+        let Some(job) = job_of(transaction).filter(|_| !ended.is_empty()) else {
+            return;
+        };
+        let tenant = self.tenant(&transaction.tenant);
+        let moment = tenant.now();
+        let jobs = tenant.jobs();
+        let is_elsewhere = |intent: &Intent| {
+            let known = jobs.get(&job);
+            known.is_some_and(|job| moment.wants(job, &intent.key).is_none())
+        };
+        if ended.values().any(is_elsewhere) {
+            self.occur(Occurrence::SettledElsewhere);
+        }
+    }
+
     fn saved(&mut self, tenant: &TenantId, bytes: &[u8]) {
-        let job = serde_json::from_slice(bytes)
-            .ok()
-            .and_then(|mut stored: serde_json::Value| Some(stored.get_mut("value")?.take()))
-            .and_then(|value| serde_json::from_value::<usersync_engine::Job>(value).ok());
-        let Some(job) = job else {
+        let Some(job) = value_of::<Job>(bytes) else {
             return self.violate("job_unreadable", "what was stored as a job is none");
         };
         if job.tenant != *tenant {
@@ -292,9 +360,28 @@ impl History {
         }
         let tenant = self.tenant(tenant);
         let mut jobs = tenant.jobs();
-        jobs.insert(job.id.clone(), job);
+        let digest = job.policy_digest();
+        let before = jobs.insert(job.id.clone(), job);
         tenant.jobs.push(jobs);
+        if before.is_some_and(|before| before.policy_digest() != digest) {
+            self.occur(Occurrence::PolicyChanged);
+        }
     }
+}
+
+/// The job under whose lease a transaction is.
+fn job_of(transaction: &Transaction) -> Option<JobId> {
+    let fence = transaction.fence.as_ref()?;
+    match fence.name.key.parts().collect::<Vec<_>>()[..] {
+        ["job", job] => JobId::new(job).ok(),
+        _ => None,
+    }
+}
+
+/// What a value of the engine's says.
+pub(super) fn value_of<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let mut stored: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    serde_json::from_value(stored.get_mut("value")?.take()).ok()
 }
 
 fn later(now: DateTime<Utc>, span: Duration) -> DateTime<Utc> {

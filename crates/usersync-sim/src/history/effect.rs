@@ -1,12 +1,17 @@
 //! Effects at targets: whether they may be begun, and what they did.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use usersync_connector::CallContext;
-use usersync_model::OperationId;
+use usersync_engine::Job;
+use usersync_model::{Digest, OperationId};
 use usersync_reconcile::Mode;
 use usersync_store::{Key, LedgerKey, Table};
 
-use super::{History, Put};
+use super::{History, Put, Tenant, Window};
 use crate::executor::Process;
+use crate::model::There;
+use crate::occurrence::Occurrence;
+use crate::world::panel_system;
 
 /// What an operation does to who or what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +26,7 @@ impl History {
     pub(crate) fn attempt(
         &mut self,
         process: Process,
-        now: chrono::DateTime<chrono::Utc>,
+        now: DateTime<Utc>,
         context: &CallContext,
         key: &LedgerKey,
         operation: OperationId,
@@ -60,7 +65,7 @@ impl History {
         if !self.shadow.tenant(&context.tenant).values.contains_key(&intent) {
             return self.violate("effect_without_intent", tell("there is no durable intent"));
         }
-        if let Some(problem) = self.unjustified(context, key, what) {
+        if let Some(problem) = self.unjustified(now, context, key, what) {
             return self.violate(problem.0, tell(problem.1));
         }
         let fate = self
@@ -70,11 +75,19 @@ impl History {
             .or_default();
         fate.by = Some((process, token));
         fate.open += 1;
+        let moment = self.tenant(&context.tenant).now();
+        if let (Done::Added, Some(who)) = (what, key.subject.principal())
+            && moment.is_chained(&key.container)
+            && !moment.may_want(&key.container, who, &There::new())
+        {
+            self.occur(Occurrence::ShareGroupFollowed);
+        }
     }
 
     /// Why a run may not do this, if it may not.
     fn unjustified(
         &mut self,
+        now: DateTime<Utc>,
         context: &CallContext,
         key: &LedgerKey,
         what: Done,
@@ -106,8 +119,24 @@ impl History {
                 if !versions.iter().any(|job| tenant.could(job, key, &since, false)) {
                     return Some(("wanted_removal", "at every time of the run that was wanted"));
                 }
-                if tenant.approved.contains(&context.job) {
+                if tenant.is_in_grace(now, &versions, key, &since) && self.claims(context, key) {
+                    return Some((
+                        "removed_in_grace",
+                        "who left the directory keeps what they have until the grace period is over",
+                    ));
+                }
+                let tenant = self.tenants.get_mut(&context.tenant)?;
+                let run = tenant.runs.get(&context.job)?;
+                let policies: Vec<_> = versions.iter().map(Job::policy_digest).collect();
+                let is_approved = |policy: &Digest| tenant.approved.contains(&(context.job.clone(), *policy));
+                if policies.iter().any(is_approved) {
                     return None;
+                }
+                if !run.written.is_empty() && !policies.iter().any(|policy| run.written.contains(policy)) {
+                    return Some((
+                        "removal_by_a_new_policy",
+                        "no run wrote under that policy before, and nobody approved that",
+                    ));
                 }
                 let guards = |emptied: bool| versions.iter().all(|job| job.policy.guards.emptied == emptied);
                 let is_ours = |(key, row): (&LedgerKey, &usersync_model::LedgerRow)| {
@@ -124,7 +153,13 @@ impl History {
                     .into_iter()
                     .flatten()
                     .any(|(of, row)| of.container == key.container && is_ours((of, row)));
-                let is_container = key.subject.principal().is_some();
+                // Who left the directory and is in grace is still wanted.
+                let may_be_in_grace = versions.iter().any(|job| job.policy.grace_hours.is_some())
+                    && tenant.here.keys().any(|there| {
+                        let is_gone = |who| tenant.gone.contains_key(who);
+                        there.container == key.container && there.subject.principal().is_some_and(is_gone)
+                    });
+                let is_container = key.subject.principal().is_some() && !may_be_in_grace;
                 if is_container && guards(true) && has_ours {
                     let all_empty = versions
                         .iter()
@@ -155,6 +190,13 @@ impl History {
         }
     }
 
+    /// Whether a job claims the key.
+    fn claims(&self, context: &CallContext, key: &LedgerKey) -> bool {
+        let stored = self.shadow.tenants.get(&context.tenant);
+        let row = stored.and_then(|stored| stored.ledger.get(key));
+        row.is_some_and(|row| row.is_claimed_by(&context.job))
+    }
+
     /// The caller of an operation is told for sure what came of it.
     pub(crate) fn answered(&mut self, context: &CallContext, operation: OperationId) {
         let operations = &mut self.tenant(&context.tenant).operations;
@@ -177,6 +219,9 @@ impl History {
         );
         let is_open = self.shadow.tenant(&context.tenant).values.contains_key(&intent);
         self.counts.effects += 1;
+        if is_changed && key.container.system == panel_system() {
+            self.occur(Occurrence::Imported);
+        }
         let tenant = self.tenant(&context.tenant);
         let was = tenant.here.get(key).copied();
         let fate = tenant.operations.entry(operation.to_string()).or_default();
@@ -189,7 +234,7 @@ impl History {
                 fate.changed = true;
                 // One that comes after its intent was closed is one that nobody knows of.
                 let put = if is_open { Put::Ours } else { Put::Unclear };
-                tenant.here.insert(key.clone(), put);
+                tenant.comes(key.clone(), put);
                 self.counts.additions += 1;
             }
             (Done::Removed, Some(was), false) => {
@@ -219,5 +264,25 @@ impl History {
             ),
             _ => {}
         }
+    }
+}
+
+impl Tenant {
+    /// Whether who is to be removed left the directory before anything that the run knows, and by every version of the job the grace
+    /// period is not over.
+    fn is_in_grace(&self, now: DateTime<Utc>, versions: &[Job], key: &LedgerKey, since: &Window) -> bool {
+        let Some(who) = key.subject.principal() else {
+            return false;
+        };
+        let (Some(gone), Some(epochs)) = (self.gone.get(who), self.people.get(&who.system)) else {
+            return false;
+        };
+        let first = since.people.get(&who.system).copied().unwrap_or(0);
+        let was_shown = epochs.iter().skip(first).any(|people| people.shows(&who.object));
+        !was_shown
+            && versions.iter().all(|job| {
+                let hours = job.policy.grace_hours;
+                hours.is_some_and(|hours| now < *gone + TimeDelta::hours(i64::from(hours)))
+            })
     }
 }

@@ -1,14 +1,15 @@
 //! Where a world that is left alone has to end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use usersync_engine::Job;
-use usersync_model::{Origin, TenantId};
+use usersync_model::{JobId, Origin, TenantId};
 use usersync_reconcile::{Drift, Mode};
 use usersync_store::{LedgerKey, Table};
 
 use super::commit::Intent;
 use super::{History, Put};
+use crate::model::leaves;
 
 impl History {
     /// Compares where a tenant ended with where the naive model says that it ends.
@@ -25,24 +26,41 @@ impl History {
             .collect();
         let waiting = self.shadow.tenant(id).outbox.len();
         let tenant = self.tenant(id);
-        let (moment, jobs) = (tenant.now(), tenant.jobs());
+        let (moment, jobs, there) = (tenant.now(), tenant.jobs(), tenant.members());
+        let at_rest: BTreeMap<&JobId, _> = jobs
+            .values()
+            .map(|job| {
+                let leaves = |key: &LedgerKey| leaves(job, ledger.get(key));
+                (&job.id, moment.at_rest(job, &there, leaves))
+            })
+            .collect();
+        let wants = |job: &Job, key: &LedgerKey| {
+            let wants = moment.wants(job, key)?;
+            match key.subject.principal() {
+                Some(who) => {
+                    let wanted = at_rest[&job.id].get(&key.container)?;
+                    wanted.as_ref()?.has(who)
+                }
+                None => Some(wants),
+            }
+        };
         let covering = |key: &LedgerKey| -> Vec<(&Job, bool)> {
             jobs.values()
-                .filter_map(|job| Some((job, moment.wants(job, key)?)))
+                .filter_map(|job| Some((job, wants(job, key)?)))
                 .collect()
         };
         let mut keys: BTreeSet<LedgerKey> = tenant.here.keys().chain(ledger.keys()).cloned().collect();
         for job in jobs.values() {
-            for container in moment.catalog.keys() {
-                keys.extend(
-                    moment
-                        .wanted(job, container)
-                        .into_iter()
-                        .map(|subject| LedgerKey {
-                            container: container.clone(),
-                            subject,
-                        }),
-                );
+            for container in moment.collections(job) {
+                let wanted = moment.wanted(job, &container).into_iter();
+                keys.extend(wanted.map(|subject| LedgerKey {
+                    container: container.clone(),
+                    subject,
+                }));
+            }
+            for (container, wanted) in &at_rest[&job.id] {
+                let wanted = wanted.iter().flat_map(|wanted| &wanted.least).cloned();
+                keys.extend(wanted.map(|who| LedgerKey::member(container.clone(), who)));
             }
         }
         for key in &keys {
@@ -89,17 +107,10 @@ impl History {
             }
         }
         for (name, key) in journal {
-            // What its job does not cover any more stays as it is.
-            let job = name
-                .parts()
-                .next()
-                .and_then(|job| jobs.values().find(|known| known.id.as_str() == job));
-            if job.is_some_and(|job| moment.wants(job, &key).is_some()) {
-                problems.push((
-                    "journal_left_open",
-                    format!("{name:?} of {id}: {} in {}", key.subject, key.container),
-                ));
-            }
+            problems.push((
+                "journal_left_open",
+                format!("{name:?} of {id}: {} in {}", key.subject, key.container),
+            ));
         }
         if waiting > 0 {
             problems.push((

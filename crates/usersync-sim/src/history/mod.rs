@@ -12,17 +12,23 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use usersync_connector::CallContext;
 use usersync_engine::Job;
-use usersync_model::{Container, ContainerRef, JobId, ObjectId, RecordRef, SystemId, TenantId};
+use usersync_license::Entitlement;
+use usersync_model::{
+    Container, ContainerRef, Digest, JobId, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
+};
 use usersync_store::{FencingToken, Key, LedgerKey};
 
 use crate::executor::Process;
-use crate::model::People;
+use crate::model::{People, There};
+use crate::occurrence::Occurrence;
 use crate::report::{Counts, Violation};
 use crate::shadow::Shadow;
 
 pub(crate) use self::effect::Done;
+pub(crate) use self::truth::Shown;
 
 /// What happened.
 #[derive(Debug, Default)]
@@ -30,6 +36,7 @@ pub(crate) struct History {
     pub(crate) shadow: Shadow,
     pub(crate) tenants: BTreeMap<TenantId, Tenant>,
     pub(crate) counts: Counts,
+    pub(crate) occurred: BTreeMap<Occurrence, u64>,
     pub(crate) violation: Option<Violation>,
     /// How many polls there were.
     pub(crate) step: u64,
@@ -48,8 +55,18 @@ pub(crate) struct Tenant {
     pub(crate) here: BTreeMap<LedgerKey, Put>,
     runs: BTreeMap<JobId, Run>,
     operations: BTreeMap<String, Fate>,
-    /// The jobs that somebody approved something of.
-    approved: BTreeSet<JobId>,
+    /// The jobs that somebody approved something of, with the policy they had then.
+    approved: BTreeSet<(JobId, Digest)>,
+    /// The jobs that somebody had adopt what is there.
+    adopting: BTreeSet<JobId>,
+    /// Under which policies a run of a job wrote.
+    written: BTreeMap<JobId, BTreeSet<Digest>>,
+    /// Since when directories do not show somebody whom they showed.
+    gone: BTreeMap<PrincipalRef, DateTime<Utc>>,
+    /// What it is entitled to.
+    entitled: Option<Entitlement>,
+    /// The accounts and persons that came or went since the beginning.
+    moved: BTreeSet<ObjectId>,
     told: BTreeMap<Key, u64>,
 }
 
@@ -80,6 +97,10 @@ struct Run {
     removals: BTreeSet<LedgerKey>,
     /// How many keys were ours when it began.
     base: usize,
+    /// Who was a member of what at any time of it.
+    there: There,
+    /// Under which policies earlier runs wrote.
+    written: BTreeSet<Digest>,
 }
 
 /// How far back what a run knows may reach.
@@ -115,6 +136,11 @@ impl History {
             message: message.into(),
             step,
         });
+    }
+
+    /// Something happened that does not happen everywhere.
+    pub(crate) fn occur(&mut self, what: Occurrence) {
+        *self.occurred.entry(what).or_default() += 1;
     }
 
     /// Whether a process may write or call as the one that runs a job now.

@@ -8,6 +8,7 @@ use usersync_model::{Link, LinkState, PrincipalRef, TenantId};
 use usersync_store::{Key, Table, Transaction, Write};
 
 use super::History;
+use super::commit::value_of;
 use crate::shadow::Stored;
 
 impl History {
@@ -18,6 +19,14 @@ impl History {
             _ => None,
         });
         let moves: Vec<i64> = moves.collect();
+        let waits = transaction.writes.iter().any(|write| match write {
+            Write::Put {
+                table: Table::Link,
+                bytes,
+                ..
+            } => value_of::<LinkEntry>(bytes).is_some_and(|entry| entry.waiting.is_some()),
+            _ => false,
+        });
         let touches = transaction.writes.iter().any(|write| {
             matches!(
                 write,
@@ -58,6 +67,21 @@ impl History {
         if let Some(problem) = problem {
             self.violate("seats_and_links_differ", format!("{id}: {problem}"));
         }
+        let current = self.tenant(id).entitled;
+        let moves = waits || !moves.is_empty();
+        if let Some(entitled) = entitled.filter(|entitled| moves && Some(*entitled) == current) {
+            self.waits_in_vain(id, entitled);
+        }
+    }
+
+    /// Whether somebody waits beside a free seat right after a call that knew what is in force. Whoever or whose account came or went
+    /// may wait for another reason.
+    fn waits_in_vain(&mut self, id: &TenantId, entitled: Entitlement) {
+        let moved = self.tenant(id).moved.clone();
+        let is_as_it_was = |link: &Link| {
+            !moved.contains(&link.principal().object) && !moved.contains(&link.account().object)
+        };
+        self.waiting(id, entitled, is_as_it_was);
     }
 
     /// Whether somebody waits for a seat while there is one. Whoever is gone, or whose account is, goes on waiting.

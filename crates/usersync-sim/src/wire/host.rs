@@ -2,30 +2,52 @@
 
 use async_trait::async_trait;
 use usersync_connector::{
-    ActorDirectory, ActorState, CallContext, ContainerCatalog, Notification, Notifier, ReadStream, Result,
-    failed_read,
+    ActorDirectory, ActorState, CallContext, ContainerCatalog, Notification, Notifier, ReadEvent, ReadStream,
+    Result, failed_read,
 };
 use usersync_memory::{MemoryActors, MemoryCatalog, MemoryNotifier};
 use usersync_model::{Container, ContainerRef, PrincipalRef, TenantId};
 
 use super::Wire;
+use super::stale::Remembered;
 use crate::fault::FaultKind;
 
 /// The containers of each tenant.
 #[derive(Clone, Debug)]
-pub(crate) struct WireCatalog(pub(crate) Wire<MemoryCatalog>);
+pub(crate) struct WireCatalog {
+    pub(crate) wire: Wire<MemoryCatalog>,
+    pub(crate) remembered: Remembered<Container>,
+}
 
 impl ContainerCatalog for WireCatalog {
     fn containers(&self, only: Option<Vec<ContainerRef>>, context: &CallContext) -> ReadStream<Container> {
-        let catalog = match self.0.of(&context.tenant) {
+        let catalog = match self.wire.of(&context.tenant) {
             Ok(catalog) => catalog,
             Err(error) => return failed_read(error),
         };
-        let site = self.0.site("catalog", context);
+        let site = self.wire.site("catalog", context);
+        let is_all = only.is_none();
+        let stale = {
+            let (core, remembered, context) =
+                (self.wire.core.clone(), self.remembered.clone(), context.clone());
+            move || is_all.then(|| remembered.stale(&core, &context, "")).flatten()
+        };
+        let shown = {
+            let (core, remembered, tenant) = (
+                self.wire.core.clone(),
+                self.remembered.clone(),
+                context.tenant.clone(),
+            );
+            move |events: &[Result<ReadEvent<Container>>]| {
+                if is_all {
+                    remembered.shown(&core, &tenant, "", events);
+                }
+            }
+        };
         let context = context.clone();
-        self.0
+        self.wire
             .core
-            .read(site, move || catalog.containers(only, &context), || None, |_| {})
+            .read(site, move || catalog.containers(only, &context), stale, shown)
     }
 }
 

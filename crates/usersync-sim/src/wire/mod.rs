@@ -6,6 +6,7 @@ mod office;
 mod read;
 mod records;
 mod source;
+mod stale;
 mod store;
 mod target;
 
@@ -20,7 +21,8 @@ use crate::executor::Process;
 pub(crate) use self::host::{WireActors, WireCatalog, WireNotifier};
 pub(crate) use self::office::{Entitled, WireAccounts, WireEntitlement};
 pub(crate) use self::records::WireRecords;
-pub(crate) use self::source::{Remembered, WireDirectory};
+pub(crate) use self::source::WireDirectory;
+pub(crate) use self::stale::Remembered;
 pub(crate) use self::store::WireStore;
 pub(crate) use self::target::WireTarget;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::FutureExt;
 use usersync_connector::{
-    Applied, CallContext, PresentRecord, ReadStream, RecordCapabilities, RecordChange, RecordEntry,
-    RecordOperation, RecordRead, RecordRequest, RecordTarget, Result, failed_read,
+    Applied, CallContext, PresentRecord, ReadEvent, ReadStream, RecordCapabilities, RecordChange,
+    RecordEntry, RecordOperation, RecordRead, RecordRequest, RecordTarget, Result, failed_read,
 };
 use usersync_memory::MemoryRecords;
 use usersync_model::{ContainerRef, ObjectId, RecordRef, Subject, SystemId};
@@ -15,6 +15,7 @@ use usersync_store::LedgerKey;
 use super::Wire;
 use super::effect::Effect;
 use super::read::Entry;
+use super::stale::Remembered;
 use crate::fault::FaultKind;
 use crate::history::Done;
 
@@ -26,6 +27,8 @@ pub(crate) struct WireRecords {
     pub(crate) wire: Wire<MemoryRecords>,
     pub(crate) system: SystemId,
     pub(crate) capabilities: RecordCapabilities,
+    /// Of a source; what is filled is always shown as it is.
+    pub(crate) remembered: Option<Remembered<RecordEntry>>,
 }
 
 #[async_trait]
@@ -44,10 +47,30 @@ impl RecordRead for WireRecords {
             Err(error) => return failed_read(error),
         };
         let site = self.wire.site("records", context);
+        let part = request.collection.as_ref().map(ToString::to_string);
+        let part = part.unwrap_or_default();
+        let remembered = self.remembered.clone().filter(|_| request.since.is_none());
+        let stale = {
+            let (core, remembered, context, part) = (
+                self.wire.core.clone(),
+                remembered.clone(),
+                context.clone(),
+                part.clone(),
+            );
+            move || remembered?.stale(&core, &context, &part)
+        };
+        let shown = {
+            let (core, tenant) = (self.wire.core.clone(), context.tenant.clone());
+            move |events: &[Result<ReadEvent<RecordEntry>>]| {
+                if let Some(remembered) = remembered {
+                    remembered.shown(&core, &tenant, &part, events);
+                }
+            }
+        };
         let context = context.clone();
         self.wire
             .core
-            .read(site, move || records.records(request, &context), || None, |_| {})
+            .read(site, move || records.records(request, &context), stale, shown)
     }
 
     async fn record(

@@ -1,14 +1,15 @@
 //! Directories.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use usersync_connector::{
-    CallContext, Cursor, Directory, DirectoryCapabilities, Error, ReadEvent, ReadStream, failed_read,
+    CallContext, Cursor, Directory, DirectoryCapabilities, Error, Extent, ReadEvent, ReadStream, failed_read,
 };
-use usersync_model::{Completeness, DirectoryChange, SystemId, TenantId};
+use usersync_model::{DirectoryChange, SystemId};
 
 use super::Wire;
+use super::stale::{Remembered, is_complete};
+use crate::occurrence::Occurrence;
 
 /// A directory, one for each tenant.
 #[derive(Clone, Debug)]
@@ -16,11 +17,8 @@ pub(crate) struct WireDirectory {
     pub(crate) wire: Wire<Arc<dyn Directory>>,
     pub(crate) system: SystemId,
     pub(crate) capabilities: DirectoryCapabilities,
-    pub(crate) remembered: Remembered,
+    pub(crate) remembered: Remembered<DirectoryChange>,
 }
-
-/// The latest complete full read of each tenant, and what the directory was then.
-pub(crate) type Remembered = Arc<Mutex<BTreeMap<TenantId, (usize, Vec<ReadEvent<DirectoryChange>>)>>>;
 
 impl Directory for WireDirectory {
     fn system(&self) -> &SystemId {
@@ -39,34 +37,25 @@ impl Directory for WireDirectory {
         let site = self
             .wire
             .site(if since.is_some() { "changes" } else { "directory" }, context);
-        let (core, system) = (self.wire.core.clone(), self.system.clone());
         let is_full = since.is_none();
         let stale = {
-            let (this, context) = (self.clone(), context.clone());
-            move || {
-                let remembered = this.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-                let (epoch, events) = remembered.get(&context.tenant).filter(|_| is_full)?;
-                let history = &mut this.wire.core.lock().history;
-                history.shown_stale(&context.tenant, &context.job, &this.system, *epoch);
-                Some(events.iter().cloned().map(Ok).collect())
-            }
+            let (core, remembered, context) =
+                (self.wire.core.clone(), self.remembered.clone(), context.clone());
+            move || is_full.then(|| remembered.stale(&core, &context, "")).flatten()
         };
         let shown = {
-            let (remembered, tenant) = (Arc::clone(&self.remembered), context.tenant.clone());
+            let (core, remembered, tenant) = (
+                self.wire.core.clone(),
+                self.remembered.clone(),
+                context.tenant.clone(),
+            );
             move |events: &[Result<ReadEvent<DirectoryChange>, Error>]| {
-                let is_complete = matches!(
-                    events.last(),
-                    Some(Ok(ReadEvent::End(end))) if end.verdict == Completeness::Complete && end.partial.is_empty()
-                );
-                if is_full && is_complete {
-                    let epoch = core.lock().history.people_epoch(&tenant, &system);
-                    let events = events
-                        .iter()
-                        .filter_map(|event| event.as_ref().ok().cloned())
-                        .collect();
-                    let mut remembered = remembered.lock().unwrap_or_else(PoisonError::into_inner);
-                    // Not always the newest: what is shown may be some time ago.
-                    remembered.entry(tenant).or_insert((epoch, events));
+                let is_changes = matches!(events.first(), Some(Ok(ReadEvent::Begin(Extent::Changes))));
+                if is_changes && is_complete(events) {
+                    core.lock().history.occur(Occurrence::ChangesRead);
+                }
+                if is_full {
+                    remembered.shown(&core, &tenant, "", events);
                 }
             }
         };

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use futures::executor::block_on;
 use futures::stream::{self, StreamExt};
+use usersync_license::Entitlement;
 use usersync_model::{ContainerRef, LedgerRow, TenantId};
 use usersync_store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
@@ -65,6 +67,35 @@ impl WireStore {
             }
         };
         stream::once(begin).flatten().boxed()
+    }
+
+    /// A transaction arrives at the store.
+    fn arrive(&self, transaction: &Transaction, entitled: Option<Entitlement>) -> Result<()> {
+        let answer = block_on(self.inner.commit(transaction.clone()));
+        let mut state = self.core.lock();
+        match &answer {
+            Ok(()) => {
+                state.trace.say(format_args!(
+                    "  {:?} commits {} writes for {}",
+                    self.process,
+                    transaction.writes.len(),
+                    transaction.tenant
+                ));
+                state.history.committed(transaction, entitled);
+            }
+            Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::Fenced) => {
+                state
+                    .trace
+                    .say(format_args!("  {:?} may not commit: {error}", self.process));
+                if state.history.shadow.refusal(transaction).is_none() {
+                    let message = format!("{error}, and there is no reason for it");
+                    state.history.violate("store_refuses", message);
+                }
+            }
+            Err(_) => {}
+        }
+        drop(state);
+        answer
     }
 
     fn lies(&self, what: &str, is_true: bool) {
@@ -189,35 +220,25 @@ impl StateRead for WireStore {
 #[async_trait]
 impl StateStore for WireStore {
     async fn commit(&self, transaction: Transaction) -> Result<()> {
-        self.call("store commit", || {
-            let answer = block_on(self.inner.commit(transaction.clone()));
-            let mut state = self.core.lock();
-            match &answer {
-                Ok(()) => {
-                    state.trace.say(format_args!(
-                        "  {:?} commits {} writes for {}",
-                        self.process,
-                        transaction.writes.len(),
-                        transaction.tenant
-                    ));
-                    let entitled = *self.entitled.lock().unwrap_or_else(PoisonError::into_inner);
-                    state.history.committed(&transaction, entitled);
-                }
-                Err(error) if matches!(error.kind(), StoreErrorKind::Conflict | StoreErrorKind::Fenced) => {
-                    state
-                        .trace
-                        .say(format_args!("  {:?} may not commit: {error}", self.process));
-                    if state.history.shadow.refusal(&transaction).is_none() {
-                        let message = format!("{error}, and there is no reason for it");
-                        state.history.violate("store_refuses", message);
-                    }
-                }
-                Err(_) => {}
-            }
-            drop(state);
-            answer
-        })
-        .await
+        // Of what the caller was told by now, whenever it arrives.
+        let entitled = *self.entitled.lock().unwrap_or_else(PoisonError::into_inner);
+        let site = "store commit";
+        self.core.lock().calls += 1;
+        self.core.point().await;
+        let fault = self.core.fault(FaultKind::OF_COMMITS);
+        if fault == Some(FaultKind::LateEffect) {
+            self.core.fired(FaultKind::LateEffect, site);
+            let (this, delay) = (self.clone(), self.core.delay());
+            let arrival = async move {
+                this.core.sleep(delay).await;
+                drop(this.arrive(&transaction, entitled));
+            };
+            self.core.spawn(Process::World, arrival.boxed());
+            self.core.sleep(self.core.delay()).await;
+            return Err(Broken::broken(FaultKind::LateEffect));
+        }
+        let arrival = async { self.arrive(&transaction, entitled) };
+        self.core.answer(fault, site, arrival).await
     }
 
     async fn acquire(&self, name: &LeaseName, holder: &str, ttl: Duration) -> Result<Lease> {

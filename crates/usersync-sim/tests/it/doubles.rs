@@ -190,6 +190,8 @@ impl StateStore for FaultyStore {
 /// What a faulty target does wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answers {
+    /// It shows one member less of each container that has two or more, and says that these are all.
+    Hides,
     /// Whatever it is asked for, it does it, and says that there was nothing to do.
     Unchanged,
     /// It does nothing and says that it did.
@@ -227,7 +229,24 @@ impl MembershipRead for FaultyTarget {
     }
 
     fn members(&self, containers: Vec<ObjectId>, context: &CallContext) -> ReadStream<MembersEntry> {
-        self.inner.members(containers, context)
+        let read = self.inner.members(containers, context);
+        let Answers::Hides = self.answers else {
+            return read;
+        };
+        let hide = |event| match event {
+            Ok(ReadEvent::Chunk(mut chunk)) => {
+                for entry in &mut chunk {
+                    if let MembersEntry::Members { members, .. } = entry
+                        && members.len() > 1
+                    {
+                        members.pop();
+                    }
+                }
+                Ok(ReadEvent::Chunk(chunk))
+            }
+            event => event,
+        };
+        read.map(hide).boxed()
     }
 
     async fn member(
@@ -255,6 +274,7 @@ impl MembershipTarget for FaultyTarget {
                     |answer: usersync_connector::Result<Applied>| answer.map(|_| Applied::unchanged());
                 first.into_iter().map(unchanged).collect()
             }
+            Answers::Hides => self.inner.apply(container, operations, context).await,
             Answers::Without => operations.iter().map(|_| Ok(Applied::changed())).collect(),
         }
     }

@@ -105,6 +105,15 @@ fn a_target_that_claims_what_it_did_not_do_is_caught() {
     );
 }
 
+/// What others see of a container that they select is what its plan leaves there.
+#[test]
+fn a_target_that_hides_members_is_caught() {
+    check(
+        |simulation| simulation.with_target(|spec| Arc::new(FaultyTarget::new(spec, Answers::Hides))),
+        &["left_behind", "missing_at_the_end", "no_rest", "ours_forgotten"],
+    );
+}
+
 #[test]
 fn a_directory_that_hides_members_is_caught() {
     check(

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::env;
 
-use usersync_sim::{Config, Counts, FaultKind, Report, Simulation, Tape};
+use usersync_sim::{Config, Counts, FaultKind, Occurrence, Report, Simulation, Tape};
 
 /// How many seeds there are by default.
 const SEEDS: u64 = 300;
@@ -52,6 +52,7 @@ fn every_seed_ends_well() {
     let count = number("USERSYNC_SIM_SEEDS").unwrap_or(SEEDS);
     let mut counts = Counts::default();
     let mut fired: BTreeMap<FaultKind, u64> = BTreeMap::new();
+    let mut occurred: BTreeMap<Occurrence, u64> = BTreeMap::new();
     let mut broken: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for seed in first..first + count {
         let report = Simulation::new(seed, config.clone()).run();
@@ -59,11 +60,17 @@ fn every_seed_ends_well() {
         for (kind, times) in report.fired {
             *fired.entry(kind).or_default() += times;
         }
+        for (what, times) in report.occurred {
+            *occurred.entry(what).or_default() += times;
+        }
         if let Some(violation) = report.violation {
             broken.entry(violation.rule).or_default().push(seed);
         }
     }
-    println!("{counts:#?}\n{fired:#?}");
+    println!("{count} worlds, from seed {first} on\n{counts:#?}\n{fired:#?}\n{occurred:#?}");
+    if env::var_os("USERSYNC_SIM_UNSHRUNK").is_some() {
+        assert!(broken.is_empty(), "{broken:?}");
+    }
     if let Some(seed) = broken.values().flatten().next() {
         let simulation = Simulation::new(*seed, config);
         let report = simulation.run();
@@ -74,6 +81,12 @@ fn every_seed_ends_well() {
             assert!(
                 fired.get(&kind).is_some_and(|times| *times > 0),
                 "{kind} never happened"
+            );
+        }
+        for what in Occurrence::ALL {
+            assert!(
+                occurred.get(&what).is_some_and(|times| *times > 0),
+                "{what} never happened"
             );
         }
     }

@@ -1,5 +1,7 @@
 //! What is wanted, by the definitions, slowly, on sets of names. Knows nothing of how the engine finds it out.
 
+mod groups;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use usersync_model::{
 };
 use usersync_store::LedgerKey;
 
+pub(crate) use self::groups::{There, leaves};
+
 /// A directory at one moment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct People {
@@ -19,6 +23,24 @@ pub(crate) struct People {
 }
 
 impl People {
+    #[cfg(test)]
+    fn with_users(users: BTreeMap<ObjectId, bool>) -> Self {
+        Self {
+            users,
+            ..Self::default()
+        }
+    }
+
+    /// Whether somebody is shown.
+    pub(crate) fn shows(&self, who: &ObjectId) -> bool {
+        self.users.contains_key(who)
+    }
+
+    /// The users that are shown.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &ObjectId> {
+        self.users.keys()
+    }
+
     pub(crate) fn of(directory: &MemoryDirectory) -> Self {
         let mut people = Self::default();
         for principal in directory.principals() {
@@ -40,7 +62,7 @@ impl People {
 pub(crate) struct Moment {
     pub(crate) people: BTreeMap<SystemId, Arc<People>>,
     pub(crate) catalog: Arc<BTreeMap<ContainerRef, Container>>,
-    /// The records of the collections that are copied.
+    /// The records of the collections that are copied, and of those that are imported.
     pub(crate) records: Arc<BTreeMap<ObjectId, BTreeSet<RecordRef>>>,
 }
 
@@ -68,10 +90,28 @@ impl Moment {
                         .is_some_and(|group| group.contains(record));
                     Some(is_destination && is_copied)
                 }
-                Collections::Each(_) => None,
+                Collections::Each(each) => {
+                    let from = each.get(&key.container.object)?;
+                    Some(self.records.get(from).is_some_and(|there| there.contains(record)))
+                }
             },
             _ => None,
         }
+    }
+
+    /// The collections of records that `job` fills, as far as they are known without a look at who is selected.
+    pub(crate) fn collections(&self, job: &Job) -> Vec<ContainerRef> {
+        let objects: BTreeSet<&ObjectId> = match &job.kind {
+            JobKind::Records(records) => match &records.collections {
+                Collections::Distribute { .. } => {
+                    self.people.values().flat_map(|people| people.users()).collect()
+                }
+                Collections::Each(each) => each.keys().collect(),
+            },
+            _ => BTreeSet::new(),
+        };
+        let of = |object: &ObjectId| ContainerRef::new(job.target.clone(), object.clone());
+        objects.into_iter().map(of).collect()
     }
 
     /// Whom `job` wants in a container.
@@ -102,14 +142,14 @@ impl Moment {
     fn selected(&self, selection: &Selection) -> BTreeSet<PrincipalRef> {
         let excluded = self.below(&selection.exclude);
         let mut selected = self.below(&selection.include);
-        selected.retain(|who| {
-            let known = self
-                .people
-                .get(&who.system)
-                .and_then(|people| people.users.get(&who.object));
-            known == Some(&true) && !excluded.contains(who)
-        });
+        selected.retain(|who| self.is_active(who) == Some(true) && !excluded.contains(who));
         selected
+    }
+
+    /// Whether a user is active; `None` if no directory shows it.
+    fn is_active(&self, who: &PrincipalRef) -> Option<bool> {
+        let people = self.people.get(&who.system)?;
+        people.users.get(&who.object).copied()
     }
 
     fn below(&self, from: &BTreeSet<PrincipalRef>) -> BTreeSet<PrincipalRef> {

@@ -1,0 +1,72 @@
+//! What does not happen in every world.
+
+use std::fmt;
+
+/// Something that does not happen in every world. Each has a counter in the [`Report`](crate::Report), which proves that it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Occurrence {
+    /// A member whom a person put there counts as ours from then on, since somebody approved that.
+    Adopted,
+    /// What somebody approved was used up by a run.
+    ApprovalUsed,
+    /// A directory told what changed, and not everything that there is.
+    ChangesRead,
+    /// Containers came to select each other.
+    Circle,
+    /// Somebody who had left a directory is back before the grace period is over, or it is over.
+    DepartureEnded,
+    /// A grace period began.
+    DepartureNoted,
+    /// An import made or changed a record.
+    Imported,
+    /// A job was saved with another policy than before.
+    PolicyChanged,
+    /// What an earlier run began in a container that its job does not cover any more came to an end.
+    SettledElsewhere,
+    /// Somebody became a member who is selected by a container alone, not by a directory.
+    ShareGroupFollowed,
+    /// Somebody began to wait for a seat.
+    Waited,
+}
+
+impl Occurrence {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Adopted,
+        Self::ApprovalUsed,
+        Self::ChangesRead,
+        Self::Circle,
+        Self::DepartureEnded,
+        Self::DepartureNoted,
+        Self::Imported,
+        Self::PolicyChanged,
+        Self::SettledElsewhere,
+        Self::ShareGroupFollowed,
+        Self::Waited,
+    ];
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Adopted => "adopted",
+            Self::ApprovalUsed => "approval_used",
+            Self::ChangesRead => "changes_read",
+            Self::Circle => "circle",
+            Self::DepartureEnded => "departure_ended",
+            Self::DepartureNoted => "departure_noted",
+            Self::Imported => "imported",
+            Self::PolicyChanged => "policy_changed",
+            Self::SettledElsewhere => "settled_elsewhere",
+            Self::ShareGroupFollowed => "share_group_followed",
+            Self::Waited => "waited",
+        }
+    }
+}
+
+impl fmt::Display for Occurrence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
