@@ -52,6 +52,7 @@ mod rest;
 mod shadow;
 mod shrink;
 mod simulation;
+pub mod sweep;
 mod tenant;
 mod wire;
 mod world;
