@@ -175,9 +175,6 @@ fn promise_22_links_and_seats_agree_whatever_call_breaks() {
         .step("save", |office| {
             Box::pin(async { ended(office.links.save_added(&context(), &Chosen::All).await) })
         })
-        .step("suspend", |office| {
-            Box::pin(async { ended(office.links.suspend(&context(), &only(1)).await) })
-        })
         .step("remove", |office| {
             Box::pin(async { ended(office.links.remove(&context(), &only(0)).await) })
         })

@@ -1,9 +1,23 @@
 //! Every call of whole scenarios, broken in every way.
+//!
+//! `USERSYNC_SWEEP_WIDE=1` tries every point over SQLite, too, and kills a process at each; `USERSYNC_SWEEP_POINT=31:die_after` plays
+//! one point of the scenarios in memory, as failures name it.
+
+#![allow(clippy::panic, reason = "a failing helper fails its test, which says what it was at")]
 
 mod doubles;
+mod durable;
+mod kill;
 mod linking;
 mod members;
 mod records;
+
+#[allow(dead_code, reason = "some of it is the worker's")]
+#[path = "../../src/bin/worker/host.rs"]
+mod host;
+#[allow(dead_code, reason = "most of it is the worker's")]
+#[path = "../../src/bin/worker/tap.rs"]
+mod tap;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

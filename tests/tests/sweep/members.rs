@@ -5,64 +5,16 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use usersync::connector::{Clock, TargetCapabilities};
 use usersync::engine::{Interval, Schedule, Scope};
-use usersync::model::{Container, ContainerKind, Role};
-use usersync::reconcile::{ConflictPolicy, FirstSight, Guards, Mode, Policy, Share, Window};
-use usersync_sim::sweep::{Outcome, Sweep, well};
+use usersync::model::{Container, ContainerKind};
+use usersync::reconcile::{Guards, Mode, Policy, Share, Window};
+use usersync_sim::sweep::{Outcome, well};
 use usersync_tests::{
-    World, all, container, every_capability, free_policy, job, least_capability, tenant, user,
+    World, all, container, eventful, every_capability, free_policy, job, least_capability, tenant, user,
 };
 
 use crate::{Members, of_members, run};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A run of `sync` has something of everything before it: additions, removals, restored and claimed members, a claim to
-/// forget, one to release, roles to change.
-fn eventful(name: &str, capabilities: TargetCapabilities) -> Sweep<Members> {
-    let policy = Policy {
-        conflict: ConflictPolicy::SourceWins,
-        first_sight: FirstSight::Import,
-        ..free_policy(Mode::Managed)
-    };
-    let managers = Container::new(container("lead"), ContainerKind::Team, "lead", all("heads"));
-    let world = World::builder()
-        .capabilities(capabilities)
-        .group("staff", "ada bob cleo dan eve")
-        .group("heads", "ada bob")
-        .owned("team", "ada", "staff")
-        .add_container(managers.with_owner(user("bob")))
-        .container("album", "heads dan")
-        .job("sync", policy.clone())
-        .job("other", policy)
-        .build();
-    let _ = world.settle("sync");
-    world.catalog.remove(&container("lead"));
-    world.catalog.remove(&container("team"));
-    let _ = world.settle("other");
-    world.catalog.put(
-        Container::new(container("team"), ContainerKind::Team, "team", all("staff")).with_owner(user("ada")),
-    );
-    world.catalog.put(
-        Container::new(container("lead"), ContainerKind::Team, "lead", all("heads"))
-            .with_owner(user("bob"))
-            .with_role(if capabilities.updates {
-                Role::Manager
-            } else {
-                Role::Member
-            }),
-    );
-    world.add_by_hand("team", "fay");
-    world.add_by_hand("team", "gus");
-    world.remove_by_hand("team", "cleo");
-    world.remove_by_hand("team", "dan");
-    world.join("staff", "fay");
-    world.join("staff", "hal");
-    world.leave("staff", "dan");
-    world.leave("staff", "eve");
-    world.leave("heads", "bob");
-    world.join("heads", "hal");
-    of_members(name, world).step("run", run("sync")).step("other", run("other"))
-}
 
 fn every_kind_of_target() -> [(&'static str, TargetCapabilities); 5] {
     let every = every_capability();
@@ -87,7 +39,10 @@ fn every_kind_of_target() -> [(&'static str, TargetCapabilities); 5] {
 #[test]
 fn promises_14_15_16_and_25_whatever_call_breaks_at_whatever_target() {
     for (name, capabilities) in every_kind_of_target() {
-        eventful(&format!("members, {name}"), capabilities).check();
+        of_members(&format!("members, {name}"), eventful(capabilities))
+            .step("run", run("sync"))
+            .step("other", run("other"))
+            .check();
     }
 }
 
@@ -130,11 +85,11 @@ fn promise_10_and_14_an_approval_is_used_for_what_it_names() {
 fn approve(host: &Members) -> BoxFuture<'_, Outcome> {
     Box::pin(async move {
         let told = |error: usersync::engine::EngineError| error.to_string();
-        let (engine, job) = (host.engine(), job("sync"));
-        let previewed = engine.preview(&tenant(), &job, &Scope::Everything).await.map_err(told)?;
+        let (engine, tenant, job) = (host.engine(), tenant(), job("sync"));
+        let previewed = engine.preview(&tenant, &job, &Scope::Everything).await.map_err(told)?;
         let held = previewed.plan().held_digest().ok_or("nothing is held")?;
         let month = Duration::from_secs(30 * 24 * 3600);
-        let approval = engine.approve(&tenant(), &job, held, user("boss"), month);
+        let approval = engine.approve(&tenant, &job, held, user("boss"), month);
         approval.await.map(drop).map_err(told)
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use usersync::connector::TargetCapabilities;
 use usersync::engine::{Engine, Options};
 use usersync_sim::sweep::{Host, Lines, Points, Sweep};
-use usersync_tests::records::{RecordWorld, contact, contact_id, own};
+use usersync_tests::records::{RecordWorld, contact, eventful};
 use usersync_tests::{LEASE, container, every_capability, job, least_capability, tenant};
 
 /// Worlds of records, all as `base` is, in which the job of this name runs.
@@ -50,42 +50,15 @@ fn content(world: &RecordWorld) -> Lines {
     lines
 }
 
-/// A run of `share` has something of everything before it: records to make, change, restore, delete and claim, claims to forget
-/// and release, a destination that leaves.
-fn eventful(name: &str, capabilities: TargetCapabilities, changes: bool) -> Sweep<Host<RecordWorld>> {
-    let mut builder = RecordWorld::builder()
-        .capabilities(capabilities)
-        .batch(2)
-        .staff("ada bob cleo")
-        .job(RecordWorld::distribution("share", "staff"))
-        .job(RecordWorld::distribution("other", "bob"));
-    if !changes {
-        builder = builder.without_changes();
-    }
-    let world = builder.build();
-    for name in ["c1", "c2", "c3", "c4"] {
-        world.put_contact(name, "general:name=First;addresses:mail={a}");
-    }
-    let _ = world.settle("share");
-    let _ = world.settle("other");
-    world.put_contact("c1", "general:name=Second;addresses:mail={a}");
-    world.drop_contact("c2");
-    world.put_contact("c5", "general:name=New");
-    world.put_contact("c6", "general:name=Newer");
-    world.drop_by_hand("ada", &contact_id("c2"));
-    world.drop_by_hand("ada", &contact_id("c3"));
-    world.put_by_hand("bob", contact("c4", "general:name=Mine;addresses:mail={a}"));
-    world.put_by_hand("bob", contact("c5", "general:name=Old"));
-    world.put_by_hand("bob", own("c1", "general:name=Own"));
-    world.leave("staff", "cleo");
-    of_records(name, world, "share").step("other", |host| {
+fn of_everything(name: &str, capabilities: TargetCapabilities, changes: bool) -> Sweep<Host<RecordWorld>> {
+    of_records(name, eventful(capabilities, changes), "share").step("other", |host| {
         Box::pin(async move { host.run(&job("other")).await })
     })
 }
 
 #[test]
 fn promises_14_15_and_25_with_every_capability() {
-    eventful("records", every_capability(), true).check();
+    of_everything("records", every_capability(), true).check();
 }
 
 #[test]
@@ -95,12 +68,12 @@ fn promises_14_15_and_25_without_changes_and_versions() {
         conditional_write: false,
         ..every_capability()
     };
-    eventful("records without versions", capabilities, false).check();
+    of_everything("records without versions", capabilities, false).check();
 }
 
 #[test]
 fn promises_14_15_and_25_with_the_least_capability() {
-    eventful("records of the least", least_capability(), true).check();
+    of_everything("records of the least", least_capability(), true).check();
 }
 
 /// Two organisations: new mailboxes and lists, one that changed, and one that people changed.

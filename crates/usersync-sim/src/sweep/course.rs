@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use usersync_memory::Call;
+use usersync_store::StoreError;
 
 use super::Sweep;
-use super::ending::stored;
+use super::ending::{stored, undelivered};
 use super::lines::Lines;
 use super::point::{Mode, Point};
 use super::points::{Dying, Points, live, wait};
@@ -71,7 +72,9 @@ impl<'a, W: World> Course<'a, W> {
         let mut steps = Vec::new();
         while self.at < self.sweep.steps.len() {
             let name = &self.sweep.steps[self.at].name;
-            match self.step() {
+            let ended = self.step();
+            self.look()?;
+            match ended {
                 Some(Ok(())) => {}
                 Some(Err(why)) => return Err(Broken("step_failed", format!("step `{name}`: {why}"))),
                 None => return Err(Broken("died", format!("step `{name}` never ends"))),
@@ -227,14 +230,19 @@ impl<'a, W: World> Course<'a, W> {
             return Err(Broken("no_store", "a world gives its store to `Points::store`".to_owned()));
         };
         let stored = stored(&*store, self.world.tenant());
-        state.extend(stored.map_err(|error| Broken("store_unreadable", error.to_string()))?);
+        state.extend(stored.map_err(unreadable)?);
         Ok(state)
     }
 
     /// All that has to be equal.
     fn end(&self) -> Checked<Lines> {
         let mut end = self.state()?;
-        let (told, untold) = self.points.witness(|witness| (witness.told(), witness.untold()));
+        let store = self.points.inner_store();
+        let left = store.map(|store| undelivered(&*store, self.world.tenant()));
+        let left = left.transpose().map_err(unreadable)?.unwrap_or_default();
+        let (told, untold) = self
+            .points
+            .witness(|witness| (witness.told(), witness.untold(&left)));
         end.extend(told);
         match untold {
             Some(untold) => Err(Broken("told_not_once", untold)),
@@ -292,6 +300,11 @@ impl<'a, W: World> Course<'a, W> {
             self.points.inject(rule);
         }
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is given errors")]
+fn unreadable(error: StoreError) -> Broken {
+    Broken("store_unreadable", error.to_string())
 }
 
 impl Undisturbed {

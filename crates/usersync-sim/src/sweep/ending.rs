@@ -1,5 +1,7 @@
 //! What is stored, as lines.
 
+use std::collections::BTreeSet;
+
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use usersync_model::TenantId;
@@ -64,6 +66,17 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
         lines.count(format!("outbox {value}"));
     }
     Ok(lines)
+}
+
+/// The keys of what is in the outbox and was not delivered.
+pub(super) fn undelivered(store: &dyn StateRead, tenant: &TenantId) -> Result<BTreeSet<String>> {
+    let entries = all(store.log(tenant, Log::Outbox, 0))?;
+    Ok(entries.iter().map(|entry| outbox_name(&entry.key)).collect())
+}
+
+/// How an entry of the outbox is called: by its operation, where it tells of one.
+pub(super) fn outbox_name(key: &Key) -> String {
+    key.parts().collect::<Vec<_>>().join(" ")
 }
 
 /// The parts of a key, without names that are made of moments.

@@ -1,6 +1,6 @@
 //! What was seen at the points, and the rules that hold at every single one. Nothing here asks the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use usersync_connector::{CallContext, News, Notification};
@@ -10,7 +10,8 @@ use usersync_model::{ContainerRef, OperationId, Origin, Subject};
 use usersync_reconcile::Mode;
 use usersync_store::{Key, LedgerKey, Log, StateStore, Table, Transaction, Write};
 
-use super::lines::Lines;
+use super::ending::outbox_name;
+use super::lines::{Lines, plain};
 use super::points::wait;
 
 /// What was seen at the points of a world.
@@ -21,6 +22,9 @@ pub(super) struct Witness {
     changed: BTreeMap<OperationId, u32>,
     /// How often a key was put into the outbox.
     outbox: BTreeMap<String, u32>,
+    /// The keys of what was delivered.
+    arrived: BTreeSet<String>,
+    /// What was delivered of what came to an end, in words.
     delivered: BTreeMap<OperationId, String>,
     /// What was written since somebody last asked, by the code of its table or log.
     written: BTreeMap<&'static str, u32>,
@@ -50,8 +54,7 @@ impl Witness {
                     "counter"
                 }
                 Write::Append { log: Log::Outbox, key, .. } => {
-                    let name = key.parts().collect::<Vec<_>>().join(" ");
-                    *self.outbox.entry(name).or_default() += 1;
+                    *self.outbox.entry(outbox_name(key)).or_default() += 1;
                     "outbox"
                 }
                 Write::Append { .. } => "audit",
@@ -64,6 +67,7 @@ impl Witness {
     }
 
     pub(super) fn delivered(&mut self, notification: &Notification) {
+        self.arrived.insert(notification.key.to_string());
         // These tell how a run went, and not what came of it.
         if matches!(
             notification.news,
@@ -72,7 +76,7 @@ impl Witness {
             return;
         }
         let news = serde_json::to_value(&notification.news).unwrap_or_default();
-        let told = format!("{:?} {}", notification.recipient, super::lines::plain(news));
+        let told = format!("{:?} {}", notification.recipient, plain(news));
         self.delivered.insert(notification.key, told);
     }
 
@@ -93,8 +97,12 @@ impl Witness {
         (std::mem::take(&mut self.effects), std::mem::take(&mut self.written))
     }
 
-    /// Each effect was told of once, and no more than that: to be asked when everything is at rest.
-    pub(super) fn untold(&self) -> Option<String> {
+    /// Why not each effect was told of once, if so: to be asked when everything is at rest and what is `left` waits in the outbox.
+    pub(super) fn untold(&self, left: &BTreeSet<String>) -> Option<String> {
+        let is_lost = |key: &&String| !self.arrived.contains(*key) && !left.contains(*key);
+        if let Some(key) = self.outbox.keys().find(is_lost) {
+            return Some(format!("{key} was put into the outbox, and is neither there nor delivered"));
+        }
         let twice = self.outbox.iter().find(|(_, times)| **times > 1);
         if let Some((key, times)) = twice {
             return Some(format!("{key} was put into the outbox {times} times"));
