@@ -37,6 +37,8 @@
 //!     .with_target(|spec| Arc::new(MemoryTarget::new(spec.system.clone(), spec.capabilities)));
 //! assert!(simulation.run().is_ok());
 //! ```
+//!
+//! The [`sweep`] is the other way round: one scenario, no chance, and every one of its calls broken in every way.
 
 mod choice;
 mod config;

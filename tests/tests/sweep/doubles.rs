@@ -85,7 +85,13 @@ impl Lossy {
 }
 
 fn is_intent(write: &Write) -> bool {
-    matches!(write, Write::Put { table: Table::Intent, .. })
+    matches!(
+        write,
+        Write::Put {
+            table: Table::Intent,
+            ..
+        }
+    )
 }
 
 #[async_trait]
@@ -135,18 +141,31 @@ impl StateStore for Lossy {
                 let mut kept = self.intents.lock().expect("nobody panics");
                 for write in &transaction.writes {
                     match write {
-                        Write::Put { table: Table::Intent, key, bytes } => {
+                        Write::Put {
+                            table: Table::Intent,
+                            key,
+                            bytes,
+                        } => {
                             let (bytes, revision) = (bytes.clone(), 1);
                             kept.push((key.clone(), Stored { bytes, revision }));
                         }
-                        Write::Delete { table: Table::Intent, key } => kept.retain(|(of, _)| of != key),
+                        Write::Delete {
+                            table: Table::Intent,
+                            key,
+                        } => kept.retain(|(of, _)| of != key),
                         _ => {}
                     }
                 }
                 drop(kept);
                 transaction.writes.retain(|write| !is_intent(write));
                 let of_intents = |check: &usersync::store::Check| {
-                    matches!(check, usersync::store::Check::Value { table: Table::Intent, .. })
+                    matches!(
+                        check,
+                        usersync::store::Check::Value {
+                            table: Table::Intent,
+                            ..
+                        }
+                    )
                 };
                 transaction.checks.retain(|check| !of_intents(check));
             }
@@ -170,7 +189,12 @@ impl StateStore for Lossy {
 #[test]
 fn a_store_that_writes_no_intents_is_found_at_once() {
     let sweep = worse(every_capability(), |points, world| {
-        start_over(points, world, Lossy::over(world, Loss::Intents), Arc::new(world.target.clone()))
+        start_over(
+            points,
+            world,
+            Lossy::over(world, Loss::Intents),
+            Arc::new(world.target.clone()),
+        )
     });
     assert_eq!(broken(&sweep.run()), ["effect_without_intent"]);
 }
@@ -194,7 +218,10 @@ fn a_store_that_is_not_durable_is_found_where_a_process_dies() {
     let report = sweep.run_points(|point| point.mode == Mode::DieAfter);
     assert!(broken(&report).contains(&"another_end"), "{report}");
     let shown = report.to_string();
-    assert!(shown.contains("USERSYNC_SWEEP_POINT=") && shown.contains("Foreign"), "{shown}");
+    assert!(
+        shown.contains("USERSYNC_SWEEP_POINT=") && shown.contains("Foreign"),
+        "{shown}"
+    );
 }
 
 /// What a target, or whoever calls it, does with operations that it should not do.

@@ -81,7 +81,12 @@ impl Parts {
         let actors = MemoryActors::new();
         actors.set(&tenant(), user("boss"), ActorState::Active);
         let file = folder.join("host.db");
-        let host = Host::open(&file, container("team").system, offers(1, false), Arc::new(Tap::default()));
+        let host = Host::open(
+            &file,
+            container("team").system,
+            offers(1, false),
+            Arc::new(Tap::default()),
+        );
         let host = Arc::new(host.expect("the host's database can be opened"));
         host.create_container(&container("team").object)
             .expect("a container can be made");
@@ -107,10 +112,15 @@ fn scenario(folder: &Path, staff: &'static str) -> Sweep<sweep::Host<Parts>> {
         .step("save", |host| {
             Box::pin(async move {
                 let job = World::new_job("sync", free_policy(JobMode::Managed));
-                host.engine().save_job(&job).await.map_err(|error| error.to_string())
+                host.engine()
+                    .save_job(&job)
+                    .await
+                    .map_err(|error| error.to_string())
             })
         })
-        .step("run", |host| Box::pin(async move { host.run(&job("sync")).await }))
+        .step("run", |host| {
+            Box::pin(async move { host.run(&job("sync")).await })
+        })
 }
 
 fn start(points: &Points, parts: &Parts) -> Engine {
@@ -179,7 +189,12 @@ fn the_process_that_is_killed() {
 /// Plays a point in a process of its own and kills that. Answers the step that it came to.
 fn kill_at(folder: &Folder, point: Point) -> usize {
     let mut child = Command::new(std::env::current_exe().expect("tests are files"))
-        .args(["--exact", "kill::the_process_that_is_killed", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "kill::the_process_that_is_killed",
+            "--ignored",
+            "--nocapture",
+        ])
         .env(CHILD, format!("{point} {}", folder.0.display()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -200,11 +215,15 @@ fn kill_at(folder: &Folder, point: Point) -> usize {
 #[test]
 fn promise_14_killed_by_a_signal() {
     let before = Folder::new();
-    scenario(&before.0, BEFORE).take_over(0).expect("nothing goes wrong");
+    scenario(&before.0, BEFORE)
+        .take_over(0)
+        .expect("nothing goes wrong");
     let other = before.copy();
     let calls = scenario(&other.0, AFTER).run_points(|_| false).calls;
     let other = before.copy();
-    let end = scenario(&other.0, AFTER).take_over(0).expect("nothing goes wrong");
+    let end = scenario(&other.0, AFTER)
+        .take_over(0)
+        .expect("nothing goes wrong");
     let is_wide = std::env::var_os("USERSYNC_SWEEP_WIDE").is_some();
     let apart = if is_wide { 1 } else { 29 };
     for (offset, mode) in (1..).zip(Mode::ALL) {

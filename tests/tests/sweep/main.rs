@@ -1,9 +1,16 @@
 //! Every call of whole scenarios, broken in every way.
 //!
-//! `USERSYNC_SWEEP_WIDE=1` tries every point over SQLite, too, and kills a process at each; `USERSYNC_SWEEP_POINT=31:die_after` plays
-//! one point of the scenarios in memory, as failures name it.
+//! `USERSYNC_SWEEP_WIDE=1` kills a process at every point and not at a sample of them; `USERSYNC_SWEEP_POINT=31:die_after` plays one point
+//! of a scenario alone, as failures name it:
+//!
+//! ```sh
+//! USERSYNC_SWEEP_POINT=31:die_after cargo test -p usersync-tests --test sweep promise_14_another_policy
+//! ```
 
-#![allow(clippy::panic, reason = "a failing helper fails its test, which says what it was at")]
+#![allow(
+    clippy::panic,
+    reason = "a failing helper fails its test, which says what it was at"
+)]
 
 mod doubles;
 mod durable;

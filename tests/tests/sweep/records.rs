@@ -18,7 +18,9 @@ fn of_records(name: &str, base: RecordWorld, runs: &'static str) -> Sweep<Host<R
     };
     Sweep::new(name, build)
         .with_lease(LEASE)
-        .step("run", move |host| Box::pin(async move { host.run(&job(runs)).await }))
+        .step("run", move |host| {
+            Box::pin(async move { host.run(&job(runs)).await })
+        })
 }
 
 fn start(points: &Points, world: &RecordWorld) -> Engine {
@@ -94,7 +96,11 @@ fn promise_11_and_14_of_an_import() {
     backend("north", "m1", "general:name=Ada;addresses:mail={ada@example.com}");
     backend("south", "m2", "general:name=Bob;flow:limit=9");
     let _ = world.settle("import");
-    backend("north", "m1", "general:name=Ada;addresses:mail={ada@example.com a@example.com}");
+    backend(
+        "north",
+        "m1",
+        "general:name=Ada;addresses:mail={ada@example.com a@example.com}",
+    );
     backend("north", "l1", "general:name=All;members:who={ada bob}");
     backend("south", "m3", "general:name=Cleo");
     backend("south", "m2", "general:name=Bobby;flow:limit=8");

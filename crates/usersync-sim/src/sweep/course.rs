@@ -86,7 +86,10 @@ impl<'a, W: World> Course<'a, W> {
         self.rest()?;
         moments.push(self.world.content());
         self.look()?;
-        let end = self.end()?;
+        let (end, untold) = self.told_end()?;
+        if let Some(untold) = untold {
+            return Err(Broken("told_not_once", untold));
+        }
         self.is_idle(&self.state()?)?;
         Ok(Undisturbed {
             calls,
@@ -104,10 +107,17 @@ impl<'a, W: World> Course<'a, W> {
             (this.to_string(), this.position) == (that.to_string(), that.position)
         };
         let calls = self.points.calls();
-        let same = calls.iter().zip(&like.calls).take_while(|pair| is_same(*pair)).count() as u64;
+        let same = calls
+            .iter()
+            .zip(&like.calls)
+            .take_while(|pair| is_same(*pair))
+            .count() as u64;
         let is_due = point.mode != Mode::DieUncommitted;
         if same < point.call || (is_due && self.points.fired() == 0) {
-            let message = format!("the same world did another call than call {} was before", same + 1);
+            let message = format!(
+                "the same world did another call than call {} was before",
+                same + 1
+            );
             return Err(Broken("not_deterministic", message));
         }
         self.look()?;
@@ -135,10 +145,13 @@ impl<'a, W: World> Course<'a, W> {
     pub(super) fn recover(&mut self, step: usize, like: &Undisturbed) -> Checked {
         self.succeed(step, |course, at| course.is_in_frame(at, like))?;
         self.look()?;
-        let end = self.end()?;
+        let (end, untold) = self.told_end()?;
         let difference = end.difference(&like.end);
         if !difference.is_empty() {
             return Err(Broken("another_end", difference.join("\n")));
+        }
+        if let Some(untold) = untold {
+            return Err(Broken("told_not_once", untold));
         }
         let state = self.state()?;
         self.is_idle(&state)
@@ -227,15 +240,18 @@ impl<'a, W: World> Course<'a, W> {
     fn state(&self) -> Checked<Lines> {
         let mut state = self.world.content();
         let Some(store) = self.points.inner_store() else {
-            return Err(Broken("no_store", "a world gives its store to `Points::store`".to_owned()));
+            return Err(Broken(
+                "no_store",
+                "a world gives its store to `Points::store`".to_owned(),
+            ));
         };
         let stored = stored(&*store, self.world.tenant());
         state.extend(stored.map_err(unreadable)?);
         Ok(state)
     }
 
-    /// All that has to be equal.
-    fn end(&self) -> Checked<Lines> {
+    /// All that has to be equal, and why not each effect was told of once, if so.
+    fn told_end(&self) -> Checked<(Lines, Option<String>)> {
         let mut end = self.state()?;
         let store = self.points.inner_store();
         let left = store.map(|store| undelivered(&*store, self.world.tenant()));
@@ -244,10 +260,7 @@ impl<'a, W: World> Course<'a, W> {
             .points
             .witness(|witness| (witness.told(), witness.untold(&left)));
         end.extend(told);
-        match untold {
-            Some(untold) => Err(Broken("told_not_once", untold)),
-            None => Ok(end),
-        }
+        Ok((end, untold))
     }
 
     /// One more round finds nothing to do and changes nothing.

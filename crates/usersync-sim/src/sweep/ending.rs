@@ -19,18 +19,27 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
     for entry in all(store.ledger(tenant, None))? {
         let row = entry.row;
         let claims: Vec<_> = row.claims().iter().map(ToString::to_string).collect();
-        let facets = row.facets.map(|facets| format!(", {facets:?}")).unwrap_or_default();
+        let facets = row
+            .facets
+            .map(|facets| format!(", {facets:?}"))
+            .unwrap_or_default();
         let text = format!("{:?}, claimed by {}{facets}", row.origin, claims.join(" "));
         let key = entry.key;
         lines.put(format!("ledger {} {}", key.container, key.subject), text);
     }
     for table in Table::ALL {
-        if matches!(table, Table::Cursor | Table::Delivery | Table::Run | Table::Schedule) {
+        if matches!(
+            table,
+            Table::Cursor | Table::Delivery | Table::Run | Table::Schedule
+        ) {
             continue;
         }
         for (key, stored) in all(store.values(tenant, table, &Key::of(&[])))? {
             let mut value = plain(serde_json::from_slice(&stored.bytes).unwrap_or_default());
-            let value = value.get_mut("value").map(serde_json::Value::take).unwrap_or_default();
+            let value = value
+                .get_mut("value")
+                .map(serde_json::Value::take)
+                .unwrap_or_default();
             let name = format!("{} {}", table.code(), name(&key));
             match table {
                 // Operations that are open are as bad as others.
@@ -46,13 +55,25 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
     }
     for entry in all(store.log(tenant, Log::Audit, 0))? {
         let mut value = plain(serde_json::from_slice(&entry.bytes).unwrap_or_default());
-        let value = value.get_mut("value").map(serde_json::Value::take).unwrap_or_default();
-        let said = |part: &str| value[part].as_str().map_or_else(|| value[part].to_string(), str::to_owned);
+        let value = value
+            .get_mut("value")
+            .map(serde_json::Value::take)
+            .unwrap_or_default();
+        let said = |part: &str| {
+            value[part]
+                .as_str()
+                .map_or_else(|| value[part].to_string(), str::to_owned)
+        };
         match entry.key.parts().next() {
             // A job that is saved twice was saved twice.
             Some("job") => {}
             Some(kind @ ("booking" | "link")) => {
-                lines.count(format!("audit {kind} {} {} {}", said("action"), said("principal"), said("account")));
+                lines.count(format!(
+                    "audit {kind} {} {} {}",
+                    said("action"),
+                    said("principal"),
+                    said("account")
+                ));
             }
             _ if said("outcome") == "applied" => {
                 let (container, subject) = (said("container"), said("subject"));

@@ -47,7 +47,10 @@ impl fmt::Display for Report {
             failures,
         } = self;
         let failed = failures.len();
-        write!(f, "{scenario}: {calls} calls, {tried} points tried, {failed} failed")?;
+        write!(
+            f,
+            "{scenario}: {calls} calls, {tried} points tried, {failed} failed"
+        )?;
         for failure in failures.iter().take(TOLD) {
             write!(f, "\n{scenario}, {failure}")?;
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use super::lines::Lines;
 use super::course::{Broken, Course, Undisturbed};
+use super::lines::Lines;
 use super::point::{Mode, Point};
 use super::points::Points;
 use super::report::{Failure, Report};
@@ -112,7 +112,8 @@ impl<W: World> Sweep<W> {
     /// With the report, if a rule was broken, and if what the environment names is no point.
     pub fn check(&self) -> Report {
         let asked = std::env::var(POINT).ok();
-        let asked: Option<Point> = asked.map(|text| text.parse().expect("a point is written as `31:die_after`"));
+        let asked: Option<Point> =
+            asked.map(|text| text.parse().expect("a point is written as `31:die_after`"));
         let report = self.run_points(|point| asked.is_none_or(|asked| asked == point));
         assert!(report.is_ok(), "{report}");
         report

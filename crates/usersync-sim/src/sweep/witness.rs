@@ -53,7 +53,11 @@ impl Witness {
                     *sum = sum.saturating_add(*delta);
                     "counter"
                 }
-                Write::Append { log: Log::Outbox, key, .. } => {
+                Write::Append {
+                    log: Log::Outbox,
+                    key,
+                    ..
+                } => {
                     *self.outbox.entry(outbox_name(key)).or_default() += 1;
                     "outbox"
                 }
@@ -94,14 +98,19 @@ impl Witness {
 
     /// What was done to systems, and what was written, since this was asked before.
     pub(super) fn activity(&mut self) -> (u32, BTreeMap<&'static str, u32>) {
-        (std::mem::take(&mut self.effects), std::mem::take(&mut self.written))
+        (
+            std::mem::take(&mut self.effects),
+            std::mem::take(&mut self.written),
+        )
     }
 
     /// Why not each effect was told of once, if so: to be asked when everything is at rest and what is `left` waits in the outbox.
     pub(super) fn untold(&self, left: &BTreeSet<String>) -> Option<String> {
         let is_lost = |key: &&String| !self.arrived.contains(*key) && !left.contains(*key);
         if let Some(key) = self.outbox.keys().find(is_lost) {
-            return Some(format!("{key} was put into the outbox, and is neither there nor delivered"));
+            return Some(format!(
+                "{key} was put into the outbox, and is neither there nor delivered"
+            ));
         }
         let twice = self.outbox.iter().find(|(_, times)| **times > 1);
         if let Some((key, times)) = twice {
@@ -182,9 +191,12 @@ impl Attempt<'_> {
         if claims_of_others {
             return Some(("removal_of_claimed", "another job claims it"));
         }
-        let is_ours = row.is_some_and(|row| row.origin == Origin::Ours && row.is_claimed_by(&self.context.job));
-        (job.policy.mode == Mode::Managed && !is_ours)
-            .then_some(("removal_without_claim", "the ledger does not say that it is the job's"))
+        let is_ours =
+            row.is_some_and(|row| row.origin == Origin::Ours && row.is_claimed_by(&self.context.job));
+        (job.policy.mode == Mode::Managed && !is_ours).then_some((
+            "removal_without_claim",
+            "the ledger does not say that it is the job's",
+        ))
     }
 }
 

@@ -73,7 +73,9 @@ impl<P: Sync> Host<P> {
     /// The engine of the process that lives now.
     #[must_use]
     pub fn engine(&self) -> &Engine {
-        self.engine.as_ref().expect("a process lives but while it is started again")
+        self.engine
+            .as_ref()
+            .expect("a process lives but while it is started again")
     }
 
     /// A run over everything, which is to do all that it should.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use usersync_connector::{
-    Applied, CallContext, Cursor, Item, ItemCapabilities, ItemChange, ItemCollection, ItemEntry, ItemOperation,
-    ItemRead, ItemStore, MemberChange, MemberOperation, MembersEntry, MembershipRead, MembershipTarget,
-    PresentMember, PresentRecord, ReadStream, RecordCapabilities, RecordChange, RecordEntry, RecordOperation,
-    RecordRead, RecordRequest, RecordTarget, Result, TargetCapabilities,
+    Applied, CallContext, Cursor, Item, ItemCapabilities, ItemChange, ItemCollection, ItemEntry,
+    ItemOperation, ItemRead, ItemStore, MemberChange, MemberOperation, MembersEntry, MembershipRead,
+    MembershipTarget, PresentMember, PresentRecord, ReadStream, RecordCapabilities, RecordChange,
+    RecordEntry, RecordOperation, RecordRead, RecordRequest, RecordTarget, Result, TargetCapabilities,
 };
 use usersync_memory::{CallKind, Fault, Moment};
 use usersync_model::{ContainerRef, ObjectId, OperationId, PrincipalRef, RecordRef, Subject, SystemId};
@@ -221,7 +221,8 @@ impl MembershipRead for Target<dyn MembershipTarget> {
         let mut call = on(self.system(), CallKind::Members, context);
         call.containers.clone_from(&containers);
         let (inner, context) = (Arc::clone(&self.inner), context.clone());
-        self.points.read(call, move || inner.members(containers, &context))
+        self.points
+            .read(call, move || inner.members(containers, &context))
     }
 
     async fn member(

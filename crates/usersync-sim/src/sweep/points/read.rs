@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use usersync_connector::{
     AccountCapabilities, AccountDirectory, AccountEntry, CallContext, ContainerCatalog, Cursor, Directory,
-    DirectoryCapabilities, PresentRecord, ReadEvent, ReadStream, RecordCapabilities, RecordEntry,
-    RecordRead, RecordRequest, Result,
+    DirectoryCapabilities, PresentRecord, ReadEvent, ReadStream, RecordCapabilities, RecordEntry, RecordRead,
+    RecordRequest, Result,
 };
 use usersync_memory::{Call, CallKind, Fault, Moment};
 use usersync_model::{Container, ContainerRef, DirectoryChange, ObjectId, RecordRef, Subject, SystemId};

@@ -84,7 +84,8 @@ impl StateRead for Store {
     fn log(&self, tenant: &TenantId, log: Log, after: u64) -> Chunks<LogEntry> {
         let call = of_tenant(CallKind::Log, tenant);
         let (inner, of) = (Arc::clone(&self.inner), tenant.clone());
-        self.points.stream(call, move || inner.log(&of, log, after), |_| false)
+        self.points
+            .stream(call, move || inner.log(&of, log, after), |_| false)
     }
 }
 
@@ -102,7 +103,9 @@ impl StateStore for Store {
 
     async fn acquire(&self, name: &LeaseName, holder: &str, ttl: Duration) -> Result<Lease> {
         let call = of_tenant(CallKind::Acquire, &name.tenant);
-        self.points.call(call, self.inner.acquire(name, holder, ttl)).await
+        self.points
+            .call(call, self.inner.acquire(name, holder, ttl))
+            .await
     }
 
     async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease> {
