@@ -2,6 +2,7 @@
 
 mod builder;
 mod durable;
+mod eventful;
 mod gate;
 mod model;
 mod names;
@@ -16,6 +17,7 @@ pub mod yielding;
 
 pub use builder::WorldBuilder;
 pub use durable::{DurableStore, Folder};
+pub use eventful::eventful;
 pub use model::{Model, Presence};
 pub use names::{
     AUTO_APPLY, LEASE, all, container, every_capability, facets, free_policy, group, job, least_capability,

@@ -7,12 +7,11 @@ use proptest::prelude::*;
 use usersync::connector::{News, TargetCapabilities};
 use usersync::engine::{EngineError, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment, StoreSnapshot};
-use usersync::model::{Container, ContainerKind, Origin, Role};
-use usersync::reconcile::{ConflictPolicy, FirstSight, Mode, Policy};
+use usersync::model::Origin;
+use usersync::reconcile::{Mode, Policy};
 use usersync_tests::edit::{cases, drift, edits, mode};
 use usersync_tests::{
-    Crash, End, LEASE, World, all, container, crash, every_capability, free_policy, job, least_capability,
-    user,
+    End, LEASE, World, container, crash, eventful, every_capability, free_policy, job, least_capability, user,
 };
 
 /// What people were told and what was put on record, without the ids of operations: each with how often.
@@ -51,55 +50,6 @@ fn told(world: &World) -> Told {
         }
     }
     told
-}
-
-/// A run of `sync` has something of everything before it: additions, removals, restored and claimed members, a claim to
-/// forget, one to release, roles to change.
-fn eventful(capabilities: TargetCapabilities) -> World {
-    let policy = Policy {
-        conflict: ConflictPolicy::SourceWins,
-        first_sight: FirstSight::Import,
-        ..free_policy(Mode::Managed)
-    };
-    let managers = Container::new(container("lead"), ContainerKind::Team, "lead", all("heads"));
-    let world = World::builder()
-        .capabilities(capabilities)
-        .batch(2)
-        .group("staff", "ada bob cleo dan eve")
-        .group("heads", "ada bob")
-        .owned("team", "ada", "staff")
-        .add_container(managers.with_owner(user("bob")))
-        .container("album", "heads dan")
-        .job("sync", policy.clone())
-        .job("other", policy)
-        .build();
-    let _ = world.settle("sync");
-    world.catalog.remove(&container("lead"));
-    world.catalog.remove(&container("team"));
-    let _ = world.settle("other");
-    world.catalog.put(
-        Container::new(container("team"), ContainerKind::Team, "team", all("staff")).with_owner(user("ada")),
-    );
-    world.catalog.put(
-        Container::new(container("lead"), ContainerKind::Team, "lead", all("heads"))
-            .with_owner(user("bob"))
-            .with_role(if capabilities.updates {
-                Role::Manager
-            } else {
-                Role::Member
-            }),
-    );
-    world.add_by_hand("team", "fay");
-    world.add_by_hand("team", "gus");
-    world.remove_by_hand("team", "cleo");
-    world.remove_by_hand("team", "dan");
-    world.join("staff", "fay");
-    world.join("staff", "hal");
-    world.leave("staff", "dan");
-    world.leave("staff", "eve");
-    world.leave("heads", "bob");
-    world.join("heads", "hal");
-    world
 }
 
 /// Where `world` ends when nothing goes wrong.
@@ -144,79 +94,6 @@ fn the_eventful_run_has_something_of_everything() {
         summary.additions >= 3 && summary.removals >= 2 && summary.updates >= 1 && summary.ledger >= 3,
         "{summary:?}"
     );
-}
-
-/// Killed before and after the effect of every single call of a run, a run later ends where it would have ended.
-#[test]
-fn promise_14_a_crash_at_any_call_changes_nothing_about_the_end() {
-    for capabilities in every_kind_of_target() {
-        let world = eventful(capabilities);
-        let (end, news, calls) = undisturbed(&world);
-        assert!(calls > 40, "{calls} calls are too few to tell anything");
-        for call in 1..=calls {
-            for moment in [Moment::Before, Moment::After] {
-                let mut world = world.fork();
-                world
-                    .faults
-                    .inject(FaultRule::new(Fault::Hang(moment)).at_call(call));
-                let run = crash(
-                    world
-                        .engine()
-                        .run(&world.tenant, &job("sync"), RunRequest::everything()),
-                );
-                // Whoever only looks whether the outbox is empty does not wait for the end of the stream.
-                let peeked =
-                    moment == Moment::After && world.calls.all()[call as usize - 1].kind == CallKind::Log;
-                assert!(
-                    peeked || matches!(run, Crash::Stopped),
-                    "call {call} of {calls} hangs"
-                );
-                take_over(&mut world);
-                assert_eq!(
-                    world.end(),
-                    end,
-                    "killed {moment:?} call {call} with {capabilities:?}"
-                );
-                assert_eq!(
-                    difference(&told(&world), &news),
-                    "",
-                    "killed {moment:?} call {call} with {capabilities:?}"
-                );
-            }
-        }
-    }
-}
-
-/// The same for every answer that is lost, once or again and again.
-#[test]
-fn promise_14_a_lost_answer_changes_nothing_about_the_end() {
-    for capabilities in every_kind_of_target() {
-        let world = eventful(capabilities);
-        let (end, news, calls) = undisturbed(&world);
-        for call in 1..=calls {
-            for moment in [Moment::Before, Moment::After] {
-                for lost in [1, 3] {
-                    let mut world = world.fork();
-                    let rule = FaultRule::new(Fault::Timeout(moment)).from_call(call).times(lost);
-                    world.faults.inject(rule);
-                    for _ in 0..=lost {
-                        let _ = world.try_run("sync", RunRequest::everything());
-                    }
-                    take_over(&mut world);
-                    assert_eq!(
-                        world.end(),
-                        end,
-                        "{lost} lost {moment:?} call {call} with {capabilities:?}"
-                    );
-                    assert_eq!(
-                        difference(&told(&world), &news),
-                        "",
-                        "{lost} lost {moment:?} call {call} with {capabilities:?}"
-                    );
-                }
-            }
-        }
-    }
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{Origin, Subject};
 use usersync_tests::edit::cases;
 use usersync_tests::records::edit::{edits, staff};
-use usersync_tests::records::{RecordEnd, RecordWorld, contact, contact_id, own};
+use usersync_tests::records::{RecordEnd, RecordWorld, contact, contact_id, eventful};
 use usersync_tests::{LEASE, container, crash, every_capability, job, least_capability};
 
 type Told = BTreeMap<String, usize>;
@@ -35,37 +35,6 @@ fn told(world: &RecordWorld) -> Told {
         }
     }
     told
-}
-
-/// A run of `share` has something of everything before it: records to make, change, restore, delete and claim, claims to forget
-/// and release, a destination that leaves.
-fn eventful(capabilities: TargetCapabilities, changes: bool) -> RecordWorld {
-    let mut builder = RecordWorld::builder()
-        .capabilities(capabilities)
-        .batch(2)
-        .staff("ada bob cleo")
-        .job(RecordWorld::distribution("share", "staff"))
-        .job(RecordWorld::distribution("other", "bob"));
-    if !changes {
-        builder = builder.without_changes();
-    }
-    let world = builder.build();
-    for name in ["c1", "c2", "c3", "c4"] {
-        world.put_contact(name, "general:name=First;addresses:mail={a}");
-    }
-    let _ = world.settle("share");
-    let _ = world.settle("other");
-    world.put_contact("c1", "general:name=Second;addresses:mail={a}");
-    world.drop_contact("c2");
-    world.put_contact("c5", "general:name=New");
-    world.put_contact("c6", "general:name=Newer");
-    world.drop_by_hand("ada", &contact_id("c2"));
-    world.drop_by_hand("ada", &contact_id("c3"));
-    world.put_by_hand("bob", contact("c4", "general:name=Mine;addresses:mail={a}"));
-    world.put_by_hand("bob", contact("c5", "general:name=Old"));
-    world.put_by_hand("bob", own("c1", "general:name=Own"));
-    world.leave("staff", "cleo");
-    world
 }
 
 fn every_kind_of_target() -> [(TargetCapabilities, bool); 5] {
@@ -119,30 +88,6 @@ fn the_eventful_run_has_something_of_everything() {
         summary.additions >= 3 && summary.removals >= 4 && summary.updates >= 3 && summary.ledger >= 1,
         "{summary:?}"
     );
-}
-
-/// Killed, or without an answer, before and after the effect of every single call of a run: a run later ends where it would have
-/// ended, each source record is at most one record at the target, and each effect is told once.
-#[test]
-fn promise_14_whatever_call_breaks_the_end_is_the_same() {
-    for (capabilities, changes) in every_kind_of_target() {
-        let world = eventful(capabilities, changes);
-        let (end, news, calls) = undisturbed(&world);
-        assert!(calls > 40, "{calls} calls are too few to tell anything");
-        for call in 1..=calls {
-            for moment in [Moment::Before, Moment::After] {
-                for fault in [Fault::Hang(moment), Fault::Timeout(moment)] {
-                    let world = disturbed(&world, FaultRule::new(fault.clone()).at_call(call));
-                    assert_eq!(world.end(), end, "{fault:?} at call {call} with {capabilities:?}");
-                    assert_eq!(
-                        told(&world),
-                        news,
-                        "{fault:?} at call {call} with {capabilities:?}"
-                    );
-                }
-            }
-        }
-    }
 }
 
 proptest! {

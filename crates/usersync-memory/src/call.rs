@@ -71,6 +71,8 @@ pub enum CallKind {
     Renew,
     /// `TokenStore::revoke`.
     Revoke,
+    /// `Clock::sleep`, which cannot fail and may never end. No clock of this crate makes it a call.
+    Sleep,
     /// `ActorDirectory::state`.
     State,
     /// `TokenStore::token`.
@@ -117,6 +119,7 @@ impl CallKind {
             Self::Remove => "remove",
             Self::Renew => "renew",
             Self::Revoke => "revoke",
+            Self::Sleep => "sleep",
             Self::State => "state",
             Self::Token => "token",
             Self::Update => "update",
@@ -201,6 +204,34 @@ pub struct Call {
     pub operation: Option<OperationId>,
     /// The place of the operation in its batch, from 0: as many calls of `apply` were made as operations have place 0.
     pub position: usize,
+}
+
+impl Call {
+    /// A call of which nothing but its kind is known, and that was not made yet: for [`Faults::meet`](crate::Faults::meet).
+    #[must_use]
+    pub fn new(kind: CallKind) -> Self {
+        Self {
+            number: 0,
+            kind,
+            system: None,
+            tenant: None,
+            job: None,
+            actor: None,
+            containers: Vec::new(),
+            subject: None,
+            operation: None,
+            position: 0,
+        }
+    }
+
+    /// Its context, where it names all of it.
+    pub(crate) fn context(&self) -> Option<CallContext> {
+        Some(CallContext {
+            tenant: self.tenant.clone()?,
+            job: self.job.clone()?,
+            actor: self.actor.clone()?,
+        })
+    }
 }
 
 impl fmt::Display for Call {
@@ -429,6 +460,20 @@ impl<'a> CallSite<'a> {
 
     pub(crate) fn has_subject(&self, subject: &Subject) -> bool {
         self.subject.is_some_and(|this| this.is(subject))
+    }
+
+    /// What `call` says, with its [`context`](Call::context).
+    pub(crate) fn of(call: &'a Call, context: Option<&'a CallContext>) -> Self {
+        Self {
+            kind: call.kind,
+            system: call.system.as_ref(),
+            tenant: call.tenant.as_ref(),
+            context,
+            containers: &call.containers,
+            subject: call.subject.as_ref().map(SubjectRef::from),
+            operation: call.operation,
+            position: call.position,
+        }
     }
 
     fn to_call(self, number: u64) -> Call {

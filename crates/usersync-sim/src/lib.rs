@@ -42,6 +42,8 @@
 //!     .with_target(|spec| Arc::new(MemoryTarget::new(spec.system.clone(), spec.capabilities)));
 //! assert!(simulation.run().is_ok());
 //! ```
+//!
+//! The [`sweep`] is the other way round: one scenario, no chance, and every one of its calls broken in every way.
 
 mod choice;
 mod config;
@@ -58,6 +60,7 @@ mod rest;
 mod shadow;
 mod shrink;
 mod simulation;
+pub mod sweep;
 mod tenant;
 mod wire;
 mod world;

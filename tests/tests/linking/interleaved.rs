@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use usersync::engine::Chosen;
+use futures::future::BoxFuture;
+use usersync::engine::{Chosen, LinkReport};
 use usersync::license::Entitlement;
 use usersync::memory::MemoryAccounts;
 use usersync_tests::interleave::{Schedule, explore};
@@ -121,4 +122,22 @@ impl Office {
         let saved = block_on(saved.save_added(&context(), &only([0])));
         let _ = saved.expect("saving works");
     }
+}
+
+/// Hosts spawn calls, for which their futures have to be `Send`: what is to be seen here is that this compiles.
+#[test]
+fn calls_can_be_spawned() {
+    let office = Office::new(1).with_pairs(1);
+    let (links, of) = (office.links(), only([0]));
+    let calls: [BoxFuture<'_, usersync::engine::Result<LinkReport>>; 7] = [
+        Box::pin(async { links.stage(&context(), &of).await }),
+        Box::pin(async { links.save_added(&context(), &of).await }),
+        Box::pin(async { links.suspend(&context(), &of).await }),
+        Box::pin(async { links.resume(&context(), &of).await }),
+        Box::pin(async { links.unstage(&context(), &of).await }),
+        Box::pin(async { links.request_consent(&context(), &of).await }),
+        Box::pin(async { links.remove(&context(), &of).await }),
+    ];
+    let ended = calls.map(|call| block_on(call).is_ok());
+    assert_eq!(ended, [true; 7]);
 }

@@ -13,7 +13,7 @@ use usersync::license::{Entitlement, ExtraSeats, Refusal, ResourcePlacement};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::sqlite::{SqliteOptions, SqliteStore};
 use usersync::store::StateStore;
-use usersync_tests::{Crash, crash, tenant};
+use usersync_tests::tenant;
 
 use crate::{Office, account, codes, context, only, plain, principal, room};
 
@@ -184,51 +184,6 @@ fn promise_22_the_links_of_a_principal_share_a_seat() {
         Some(&LinkOutcome::Removed { released: true })
     );
     assert_eq!(office.seats(), (0, 0));
-}
-
-/// Killed at any call, saving and removing can be made again, and end where they would have.
-#[test]
-fn promise_22_a_crash_at_any_call_leaves_links_and_seats_in_agreement() {
-    let base = Office::new(2).with_pairs(3);
-    base.stage();
-    base.save(&only([0]));
-    let ends = [
-        "p0-a0 active, p1-a1 active, p2-a2 proposed waits",
-        "p1-a1 active, p2-a2 active",
-    ];
-    for (what, want) in ["save", "remove"].into_iter().zip(ends) {
-        let base = base.fork();
-        if what == "remove" {
-            base.save(&Chosen::All);
-        }
-        let act = |office: &Office| match what {
-            "save" => crash(office.links().save_added(&context(), &Chosen::All)),
-            _ => crash(office.links().remove(&context(), &only([0]))),
-        };
-        let calls = {
-            let office = base.fork();
-            assert!(matches!(act(&office), Crash::Ended(Ok(_))));
-            assert_eq!(office.shown(), want);
-            office.faults.calls()
-        };
-        assert!(calls > 3, "{calls} calls");
-        let mut stopped = 0;
-        for call in 1..=calls {
-            for moment in [Moment::Before, Moment::After] {
-                let office = base.fork();
-                office
-                    .faults
-                    .inject(FaultRule::new(Fault::Hang(moment)).at_call(call));
-                stopped += u32::from(matches!(act(&office), Crash::Stopped));
-                office.faults.heal();
-                office.check();
-                assert!(matches!(act(&office), Crash::Ended(Ok(_))));
-                assert_eq!(office.shown(), want, "{what}, call {call}, {moment:?}");
-                office.check();
-            }
-        }
-        assert!(stopped > 3, "{stopped} stopped");
-    }
 }
 
 /// The answer of the commit is lost: it can be asked again, and nothing is counted twice.

@@ -347,7 +347,8 @@ impl Links {
     async fn book_of(&self, context: &CallContext, chosen: &Chosen) -> Result<Book> {
         match chosen {
             Chosen::Of(principals) if principals.len() <= SINGLY => {
-                let ids = principals.iter().map(|principal| self.id(principal));
+                // All at once: a future that holds a closure over references cannot be shown to be `Send`.
+                let ids: Vec<_> = principals.iter().map(|principal| self.id(principal)).collect();
                 Book::of(self.store.as_ref(), &context.tenant, ids).await
             }
             Chosen::All | Chosen::Of(_) => self.book(context).await,

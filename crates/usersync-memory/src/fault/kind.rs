@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use usersync_connector::{ErrorKind, Retry};
+use usersync_connector::{Error, ErrorKind, Retry};
 use usersync_model::{ObjectId, PartialKind};
-use usersync_store::StoreErrorKind;
+use usersync_store::{StoreError, StoreErrorKind};
 
-use crate::call::{CallKind, CallSite};
+use super::FromFault;
+use crate::call::{Call, CallKind, CallSite};
 
 /// What goes wrong with a call. A fault is only ever given to a call that can show it.
 ///
@@ -162,7 +163,8 @@ impl Fault {
     /// Whether a call of this kind can show the fault.
     #[must_use]
     pub fn fits(&self, call: CallKind) -> bool {
-        let connector = !call.is_store();
+        let is_sleep = call == CallKind::Sleep;
+        let connector = !call.is_store() && !is_sleep;
         match self {
             Self::Conflict => call.is_effect(),
             Self::Duplicated
@@ -171,11 +173,24 @@ impl Fault {
             | Self::Reordered { .. }
             | Self::Truncated { .. } => connector && call.is_stream(),
             Self::Failed { .. } | Self::RateLimited { .. } => connector,
-            Self::Hang(_) | Self::Timeout(_) => true,
+            Self::Hang(_) => true,
+            Self::Timeout(_) => !is_sleep,
             Self::Paged { .. } | Self::Stalled { .. } => call.is_stream(),
             Self::PartialOf { .. } => matches!(call, CallKind::Directory | CallKind::Members),
             Self::StoreFailed(_) => call.is_store(),
         }
+    }
+
+    /// The error that a connector answers with when this happens to `call`.
+    #[must_use]
+    pub fn error(&self, call: &Call) -> Error {
+        Error::from_fault(self, &CallSite::of(call, None))
+    }
+
+    /// The error that a store answers with when this happens to `call`.
+    #[must_use]
+    pub fn store_error(&self, call: &Call) -> StoreError {
+        StoreError::from_fault(self, &CallSite::of(call, None))
     }
 
     pub(super) fn fits_site(&self, site: &CallSite<'_>) -> bool {

@@ -12,7 +12,7 @@ use usersync_connector::{Error, ErrorKind, Retry};
 use usersync_store::{StoreError, StoreErrorKind};
 
 use self::rule::{Action, Hook};
-use crate::call::CallSite;
+use crate::call::{Call, CallSite, Calls};
 use crate::shared::lock;
 
 pub use self::kind::{Fault, FaultKind, Moment};
@@ -78,6 +78,28 @@ impl Faults {
     #[must_use]
     pub fn fired_in_all(&self) -> u64 {
         lock(&self.0).fired.values().sum()
+    }
+
+    /// Numbers and records a call that somebody else answers, as the backends of this crate do with what they answer; runs what
+    /// happens meanwhile; and tells what is to go wrong with it, for the caller to do. That a read is to come in another form is
+    /// not told.
+    ///
+    /// ```
+    /// use usersync_memory::{Call, CallKind, Calls, Fault, FaultRule, Faults, Moment, Recording};
+    ///
+    /// let (faults, calls) = (Faults::default(), Calls::new(Recording::All));
+    /// faults.inject(FaultRule::new(Fault::Hang(Moment::Before)).at_call(2));
+    /// assert_eq!(faults.meet(&calls, &Call::new(CallKind::Directory)), None);
+    /// assert_eq!(faults.meet(&calls, &Call::new(CallKind::Commit)), Some(Fault::Hang(Moment::Before)));
+    /// assert_eq!(calls.all()[1].number, 2);
+    /// ```
+    #[must_use]
+    pub fn meet(&self, calls: &Calls, call: &Call) -> Option<Fault> {
+        let context = call.context();
+        let site = CallSite::of(call, context.as_ref());
+        let (number, injected) = self.next(&site);
+        calls.record(number, &site);
+        injected.outcome
     }
 
     /// Numbers a call, runs what happens meanwhile, and tells the number and what is to go wrong.
