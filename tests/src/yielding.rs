@@ -16,7 +16,7 @@ use usersync::connector::{
 };
 use usersync::memory::{MemoryDirectory, MemoryStore, MemoryTarget};
 use usersync::model::{
-    ContainerRef, DirectoryChange, JobId, LedgerRow, ObjectId, PrincipalRef, SystemId, TenantId,
+    ContainerRef, Digest, DirectoryChange, JobId, LedgerRow, ObjectId, PrincipalRef, SystemId, TenantId,
 };
 use usersync::store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
@@ -200,6 +200,10 @@ impl Directory for YieldingDirectory {
 
     fn capabilities(&self) -> DirectoryCapabilities {
         self.inner.capabilities()
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        self.inner.filter()
     }
 
     fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use usersync_model::{DirectoryChange, SystemId};
+use usersync_model::{Digest, DirectoryChange, SystemId};
 
 use crate::context::CallContext;
 use crate::read::{Cursor, ReadStream};
@@ -42,6 +42,13 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
 
     /// What it offers.
     fn capabilities(&self) -> DirectoryCapabilities;
+
+    /// Identifies which part of the system reads show, and by which rules: base, filter, what entries mean. Whom another filter hides
+    /// looks like somebody who left, so that after a change the removals of the next plan wait, as after any change of a job's policy.
+    /// `None`, as it is by default, where nothing of that kind can be configured.
+    fn filter(&self) -> Option<Digest> {
+        None
+    }
 
     /// Reads everything, or what changed since a cursor.
     fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange>;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use usersync_model::{Facet, FacetName, ObjectId, OperationId, Record, RecordRef, SystemId};
+use usersync_model::{Digest, Facet, FacetName, ObjectId, OperationId, Record, RecordRef, SystemId};
 
 use std::collections::BTreeMap;
 
@@ -55,6 +55,11 @@ pub trait RecordRead: fmt::Debug + Send + Sync + 'static {
 
     /// What it offers.
     fn capabilities(&self) -> RecordCapabilities;
+
+    /// Identifies which records reads show, and by which rules, as [`Directory::filter`](crate::Directory::filter) does.
+    fn filter(&self) -> Option<Digest> {
+        None
+    }
 
     /// Reads records.
     fn records(&self, request: RecordRequest, context: &CallContext) -> ReadStream<RecordEntry>;

@@ -320,7 +320,7 @@ impl Engine {
         let approval = Approval {
             job: job.id.clone(),
             held,
-            policy: job.policy_digest(),
+            policy: self.inner.preview.readers().policy_digest(&job),
             by,
             granted: now,
             expires: later(now, lifetime),

@@ -201,8 +201,9 @@ impl Job {
     }
 
     /// Identifies policy, sources, the kinds of containers, the way selections are resolved and, for records, where they come
-    /// from and the rules for their facets; not a selection. When it changes, approvals are void and the
-    /// removals of the next plan wait.
+    /// from and the rules for their facets; not a selection. When it changes, or the
+    /// [filter](usersync_connector::Directory::filter) of something that the job reads, approvals are void and the removals of the
+    /// next plan wait.
     #[must_use]
     pub fn policy_digest(&self) -> Digest {
         let resolve = serde_json::to_vec(&(&self.resolve, &self.sources, &self.target))

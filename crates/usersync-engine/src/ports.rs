@@ -9,11 +9,12 @@ use usersync_connector::wrap::{Measured, ReadLimits};
 use usersync_connector::{
     ActorDirectory, Clock, ContainerCatalog, Directory, MembershipRead, ReadStream, Reader, RecordRead,
 };
-use usersync_model::{PrincipalRef, SystemId};
+use usersync_model::{Digest, DigestBuilder, PrincipalRef, SystemId};
 use usersync_store::StateRead;
 
 use crate::backoff::Backoff;
 use crate::error::{EngineError, Result};
+use crate::job::{Job, JobKind};
 
 /// Everything that planning reads from. Nothing can be written through it: the types it holds have no method that writes.
 #[derive(Clone, Debug)]
@@ -171,6 +172,36 @@ impl Readers {
         self.directories
             .get(system)
             .ok_or_else(|| EngineError::NoConnector(system.clone()))
+    }
+
+    /// Identifies the policy of `job` and the filters of what it reads. While nothing that it reads has a filter, that is
+    /// [`Job::policy_digest`].
+    pub(crate) fn policy_digest(&self, job: &Job) -> Digest {
+        let directories = job.sources.iter().filter_map(|system| {
+            let filter = self.directories.get(system)?.filter()?;
+            Some(("directory", system, filter))
+        });
+        let records = match &job.kind {
+            JobKind::Records(records) => Some(&records.from),
+            JobKind::Items(_) | JobKind::Members => None,
+        };
+        let records = records.and_then(|system| {
+            let filter = self.records.get(system)?.filter()?;
+            Some(("records", system, filter))
+        });
+        let policy = job.policy_digest();
+        let mut filters = directories.chain(records).peekable();
+        if filters.peek().is_none() {
+            return policy;
+        }
+        let digest = DigestBuilder::new("usersync.filtered-policy/1").part(policy.as_bytes());
+        let digest = filters.fold(digest, |digest, (kind, system, filter)| {
+            digest
+                .part(kind.as_bytes())
+                .part(system.as_str().as_bytes())
+                .part(filter.as_bytes())
+        });
+        digest.finish()
     }
 
     pub(crate) fn bounds(&self) -> Bounds {

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use usersync::connector::{CallContext, Cursor, Directory, DirectoryCapabilities, ReadStream};
 use usersync::engine::RunEnd;
+use usersync::memory::MemoryDirectory;
+use usersync::model::{Digest, DirectoryChange, SystemId};
 use usersync::reconcile::{Mode, Policy};
 use usersync_tests::{World, container};
 
-use crate::{findings, held, naive, warnings};
+use crate::{findings, held, naive, run_reading, warnings};
 
 /// A hundred people, all in one team.
 fn hundred(policy: Policy) -> World {
@@ -35,9 +38,63 @@ fn show(world: &World, numbers: std::ops::Range<u32>) {
     numbers.for_each(|n| world.join("staff", &format!("p{n:02}")));
 }
 
+/// A directory that tells by which filter it is read.
+#[derive(Debug)]
+struct Filtered {
+    inner: MemoryDirectory,
+    filter: &'static str,
+}
+
+impl Directory for Filtered {
+    fn system(&self) -> &SystemId {
+        self.inner.system()
+    }
+
+    fn capabilities(&self) -> DirectoryCapabilities {
+        self.inner.capabilities()
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        Some(Digest::of("filter", self.filter.as_bytes()))
+    }
+
+    fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
+        self.inner.read(since, context)
+    }
+}
+
+/// The filter is changed, and hides three people, of whom no guard would think anything. Nobody goes before somebody has looked.
+#[test]
+fn f06_another_filter_removes_nobody_before_a_person_has_seen_whom() {
+    let world = hundred(Policy::default());
+    let naive = world.fork();
+    hide(&naive, 0..3);
+    assert_eq!(naive::sync(&naive).removed, 3);
+
+    let run = |filter| {
+        let inner = world.directory.clone();
+        run_reading(&world, Filtered { inner, filter })
+    };
+    // That it begins to tell is a change as any other; nothing waits.
+    assert_eq!(run("everybody").end, RunEnd::InSync);
+    hide(&world, 0..3);
+    let report = run("narrower");
+    assert_eq!((report.end, size(&world)), (RunEnd::Held, 100));
+    assert_eq!(held(&report), ["policy_changed"].into());
+
+    // It was a mistake.
+    let before = size(&world);
+    show(&world, 0..3);
+    assert_eq!((run("everybody").end, size(&world)), (RunEnd::InSync, before));
+
+    // Under a filter that stays, three who leave go.
+    hide(&world, 0..3);
+    assert_eq!((run("everybody").end, size(&world)), (RunEnd::Changed, 97));
+}
+
 /// A filter that hides 25 people at once is more than a run may take out; one that hides them by and by is more than a day may.
 #[test]
-fn f06_a_changed_filter_removes_no_more_than_the_guards_allow() {
+fn f06_a_changed_filter_that_nobody_tells_of_removes_no_more_than_the_guards_allow() {
     let world = hundred(Policy::default());
     let naive = world.fork();
     hide(&naive, 0..25);

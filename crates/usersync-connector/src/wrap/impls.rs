@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use usersync_license::Entitlement;
 use usersync_model::{
-    Container, ContainerRef, DirectoryChange, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
+    Container, ContainerRef, Digest, DirectoryChange, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
 };
 
 use super::Wrapped;
@@ -32,6 +32,10 @@ impl<C: Directory + ?Sized> Directory for Wrapped<C> {
 
     fn capabilities(&self) -> DirectoryCapabilities {
         self.inner.capabilities()
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        self.inner.filter()
     }
 
     fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
@@ -99,6 +103,10 @@ impl<C: RecordRead + ?Sized> RecordRead for Wrapped<C> {
 
     fn capabilities(&self) -> RecordCapabilities {
         self.inner.capabilities()
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        self.inner.filter()
     }
 
     fn records(&self, request: RecordRequest, context: &CallContext) -> ReadStream<RecordEntry> {

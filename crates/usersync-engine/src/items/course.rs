@@ -27,7 +27,7 @@ impl Engine {
             return Err(EngineError::NoPlan(job.id.clone()));
         }
         let now = self.clock().now();
-        let policy = job.policy_digest();
+        let policy = self.inner.preview.readers().policy_digest(job);
         let approvals = load_approvals(self.inner.store.as_ref(), job).await?;
         let item_request = ItemRequest {
             trigger: request.trigger,

@@ -7,7 +7,9 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use usersync_model::{Completeness, ContainerRef, Digest, DirectoryGraph, NodeId, PrincipalRef, Subject};
+use usersync_model::{
+    Completeness, ContainerRef, Digest, DirectoryGraph, NodeId, PrincipalRef, Rest, Subject,
+};
 use usersync_reconcile::{Approval, Drafts, Envelope, Header, HoldCause, Plan, Warning};
 
 pub(crate) use self::pass::{Task, plan};
@@ -84,11 +86,11 @@ impl Frame {
     pub(crate) fn new(
         graph: &DirectoryGraph,
         job: &Job,
+        policy: Digest,
         state: &JobState,
         scope: &Scope,
         now: DateTime<Utc>,
     ) -> Self {
-        let policy = job.policy_digest();
         let policy_changed = state.policy.is_some_and(|before| before != policy);
         // Another policy decides anew.
         let standing = if policy_changed {
@@ -203,6 +205,21 @@ pub(crate) fn later(now: DateTime<Utc>, duration: std::time::Duration) -> DateTi
         .ok()
         .and_then(|duration| now.checked_add_signed(duration))
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// That not everybody whom `container` selects is known. Where a whole system was read in part, that is told of the system.
+pub(crate) fn partial_selection(
+    graph: &DirectoryGraph,
+    job: &Job,
+    container: &ContainerRef,
+    rest: &Rest,
+) -> Option<Warning> {
+    let is_whole = |system| graph.system_verdict(system).is_complete();
+    let reason = rest.reason().filter(|_| job.sources.iter().all(is_whole))?;
+    Some(Warning::PartialSelection {
+        container: container.clone(),
+        reason: reason.clone(),
+    })
 }
 
 fn missing_sentinel(graph: &DirectoryGraph, job: &Job) -> Option<PrincipalRef> {

@@ -50,6 +50,7 @@ pub(crate) async fn plan(
     let frame = Frame::new(
         survey.graph(),
         job,
+        readers.policy_digest(job),
         &circumstances.state,
         &circumstances.scope,
         circumstances.now,

@@ -13,6 +13,7 @@ use usersync_reconcile::{
     Warning, plan_members,
 };
 
+use super::partial_selection;
 use super::view::View;
 use crate::dependency::{Edge, Stage, edge_from};
 use crate::job::Job;
@@ -147,16 +148,10 @@ impl Planner<'_> {
         if sight.missing {
             resolved = Arc::new(nobody());
         } else {
-            // Where a whole system was read in part, that is told of the system.
-            let is_whole = |system| graph.system_verdict(system).is_complete();
-            if let Rest::Unknown(reason) = &resolved.rest
-                && self.job.sources.iter().all(is_whole)
+            if let Some(warning) = partial_selection(graph, self.job, &container.id, &resolved.rest)
                 && self.told.insert((place, "partial_selection"))
             {
-                self.warnings.insert(Warning::PartialSelection {
-                    container: container.id.clone(),
-                    reason: reason.clone(),
-                });
+                self.warnings.insert(warning);
             }
             self.add_guests(survey, place, &mut resolved);
         }

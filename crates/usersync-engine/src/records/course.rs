@@ -17,7 +17,7 @@ use super::served::{Served, load};
 use super::{Collections, RecordJob};
 use crate::error::{EngineError, Result};
 use crate::job::{Job, Scope};
-use crate::planning::{DepartureChanges, grace};
+use crate::planning::{DepartureChanges, grace, partial_selection};
 use crate::ports::Readers;
 use crate::report::{FailedRead, ReadOf};
 use crate::source::Sources;
@@ -186,6 +186,8 @@ impl Course {
                 container: source.clone(),
                 principal: principal.clone(),
             }));
+        self.warnings
+            .extend(partial_selection(sources.graph(), job, &source, &resolved.rest));
         let before: BTreeMap<ObjectId, NodeId> = served
             .iter()
             .filter_map(|(object, served)| Some((object.clone(), sources.intern(served.principal.as_ref()?))))

@@ -50,7 +50,14 @@ pub(crate) async fn make_plan(
         .instrument(span.clone())
         .await?;
     let now = readers.clock.now();
-    let frame = Frame::new(sources.graph(), job, &job_state, &request.scope, now);
+    let frame = Frame::new(
+        sources.graph(),
+        job,
+        readers.policy_digest(job),
+        &job_state,
+        &request.scope,
+        now,
+    );
     let departures = load_departures(state, job).await?;
     let mut intents: HashMap<ContainerRef, Vec<Intent>> = HashMap::new();
     for intent in load_intents(state, job).await? {

@@ -13,7 +13,7 @@ use usersync_connector::{
     CallContext, Cursor, Directory, DirectoryCapabilities, Error, ErrorKind, Extent, ReadEnd, ReadStream,
     failed_read, read_stream,
 };
-use usersync_model::{DirectoryChange, SystemId};
+use usersync_model::{Digest, DirectoryChange, SystemId};
 
 use super::contents::{self, LdifContents};
 use super::profile::LdifProfile;
@@ -139,6 +139,11 @@ impl Directory for LdifDirectory {
     /// Full reads only.
     fn capabilities(&self) -> DirectoryCapabilities {
         DirectoryCapabilities::default()
+    }
+
+    /// The rules.
+    fn filter(&self) -> Option<Digest> {
+        Some(self.profile.rules.digest())
     }
 
     fn read(&self, since: Option<Cursor>, _context: &CallContext) -> ReadStream<DirectoryChange> {

@@ -10,7 +10,9 @@ use usersync_connector::{
     CHUNK_ENTRIES, CallContext, Cursor, Directory, DirectoryCapabilities, Error, ErrorKind, Extent, ReadEnd,
     ReadStream,
 };
-use usersync_model::{Completeness, DirectoryChange, ObjectId, PartialReason, SystemId};
+use usersync_model::{
+    Completeness, Digest, DigestBuilder, DirectoryChange, ObjectId, PartialReason, SystemId,
+};
 
 use super::held::Held;
 use super::mending::Mending;
@@ -294,6 +296,19 @@ impl Directory for LdapDirectory {
             changes: self.0.profile.changes != ChangeStrategy::Off,
             tracks_partial: true,
         }
+    }
+
+    /// The base, the filter and the rules.
+    fn filter(&self) -> Option<Digest> {
+        let LdapProfile {
+            base, rules, filter, ..
+        } = &self.0.profile;
+        let filter = filter.as_ref().map(ToString::to_string).unwrap_or_default();
+        let digest = DigestBuilder::new("usersync.ldap-filter/1")
+            .part(base.to_string().as_bytes())
+            .part(filter.as_bytes())
+            .part(rules.digest().as_bytes());
+        Some(digest.finish())
     }
 
     fn read(&self, since: Option<Cursor>, _context: &CallContext) -> ReadStream<DirectoryChange> {

@@ -19,7 +19,7 @@ use usersync_connector::{
     CallContext, Error, ErrorKind, PresentRecord, ReadStream, RecordCapabilities, RecordEntry, RecordRead,
     RecordRequest, Result, TargetCapabilities, failed_read,
 };
-use usersync_model::{ObjectId, RecordRef, SystemId};
+use usersync_model::{Digest, ObjectId, RecordRef, SystemId};
 
 pub use profile::{FacetSource, RecordProfile};
 pub use recipient::RecipientType;
@@ -143,6 +143,19 @@ impl RecordRead for LdapRecords {
                 ..TargetCapabilities::default()
             },
         }
+    }
+
+    /// The bases and the profile.
+    fn filter(&self) -> Option<Digest> {
+        let Settings {
+            base,
+            organisations,
+            profile,
+            ..
+        } = &*self.0;
+        // Equal settings have one text.
+        let text = format!("{base:?} {organisations:?} {profile:?}");
+        Some(Digest::of("usersync.ldap-records/1", text.as_bytes()))
     }
 
     fn records(&self, request: RecordRequest, _context: &CallContext) -> ReadStream<RecordEntry> {

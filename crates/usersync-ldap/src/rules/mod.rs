@@ -7,6 +7,8 @@ mod servers;
 
 use std::collections::BTreeMap;
 
+use usersync_model::Digest;
+
 use crate::dn::Dn;
 use crate::filter::{Filter, FilterError};
 
@@ -57,6 +59,12 @@ const STATUS: [&str; 6] = [
 ];
 
 impl EntryRules {
+    /// Identifies the rules, for [`Directory::filter`](usersync_connector::Directory::filter).
+    pub(crate) fn digest(&self) -> Digest {
+        // Equal rules have one text. That another version may have another costs one look at the removals of one plan.
+        Digest::of("usersync.entry-rules/1", format!("{self:?}").as_bytes())
+    }
+
     /// The attributes that entries are understood by, those with members among them: what a server has to be
     /// asked for, and all of it. Sorted and without duplicates, both without regard to ASCII case.
     #[must_use]

@@ -11,7 +11,9 @@ use usersync_connector::{
     RecordEntry, RecordOperation, RecordRead, RecordRequest, RecordTarget, Result, TargetCapabilities,
 };
 use usersync_memory::{CallKind, Fault, Moment};
-use usersync_model::{ContainerRef, ObjectId, OperationId, PrincipalRef, RecordRef, Subject, SystemId};
+use usersync_model::{
+    ContainerRef, Digest, ObjectId, OperationId, PrincipalRef, RecordRef, Subject, SystemId,
+};
 
 use super::read::on;
 use super::{Points, wait};
@@ -265,6 +267,10 @@ impl RecordRead for Target<dyn RecordTarget> {
 
     fn capabilities(&self) -> RecordCapabilities {
         self.inner.capabilities()
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        self.inner.filter()
     }
 
     fn records(&self, request: RecordRequest, context: &CallContext) -> ReadStream<RecordEntry> {

@@ -10,7 +10,9 @@ use usersync_connector::{
     RecordRequest, Result,
 };
 use usersync_memory::{Call, CallKind, Fault, Moment};
-use usersync_model::{Container, ContainerRef, DirectoryChange, ObjectId, RecordRef, Subject, SystemId};
+use usersync_model::{
+    Container, ContainerRef, Digest, DirectoryChange, ObjectId, RecordRef, Subject, SystemId,
+};
 
 use super::{Broken, Points, call_by, wait};
 
@@ -166,6 +168,10 @@ impl Directory for Read<dyn Directory> {
         self.inner.capabilities()
     }
 
+    fn filter(&self) -> Option<Digest> {
+        self.inner.filter()
+    }
+
     fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
         let call = on(self.system(), CallKind::Directory, context);
         let (inner, context) = (Arc::clone(&self.inner), context.clone());
@@ -206,6 +212,10 @@ impl RecordRead for Read<dyn RecordRead> {
 
     fn capabilities(&self) -> RecordCapabilities {
         self.inner.capabilities()
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        self.inner.filter()
     }
 
     fn records(&self, request: RecordRequest, context: &CallContext) -> ReadStream<RecordEntry> {
