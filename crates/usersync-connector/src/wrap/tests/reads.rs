@@ -186,7 +186,7 @@ fn a_read_that_never_ends_stops_at_the_chunks() {
             end.verdict,
             Completeness::partial(
                 PartialKind::Limit,
-                "more than 3 chunks; raise the limit if so many are expected"
+                "more than 3 chunks; raise `ReadLimits::chunks` if so many are expected"
             )
         );
     }
