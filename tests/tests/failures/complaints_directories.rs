@@ -44,7 +44,7 @@ fn complaint_01_a_member_whose_look_up_finds_nobody_stays() {
 
     let report = world.run("sync");
     assert_eq!((report.operations.len(), world.calls.effects()), (0, 0));
-    assert_eq!(warnings(plan(&report)), "unknown_members");
+    assert_eq!(warnings(plan(&report)), "partial_selection unknown_members");
     assert_eq!(world.members("team"), "ada bob cleo");
     // Others are added all the same, and once she is found again all is as it was.
     world.join("staff", "dan");
