@@ -11,6 +11,10 @@ use crate::{is_fit_to_show, parts};
 /// How far ahead somebody looks at the wall clock.
 const WATCHED: TimeDelta = TimeDelta::hours(30);
 
+/// The beginnings of 1973 and of 2100, in seconds since 1970.
+const FIRST: i64 = 94_694_400;
+const LAST: i64 = 4_102_444_800;
+
 /// An expression, a zone, and a moment in seconds since 1970.
 pub fn cron(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -41,14 +45,10 @@ pub fn cron(data: &[u8]) {
         Some(&schedule)
     );
     is_fit_to_show(&schedule);
-    // From 1900 to 2100.
-    let seconds = seconds
-        .trim()
-        .parse::<i64>()
-        .unwrap_or_default()
-        .rem_euclid(6_311_433_600)
-        - 2_208_988_800;
-    let after = DateTime::<Utc>::from_timestamp(seconds, 0).expect("a moment of two centuries");
+    // From 1973 to 2100: earlier, some zones are seconds away from whole minutes.
+    let seconds = seconds.trim().parse::<i64>().unwrap_or_default();
+    let seconds = FIRST + seconds.rem_euclid(LAST - FIRST);
+    let after = DateTime::<Utc>::from_timestamp(seconds, 0).expect("a moment within both");
     let next = schedule
         .next(after, after)
         .expect("every expression comes again within 40 years");
@@ -154,13 +154,12 @@ fn number(text: &str) -> Option<u32> {
 fn watch(fields: &Fields, zone: Tz, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let minute = TimeDelta::minutes(1);
     let show = |now: DateTime<Utc>| zone.from_utc_datetime(&now.naive_utc()).naive_local();
-    // Whole minutes of the wall clock, which local mean time shows at odd seconds.
-    let aligned = |now: DateTime<Utc>| now - TimeDelta::seconds(i64::from(show(now).second()));
     // Long enough before that no clock is put back across it.
-    let mut now = aligned(from - TimeDelta::hours(26));
+    let begin = from - TimeDelta::hours(26);
+    let mut now = begin - TimeDelta::seconds(begin.timestamp().rem_euclid(60));
     let mut latest = show(now);
     while now <= from + WATCHED {
-        now = aligned(now + minute + TimeDelta::seconds(30));
+        now += minute;
         let shown = show(now);
         let mut named = false;
         while latest < shown {

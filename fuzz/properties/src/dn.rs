@@ -52,7 +52,7 @@ fn one(text: &str) -> Option<Dn> {
         assert_eq!(Dn::parse(parent.key()).as_ref(), Ok(&parent));
         assert!(rest.key().ends_with(parent.key()) && rest.is_within(&parent) && !parent.is_within(&rest));
         let own = &rest.key()[..rest.key().len() - parent.key().len()];
-        let own = own.strip_suffix(',').unwrap_or(own);
+        let own = own.strip_suffix(',').filter(|_| !parent.is_root()).unwrap_or(own);
         let own = Dn::parse(own).expect("a component is a name");
         assert_eq!(own.parent().is_some_and(|above| above.is_root()), !own.is_root());
         rest = parent;
@@ -70,12 +70,16 @@ fn below(dn: &Dn, value: &str) {
         return;
     };
     assert_eq!(child.parent().as_ref(), Some(dn));
-    let own = child.to_string();
-    let own = &own[..own.len() - dn.to_string().len()];
-    assert_eq!(
-        unescaped(own.strip_suffix(',').filter(|_| !dn.is_root()).unwrap_or(own)),
-        format!("cn={value}")
-    );
+    let child = child.to_string();
+    let own = if dn.is_root() {
+        &child
+    } else {
+        let above = format!(",{dn}");
+        child
+            .strip_suffix(&above)
+            .expect("a name ends with the one above")
+    };
+    assert_eq!(unescaped(own), format!("cn={value}"));
 }
 
 /// What escapes stand for (RFC 4514, section 3), in a text that has no others than those written there.

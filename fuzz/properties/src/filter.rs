@@ -102,7 +102,7 @@ fn is_comparison(text: &str) -> bool {
         let mut pieces = text.split('\\');
         let plain = |text: &str| {
             text.bytes()
-                .all(|b| b.is_ascii_graphic() && !b"()*\\".contains(&b))
+                .all(|b| matches!(b, b' '..=b'~') && !b"()*\\".contains(&b))
         };
         let hex = |text: &str| {
             let pair = text.as_bytes().first_chunk::<2>();
@@ -120,15 +120,11 @@ fn is_comparison(text: &str) -> bool {
     let (attribute, rule) = left
         .split_once(':')
         .map_or((left, None), |(left, rule)| (left, Some(rule)));
-    let (flag, rule) = match rule {
-        Some("dn") => (true, None),
-        Some(rule) => match rule.strip_prefix("dn:") {
-            Some(rule) => (true, Some(rule)),
-            None => (false, Some(rule)),
-        },
-        None => (false, None),
+    let rule = match rule {
+        Some("dn") => None,
+        Some(rule) => Some(rule.strip_prefix("dn:").unwrap_or(rule)),
+        None => None,
     };
-    let _ = flag;
     let is_rule = rule.is_none_or(|rule| is_type(rule) && !rule.to_ascii_lowercase().starts_with("dn"));
     let is_attribute = if attribute.is_empty() {
         rule.is_some()

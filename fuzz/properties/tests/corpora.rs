@@ -6,6 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use usersync_engine::fuzzing::stored_formats;
 use usersync_fuzzed::TARGETS;
 
 /// What a corpus has at most, so that the repository stays small and this test quick.
@@ -27,7 +28,9 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn names(folder: &Path) -> BTreeSet<String> {
-    let stems = entries(folder).into_iter().map(|path| path.file_stem().unwrap().to_owned());
+    let stems = entries(folder)
+        .into_iter()
+        .map(|path| path.file_stem().unwrap().to_owned());
     stems.map(|stem| stem.into_string().unwrap()).collect()
 }
 
@@ -53,7 +56,12 @@ fn every_file_holds() {
         }
     }
     let _ = panic::take_hook();
-    assert!(failures.is_empty(), "{} files fail:\n{}", failures.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} files fail:\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
 }
 
 #[test]
@@ -66,13 +74,19 @@ fn every_target_is_built_and_has_a_corpus() {
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     let bins = manifest.split("[[bin]]").skip(1).map(|bin| {
         let name = bin.split('"').nth(1).unwrap();
-        assert!(bin.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name}");
+        assert!(
+            bin.contains(&format!("path = \"fuzz_targets/{name}.rs\"")),
+            "{name}"
+        );
         name.to_owned()
     });
     assert_eq!(bins.collect::<BTreeSet<_>>(), targets);
     for name in &targets {
         let target = fs::read_to_string(fuzz().join("fuzz_targets").join(format!("{name}.rs"))).unwrap();
-        assert!(target.contains(&format!("usersync_fuzzed::{name}(data)")), "{target}");
+        assert!(
+            target.contains(&format!("usersync_fuzzed::{name}(data)")),
+            "{target}"
+        );
     }
 }
 
@@ -81,7 +95,38 @@ fn corpora_are_small() {
     for name in targets() {
         let files = entries(&fuzz().join("corpus").join(&name));
         let bytes: u64 = files.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
-        assert!((1..=MOST_FILES).contains(&files.len()), "{name} has {} files", files.len());
+        assert!(
+            (1..=MOST_FILES).contains(&files.len()),
+            "{name} has {} files",
+            files.len()
+        );
         assert!(bytes <= MOST_BYTES, "{name} has {bytes} bytes");
     }
+}
+
+/// Every format that the engine's code names is reached, and has a value to begin from.
+#[test]
+fn every_stored_format_is_in_the_corpus() {
+    let formats = stored_formats();
+    let known: BTreeSet<&str> = formats.iter().map(|stored| stored.format.name).collect();
+    let files = entries(&fuzz().join("corpus/stored"));
+    let values: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).unwrap()).collect();
+    for stored in &formats {
+        let is_there = values.iter().any(|value| (stored.rewrite)(value).is_ok());
+        assert!(is_there, "no {} in the corpus", stored.format.name);
+    }
+    let mut named = BTreeSet::new();
+    let mut folders = vec![fuzz().join("../crates/usersync-engine/src")];
+    while let Some(folder) = folders.pop() {
+        for path in entries(&folder) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let code = fs::read_to_string(path).unwrap();
+            let formats = code.split(": Format = Format {").skip(1);
+            named.extend(formats.map(|format| format.split('"').nth(1).unwrap().to_owned()));
+        }
+    }
+    assert_eq!(named.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
 }
