@@ -112,7 +112,13 @@ fn naive(file: &[u8]) -> (Vec<Shown>, bool) {
             |line: &[u8]| name_of(line).is_some_and(|(name, _)| name.eq_ignore_ascii_case("version"));
         if std::mem::take(&mut is_first) && is_version(&line) {
             match name_of(&line).map(|(_, rest)| rest.to_vec()) {
-                Some(rest) if rest.trim_ascii_start() == b"1" && !rest.starts_with(b"\t") => continue,
+                Some(rest)
+                    if rest
+                        .strip_suffix(b"1")
+                        .is_some_and(|spaces| spaces.iter().all(|&b| b == b' ')) =>
+                {
+                    continue;
+                }
                 _ => return (entries, false),
             }
         }

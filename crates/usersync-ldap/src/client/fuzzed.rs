@@ -15,6 +15,8 @@ use crate::url::Scope;
 
 /// The largest message taken.
 const MESSAGE_BYTES: usize = 1 << 12;
+/// How often everybody else gets a turn while the server waits.
+const PATIENCE: u32 = 2000;
 /// Between what is said after one request and after the next.
 const BETWEEN: &[u8] = b"\n%%\n";
 
@@ -48,13 +50,19 @@ pub fn ldap_session(data: &[u8]) {
     });
 }
 
-/// Waits for a request and says the next part, until there is none.
+/// Waits for a request and says the next part, until there is none, or no request comes any more.
 async fn serve(mut stream: DuplexStream, said: &[u8], piece: usize) {
     let mut rest = Some(said);
     let mut request = [0; 1 << 12];
     while let Some(part) = rest {
-        if !matches!(stream.read(&mut request).await, Ok(1..)) {
-            return;
+        tokio::select! {
+            biased;
+            read = stream.read(&mut request) => {
+                if !matches!(read, Ok(1..)) {
+                    return;
+                }
+            }
+            () = patience() => return,
         }
         let at = part.windows(BETWEEN.len()).position(|window| window == BETWEEN);
         rest = at.map(|at| &part[at + BETWEEN.len()..]);
@@ -64,6 +72,13 @@ async fn serve(mut stream: DuplexStream, said: &[u8], piece: usize) {
             }
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Lets everybody else go on until nobody has anything to do, and does not look at a clock for that.
+async fn patience() {
+    for _ in 0..PATIENCE {
+        tokio::task::yield_now().await;
     }
 }
 
