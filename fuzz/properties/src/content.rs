@@ -71,9 +71,12 @@ fn carried_over(to: &Document<'_>, from: &Document<'_>) {
     assert_eq!(old.taking(&changes, &new), new);
 }
 
-/// What changed elsewhere is carried over; the rest stays.
+/// What changed elsewhere is carried over, and the rest stays: an entry remains an entry. Only texts of one UID are ever merged.
 fn merged(mine: &Document<'_>, before: &Document<'_>, theirs: &Document<'_>) {
     if mine.format() != theirs.format() || before.format() != theirs.format() {
+        return;
+    }
+    if mine.uid() != theirs.uid() || before.uid() != theirs.uid() {
         return;
     }
     let changes = theirs.outline().changes_since(&before.outline());

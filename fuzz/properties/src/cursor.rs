@@ -28,12 +28,11 @@ struct Connectors {
 /// A cursor, shown to every connector in memory that has them.
 pub fn cursor(data: &[u8]) {
     static CONNECTORS: LazyLock<Connectors> = LazyLock::new(connectors);
-    let Connectors {
-        accounts,
-        directory,
-        items,
-        records,
-    } = &*CONNECTORS;
+    // Forks, since what is called is recorded.
+    let accounts = CONNECTORS.accounts.fork();
+    let directory = CONNECTORS.directory.fork();
+    let items = CONNECTORS.items.fork();
+    let records = CONNECTORS.records.fork();
     let given = Cursor::new(data);
     assert_eq!(format!("{given:?}"), format!("Cursor({} bytes)", data.len()));
     let json = serde_json::to_string(&given).expect("a cursor has a JSON form");
