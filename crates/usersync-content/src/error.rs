@@ -12,7 +12,7 @@ pub struct ContentError {
     pub kind: ContentErrorKind,
 }
 
-/// What is wrong with a text.
+/// What is wrong with a text. Names in it are the text's own; messages show what is not seen in them as escapes.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ContentErrorKind {
@@ -29,7 +29,7 @@ pub enum ContentErrorKind {
     #[error("the line is not UTF-8; store the text as UTF-8")]
     NotUtf8,
     /// Two components of a calendar are the same entry, or the same occurrence of it.
-    #[error("{0} is there twice; one text holds one entry")]
+    #[error("{} is there twice; one text holds one entry", .0.escape_debug())]
     Repeated(String),
     /// A calendar holds several entries.
     #[error("the text holds entries of different UIDs; one text holds one entry")]
@@ -38,10 +38,10 @@ pub enum ContentErrorKind {
     #[error("text follows the end; one text holds one calendar or card")]
     Trailing,
     /// The text ends within a component.
-    #[error("the text ends within {0}; it was cut short")]
+    #[error("the text ends within {}; it was cut short", .0.escape_debug())]
     Truncated(String),
     /// A component ends that did not begin.
-    #[error("{found} ends where {expected} is open")]
+    #[error("{} ends where {} is open", .found.escape_debug(), .expected.escape_debug())]
     Unbalanced {
         /// What would have to end.
         expected: String,

@@ -14,6 +14,9 @@ const JOB_AUDIT: Format = Format {
     version: 1,
 };
 
+#[cfg(feature = "fuzzing")]
+pub(crate) const STORED: crate::fuzzing::StoredFormat = crate::fuzzing::stored!(JOB_AUDIT, JobAuditRecord);
+
 /// Who did something to a job, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -13,6 +13,9 @@ mod elsewhere;
 mod engine;
 mod error;
 mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grant;
 mod ground;
 mod history;

@@ -25,6 +25,9 @@ const REFUSAL: Format = Format {
     version: 1,
 };
 
+#[cfg(feature = "fuzzing")]
+pub(crate) const STORED: crate::fuzzing::StoredFormat = crate::fuzzing::stored!(REFUSAL, Refusal);
+
 /// How many deliveries are put on record together: so many may come again after a crash.
 const BATCH: usize = 32;
 

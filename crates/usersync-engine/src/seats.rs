@@ -53,6 +53,9 @@ pub struct Occupancy {
     pub over_use: Option<OverUse>,
 }
 
+#[cfg(feature = "fuzzing")]
+pub(crate) const STORED: crate::fuzzing::StoredFormat = crate::fuzzing::stored!(SEAT, StoredSeat);
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredSeat {

@@ -13,6 +13,9 @@ mod directory;
 mod dn;
 mod entry;
 mod filter;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "client")]
 mod groups;
 #[cfg_attr(not(test), expect(dead_code, reason = "for reads of live servers"))]

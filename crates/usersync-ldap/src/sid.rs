@@ -61,7 +61,7 @@ impl Sid {
     }
 
     /// The form that `objectSid` holds.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER + 4 * self.parts.len());
         bytes.push(1);

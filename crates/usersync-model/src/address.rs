@@ -1,5 +1,6 @@
 //! Mail addresses, and the key by which two of them are the same.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -125,9 +126,7 @@ impl AddressKey {
     /// The address as people read it: with the Unicode form of the domain.
     #[must_use]
     pub fn to_unicode(&self) -> String {
-        let (domain, _) =
-            Uts46::new().to_unicode(self.domain().as_bytes(), AsciiDenyList::STD3, Hyphens::Allow);
-        format!("{}@{domain}", self.local())
+        format!("{}@{}", self.local(), unicode_domain(self.domain()))
     }
 
     fn parts(&self) -> (&str, &str) {
@@ -175,7 +174,20 @@ fn ascii_domain(domain: &str) -> Result<String, AddressError> {
     if labels(domain, &DOTS) != labels(&ascii, &['.']) {
         return Err(AddressError::Domain);
     }
+    // Nobody could write what such a label stands for (UTS #46, section 4.1, criterion 4).
+    if ascii.contains("xn--")
+        && unicode_domain(&ascii)
+            .split('.')
+            .any(|label| label.starts_with("xn--"))
+    {
+        return Err(AddressError::Domain);
+    }
     Ok(ascii.into_owned())
+}
+
+fn unicode_domain(ascii: &str) -> Cow<'_, str> {
+    let (domain, _) = Uts46::new().to_unicode(ascii.as_bytes(), AsciiDenyList::STD3, Hyphens::Allow);
+    domain
 }
 
 impl FromStr for Address {

@@ -73,6 +73,8 @@ fn keys_of_addresses() {
         ("anna@ac_me.example", "domain!"),
         ("anna@xn--\u{fc}.example", "domain!"),
         ("anna@xn--a.example", "domain!"),
+        // Stands for `xn--ü`, which is none.
+        ("anna@xn--xn---3ra.example", "domain!"),
     ] {
         assert_eq!(key(text), want, "{text:?}");
     }

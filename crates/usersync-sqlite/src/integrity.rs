@@ -91,11 +91,13 @@ impl fmt::Display for IntegrityProblem {
                 counted,
             } => write!(
                 f,
-                "{tenant} has {seats} seats taken, but {counted} counted; restore the database from a backup"
+                "{} has {seats} seats taken, but {counted} counted; restore the database from a backup",
+                tenant.escape_debug()
             ),
             Self::SequenceAhead { tenant } => write!(
                 f,
-                "{tenant} has entries or values newer than the last one; restore the database from a backup"
+                "{} has entries or values newer than the last one; restore the database from a backup",
+                tenant.escape_debug()
             ),
             Self::TenantUnknown { rows } => write!(
                 f,

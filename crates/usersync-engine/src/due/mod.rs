@@ -33,6 +33,9 @@ use crate::state::job_key;
 pub(crate) use self::state::ScheduleState;
 pub use self::state::{Pause, Waiting};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) const STORED: crate::fuzzing::StoredFormat = crate::fuzzing::stored!(SCHEDULE, ScheduleState);
+
 /// How far the run of a saved container came within its deadline.
 pub enum Saved {
     /// It ended.

@@ -21,6 +21,12 @@ pub use self::record::{
     OperationFailure, OutcomeCount, ReadFailure, RunNumber, RunRecord, RunResult, RunState,
 };
 
+#[cfg(feature = "fuzzing")]
+pub(crate) const STORED: [crate::fuzzing::StoredFormat; 2] = [
+    crate::fuzzing::stored!(RUN, RunRecord),
+    crate::fuzzing::stored!(RUN_PLAN, KeptPlan),
+];
+
 impl Engine {
     /// The runs of a job that are remembered, the newest first: at most `limit` of those before `before`, or of all. Runs that
     /// found the job taken were none; a run that was killed before it had written anything may be missing, unless a schedule or

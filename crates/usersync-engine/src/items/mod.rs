@@ -35,6 +35,13 @@ pub use self::report::{
     HeldItem, ItemFinding, ItemOperationReport, ItemProblem, ItemReport, PairReport, SkippedLink, SkippedWhy,
 };
 
+#[cfg(feature = "fuzzing")]
+pub(crate) const STORED: [crate::fuzzing::StoredFormat; 3] = [
+    crate::fuzzing::stored!(state::INTENT, state::ItemIntent),
+    crate::fuzzing::stored!(state::ROW, state::Row),
+    crate::fuzzing::stored!(state::STATE, state::PairState),
+];
+
 /// What a job of items synchronizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -44,6 +44,14 @@ use record::{Book, LinkId};
 use crate::audit::{self, About};
 use crate::error::Result;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) const STORED: [crate::fuzzing::StoredFormat; 4] = [
+    crate::fuzzing::stored!(record::AUDIT, LinkAuditRecord),
+    crate::fuzzing::stored!(record::CLAIM, LinkId),
+    crate::fuzzing::stored!(record::CONSENT, LinkId),
+    crate::fuzzing::stored!(record::LINK, LinkEntry),
+];
+
 /// So many links are read one by one rather than with all others.
 const SINGLY: usize = 64;
 

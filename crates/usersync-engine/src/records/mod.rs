@@ -15,3 +15,9 @@ pub(crate) use self::planner::make_plan;
 pub(crate) use self::read::{Shown, read as read_collection};
 pub use self::subscription::{Booked, BookingRecord, OrganisationUse};
 pub(crate) use self::survey::RecordSurvey;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) const STORED: [crate::fuzzing::StoredFormat; 2] = [
+    crate::fuzzing::stored!(served::SERVED, served::Served),
+    crate::fuzzing::stored!(subscription::BOOKING_AUDIT, BookingRecord),
+];

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::job::Job;
 use crate::state::job_key;
 
-const SERVED: Format = Format {
+pub(super) const SERVED: Format = Format {
     name: "usersync.served-collection",
     version: 1,
 };

@@ -27,7 +27,7 @@ use crate::preview::Preview;
 use crate::report::Outcome;
 use crate::state::load_job;
 
-const BOOKING_AUDIT: Format = Format {
+pub(super) const BOOKING_AUDIT: Format = Format {
     name: "usersync.booking-audit",
     version: 1,
 };

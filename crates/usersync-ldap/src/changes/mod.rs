@@ -7,6 +7,8 @@
 mod content_sync;
 mod cookie;
 mod dir_sync;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod keys;
 mod poll;
 mod ranges;

@@ -221,7 +221,7 @@ pub(crate) fn push_number(out: &mut Vec<u8>, tag: u8, number: i64) {
 }
 
 /// Appends a truth value.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn push_boolean(out: &mut Vec<u8>, truth: bool) {
     push(out, BOOLEAN, &[if truth { 0xff } else { 0 }]);
 }

@@ -3,6 +3,8 @@
 pub(crate) mod ber;
 mod code;
 mod control;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed;
 mod guard;
 mod root_dse;
 mod search;

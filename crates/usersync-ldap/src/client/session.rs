@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Mod, StdStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use usersync_connector::{Error, ErrorKind};
 
 use super::code::Code;
 use super::control::Control;
 use super::guard::{self, Dialled, Fault, Shared};
 use super::search::{Base, Found, FoundEntry, Item, Search};
-use super::server::{Address, Credentials, LdapServer, Security};
+use super::server::{Address, ClientLimits, Credentials, LdapServer, Security};
 use super::traffic::Counters;
 use crate::dn::Dn;
 use crate::filter::Filter;
@@ -64,17 +65,28 @@ impl Session {
     }
 
     async fn connect(server: &LdapServer, counters: &Arc<Counters>) -> Result<Self, Error> {
-        let dialled = guard::dial(server).await?;
+        let limits = server.limits;
+        match guard::dial(server).await? {
+            Dialled::Tcp(stream) => Self::over(stream, limits, counters).await,
+            Dialled::Tls(stream) => Self::over(*stream, limits, counters).await,
+            #[cfg(unix)]
+            Dialled::Unix(stream) => Self::over(stream, limits, counters).await,
+        }
+    }
+
+    /// A connection over a stream to the server, ready for a bind.
+    pub(crate) async fn over<S>(
+        stream: S,
+        limits: ClientLimits,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, Error>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
         let (ours, theirs) = inner_pair().await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "no sockets are left in this process").with_source(error)
         })?;
-        let (limits, counted) = (server.limits, Arc::clone(counters));
-        let shared = match dialled {
-            Dialled::Tcp(stream) => guard::start(stream, ours, limits, counted),
-            Dialled::Tls(stream) => guard::start(*stream, ours, limits, counted),
-            #[cfg(unix)]
-            Dialled::Unix(stream) => guard::start(stream, ours, limits, counted),
-        };
+        let shared = guard::start(stream, ours, limits, Arc::clone(counters));
         counters.connected();
         let (url, stream) = theirs;
         let settings = LdapConnSettings::new().set_std_stream(stream);
@@ -85,7 +97,7 @@ impl Session {
         Ok(Self {
             ldap,
             shared,
-            silence: server.limits.silence,
+            silence: limits.silence,
             idle_since: Instant::now(),
         })
     }

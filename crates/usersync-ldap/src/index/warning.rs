@@ -1,6 +1,6 @@
 //! What a reader of a directory should know although the read goes on.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use usersync_model::{ObjectId, PartialReason};
 
@@ -119,7 +119,9 @@ impl DirectoryWarning {
 }
 
 impl fmt::Display for DirectoryWarning {
+    /// In one line: what is not seen, or turns the direction of its surroundings, is shown as an escape.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = Visible(f);
         match self {
             Self::DuplicateDn { dn } => {
                 write!(f, "`{dn}` is there twice; let the directory show each entry once")
@@ -168,6 +170,24 @@ impl fmt::Display for DirectoryWarning {
                 f,
                 "the server returned the members of `{dn}` in part; read it with a tool that fetches all value ranges"
             ),
+        }
+    }
+}
+
+/// Writes text of whoever made the entries so that it can be shown.
+struct Visible<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl Write for Visible<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| self.write_char(c))
+    }
+
+    fn write_char(&mut self, c: char) -> fmt::Result {
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns {
+            write!(self.0, "{}", c.escape_unicode())
+        } else {
+            self.0.write_char(c)
         }
     }
 }
