@@ -694,6 +694,50 @@ fn an_import_that_failed_is_tried_again() {
     assert_eq!(world.after(&section).plan().operations, planned);
 }
 
+/// The short way past what is as it should be is taken only where it is.
+#[test]
+fn every_world_of_three_plain_people_is_planned_as_the_sets_say() {
+    for case in 0..512_u32 {
+        let marked = |bit: u32| (0..3).filter(move |who| case >> (3 * u32::from(*who) + bit) & 1 == 1);
+        let mut world = blank(&marked(0).collect(), &marked(1).collect());
+        for who in marked(2) {
+            world.people.get_mut(&who).unwrap().row = ours();
+        }
+        for updates in [false, true] {
+            world.evidence.updates = updates;
+            let section = world.plan();
+            assert_eq!(Sets::of(&section), Sets::expected(&world), "{case:o}");
+            assert_eq!(section.tally, tally(&world), "{case:o}");
+        }
+    }
+}
+
+#[test]
+fn who_is_made_something_else_takes_no_owner_away() {
+    let mut world = settled(&[0, 1], &[0, 1]);
+    world.evidence.updates = true;
+    world.role = Role::Manager;
+    owners(&mut world, &[0]);
+    // A person made 0 the owner; the source changed the role of both.
+    world
+        .people
+        .get_mut(&0)
+        .unwrap()
+        .row
+        .as_mut()
+        .unwrap()
+        .facets
+        .role = Role::Manager;
+    let section = world.plan();
+    assert_eq!(causes(&section), []);
+    let changed: Vec<Name> = section
+        .operations
+        .iter()
+        .map(|operation| name(&operation.subject))
+        .collect();
+    assert_eq!(changed, [1]);
+}
+
 #[test]
 fn a_standing_is_a_row_as_one_job_sees_it() {
     let job = |name: &str| JobId::new(name).unwrap();

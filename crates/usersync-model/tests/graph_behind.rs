@@ -1,0 +1,89 @@
+//! Selections kept resolved, and a graph that is changed without them.
+
+mod graph_common;
+
+use graph_common::{members, obj, parse, standings, sys, upsert};
+use usersync_model::{
+    Completeness, DirectoryChange, DirectoryGraph, LiveSelections, NodeId, PartialKind, ResolvePolicy,
+    Selection,
+};
+
+fn graph() -> DirectoryGraph {
+    let mut graph = DirectoryGraph::default();
+    for change in [
+        upsert("g0", true),
+        upsert("g1", true),
+        upsert("u0", true),
+        upsert("u1", true),
+        members("g0", "a", &["u0", "g1"]),
+        members("g1", "a", &["u1"]),
+    ] {
+        graph.apply(&sys("a"), &change);
+    }
+    graph.set_verdict(&sys("a"), Completeness::Complete);
+    graph
+}
+
+fn find(graph: &DirectoryGraph, id: &str) -> NodeId {
+    graph.find(&parse(id)).expect("it was named")
+}
+
+#[test]
+fn what_was_changed_directly_is_noticed_and_reported_with_the_next_change() {
+    let partial = || Completeness::partial(PartialKind::Limit, "");
+    let ended = DirectoryChange::MembersRemoved {
+        group: obj("g0"),
+        system: sys("a"),
+        members: vec![obj("u0")],
+    };
+    let changes: [(&str, &dyn Fn(&mut DirectoryGraph)); 9] = [
+        ("the verdict on the system", &|graph| {
+            graph.set_verdict(&sys("a"), partial())
+        }),
+        ("the verdict on a group", &|graph| {
+            let group = find(graph, "a:g1");
+            graph.set_group_verdict(group, partial());
+        }),
+        ("the members of a group", &|graph| {
+            let (group, member) = (find(graph, "a:g0"), find(graph, "a:u1"));
+            graph.set_members(group, &[member]);
+        }),
+        ("a membership that begins", &|graph| {
+            graph.apply(&sys("a"), &members("g1", "a", &["u0"]));
+        }),
+        ("a membership that ends", &|graph| graph.apply(&sys("a"), &ended)),
+        ("a member who becomes inactive", &|graph| {
+            graph.apply(&sys("a"), &upsert("u0", false))
+        }),
+        ("a member who is gone", &|graph| {
+            graph.apply(&sys("a"), &DirectoryChange::Removed(obj("u0")));
+        }),
+        ("a member who is new", &|graph| {
+            graph.apply(&sys("a"), &upsert("u2", true));
+            graph.apply(&sys("a"), &members("g1", "a", &["u2"]));
+        }),
+        ("a group without members", &|graph| {
+            graph.apply(&sys("a"), &DirectoryChange::MembersReset { group: obj("g1") });
+        }),
+    ];
+    let policy = ResolvePolicy::default();
+    for (what, change) in changes {
+        let mut graph = graph();
+        let mut live = LiveSelections::new(policy);
+        let selection = Selection::of([parse("a:g0"), parse("a:u2")]).except([parse("a:g1")]);
+        let id = live.insert(&graph, selection.clone());
+        change(&mut graph);
+        let check = |graph: &DirectoryGraph, live: &LiveSelections| {
+            for (node, standing) in graph.nodes().zip(standings(graph, &selection, &policy)) {
+                assert_eq!(live.standing(graph, id, node), standing, "{what}: {node:?}");
+            }
+        };
+        check(&graph, &live);
+        let impact = live.apply(&mut graph, &sys("a"), &upsert("u9", true));
+        assert_eq!(impact.re_resolve, [id], "{what}");
+        check(&graph, &live);
+        let impact = live.apply(&mut graph, &sys("a"), &upsert("u8", true));
+        assert!(impact.re_resolve.is_empty(), "{what} is told once");
+        check(&graph, &live);
+    }
+}
