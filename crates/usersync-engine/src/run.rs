@@ -373,12 +373,17 @@ impl Engine {
         }
         // The plan that holds the removals of a new policy is one that shows them all.
         let shows_all = request.scope == Scope::Everything && !is_incomplete(plan);
-        let policy = match shows_all || made.planned.approval.is_some() {
-            true => Some(plan.header().policy),
-            false => made.state.policy,
-        };
         let changes = summary.operations() > 0 || summary.ledger > 0 || made.ground.cedes();
+        let current = plan.header().policy;
+        let (policy, mixed) = if shows_all || made.planned.approval.is_some() {
+            (Some(current), false)
+        } else {
+            let before = made.state.policy;
+            let is_other = before.is_some_and(|before| before != current);
+            (before, made.state.mixed || (changes && is_other))
+        };
         let same = made.state.policy == policy
+            && made.state.mixed == mixed
             && made.state.paused.is_none()
             && made.state.holds == made.planned.holds
             && made.state.granted == made.planned.granted;
@@ -389,7 +394,9 @@ impl Engine {
         let state = JobState {
             lineage: made.state.lineage,
             serial: made.state.serial + 1,
-            policy,
+            // Whatever a first run saw of it all: another policy is another one than that.
+            policy: policy.or(Some(current)),
+            mixed,
             told,
             paused: None,
             holds: made.planned.holds.clone(),

@@ -66,8 +66,11 @@ pub(crate) struct JobState {
     pub(crate) lineage: Digest,
     /// Rises with the first commit of every run that writes.
     pub(crate) serial: u64,
-    /// The policy under which the last run wrote.
+    /// The policy of the last plan that showed all that it removes, or, before there was one, of the first run that wrote.
     pub(crate) policy: Option<Digest>,
+    /// Whether a run changed something by another policy since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) mixed: bool,
     /// The held set that was last told of.
     pub(crate) told: Option<Digest>,
     /// Why the job waits for somebody, if that was told.
@@ -89,6 +92,7 @@ impl JobState {
             lineage,
             serial: 0,
             policy: None,
+            mixed: false,
             told: None,
             paused: None,
             holds: StandingHolds::default(),

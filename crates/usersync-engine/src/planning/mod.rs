@@ -91,7 +91,7 @@ impl Frame {
         scope: &Scope,
         now: DateTime<Utc>,
     ) -> Self {
-        let policy_changed = state.policy.is_some_and(|before| before != policy);
+        let policy_changed = state.mixed || state.policy.is_some_and(|before| before != policy);
         // Another policy decides anew.
         let standing = if policy_changed {
             StandingHolds::default()

@@ -9,8 +9,8 @@ use usersync_model::{
     Subject,
 };
 use usersync_reconcile::{
-    Action, ActualMembers, Base, DesiredMembers, Drafts, HoldCause, Mode, Plan, RunEvidence, Section,
-    Warning, plan_members,
+    Action, ActualMembers, Base, DesiredMembers, Drafts, Hold, HoldCause, Mode, Operation, Plan, RunEvidence,
+    Section, Warning, plan_members,
 };
 
 use super::partial_selection;
@@ -57,7 +57,7 @@ impl Planner<'_> {
             match stage {
                 Stage::Plain(places) => {
                     for &place in places {
-                        let section = self.plan_one(survey, place, &self.evidence.clone()).0;
+                        let section = self.plan_one(survey, place, &self.evidence.clone(), &[]).0;
                         if lets_go {
                             survey.shrink(place, Some(&section));
                         }
@@ -65,7 +65,7 @@ impl Planner<'_> {
                     }
                 }
                 Stage::Source(place) => {
-                    let (section, doubt) = self.plan_one(survey, *place, &self.evidence.clone());
+                    let (section, doubt) = self.plan_one(survey, *place, &self.evidence.clone(), &[]);
                     let left = left_by(&section, survey.graph(), &survey.sights[*place]);
                     fill(survey, *place, &left, doubt);
                     drafts.push(section);
@@ -83,13 +83,14 @@ impl Planner<'_> {
     }
 
     /// Plans containers that select each other: from who stays in any case, up to the least state that the plan itself
-    /// leaves. What was held once stays counted as there, so that the rounds come to an end.
+    /// leaves. Who is wanted is settled without those whom a guard holds: they stay for the others to see, and wait all the
+    /// same, although that leads back to them.
     fn plan_circle(&mut self, survey: &mut Survey, places: &[usize], undecidable: bool) -> Vec<Section> {
         let mut evidence = self.evidence.clone();
         if undecidable {
             evidence.everything = Some(HoldCause::Undecidable);
         }
-        let mut left: Vec<Vec<NodeId>> = places
+        let left: Vec<Vec<NodeId>> = places
             .iter()
             .map(|&place| {
                 let sight = &survey.sights[place];
@@ -103,37 +104,68 @@ impl Planner<'_> {
                 }
             })
             .collect();
-        let mut doubts: Vec<Option<PartialReason>> = vec![None; places.len()];
+        let mut circle = Circle {
+            places,
+            evidence,
+            doubts: vec![None; places.len()],
+            kept: vec![Kept::default(); places.len()],
+            left,
+        };
+        let planned = self.go_around(survey, &mut circle, wanted_by);
+        if planned
+            .iter()
+            .all(|section| held_removals(section).next().is_none())
+        {
+            return planned;
+        }
+        circle.kept = planned
+            .iter()
+            .map(|section| Kept::of(section, survey.graph()))
+            .collect();
+        self.go_around(survey, &mut circle, left_by)
+    }
+
+    /// Plans a circle round by round, until `leaves` tells nobody new of any section.
+    fn go_around(
+        &mut self,
+        survey: &mut Survey,
+        circle: &mut Circle<'_>,
+        leaves: fn(&Section, &DirectoryGraph, &Sight) -> Vec<NodeId>,
+    ) -> Vec<Section> {
+        let places = circle.places;
         loop {
-            for ((&place, left), doubt) in places.iter().zip(&left).zip(&doubts) {
+            for ((&place, left), doubt) in places.iter().zip(&circle.left).zip(&circle.doubts) {
                 fill(survey, place, left, doubt.clone());
             }
-            let planned: Vec<_> = places
-                .iter()
-                .map(|&place| self.plan_one(survey, place, &evidence))
-                .collect();
             let mut grew = false;
-            for (at, (section, doubt)) in planned.iter().enumerate() {
-                let mut now = left_by(section, survey.graph(), &survey.sights[places[at]]);
-                now.extend(&left[at]);
-                now.sort_unstable();
-                now.dedup();
-                grew |= now.len() > left[at].len() || (doubts[at].is_none() && doubt.is_some());
-                left[at] = now;
-                doubts[at] = doubts[at].take().or_else(|| doubt.clone());
+            let mut planned = Vec::with_capacity(places.len());
+            for (at, &place) in places.iter().enumerate() {
+                let kept = &circle.kept[at];
+                let (mut section, doubt) = self.plan_one(survey, place, &circle.evidence, &kept.ids);
+                kept.hold_in(&mut section);
+                let left = &mut circle.left[at];
+                let before = left.len();
+                left.extend(leaves(&section, survey.graph(), &survey.sights[place]));
+                left.sort_unstable();
+                left.dedup();
+                let known = &mut circle.doubts[at];
+                grew |= left.len() > before || (known.is_none() && doubt.is_some());
+                *known = known.take().or(doubt);
+                planned.push(section);
             }
             if !grew {
-                return planned.into_iter().map(|(section, _)| section).collect();
+                return planned;
             }
         }
     }
 
-    /// The section of one container, and why its membership is in doubt, if it is.
+    /// The section of one container, and why its membership is in doubt, if it is. Nobody desires `unwanted`; ascending.
     fn plan_one(
         &mut self,
         survey: &mut Survey,
         place: usize,
         evidence: &RunEvidence,
+        unwanted: &[NodeId],
     ) -> (Section, Option<PartialReason>) {
         let mut resolved = survey.resolve(place, self.job, &mut self.scratch);
         let container = &survey.containers[place];
@@ -155,11 +187,21 @@ impl Planner<'_> {
             }
             self.add_guests(survey, place, &mut resolved);
         }
+        if !unwanted.is_empty() {
+            let is_wanted = |id: &NodeId| unwanted.binary_search(id).is_err();
+            let resolved = Arc::make_mut(&mut resolved);
+            resolved.certain.retain(is_wanted);
+            resolved.maybe.retain(is_wanted);
+        }
         let denied = if resolved.rest == Rest::Absent {
             Vec::new()
         } else {
             let among = in_question(sight);
-            graph.denied(&container.selection, &self.job.resolve, &mut self.scratch, &among)
+            let mut denied = graph.denied(&container.selection, &self.job.resolve, &mut self.scratch, &among);
+            denied.extend(unwanted);
+            denied.sort_unstable();
+            denied.dedup();
+            denied
         };
         let view = View {
             graph,
@@ -262,6 +304,66 @@ impl Planner<'_> {
     }
 }
 
+/// Containers that select each other, while they are planned.
+struct Circle<'a> {
+    places: &'a [usize],
+    evidence: RunEvidence,
+    /// Why the membership of each is in doubt, for those where it is.
+    doubts: Vec<Option<PartialReason>>,
+    /// Who is not wanted, and held.
+    kept: Vec<Kept>,
+    /// Whom each leaves for the others to see; ascending.
+    left: Vec<Vec<NodeId>>,
+}
+
+/// Whom a container of a circle would remove, if no guard held it. Who is not known completely is not among them.
+#[derive(Clone, Default)]
+struct Kept {
+    /// Ascending.
+    ids: Vec<NodeId>,
+    /// In the order of their subjects.
+    holds: Vec<Hold>,
+}
+
+impl Kept {
+    fn of(section: &Section, graph: &DirectoryGraph) -> Self {
+        let holds = held_removals(section).filter(|hold| hold.cause.is_approvable());
+        let holds: Vec<Hold> = holds.cloned().collect();
+        let subjects = holds.iter().filter_map(|hold| hold.operation.subject.principal());
+        let mut ids: Vec<NodeId> = subjects.filter_map(|who| graph.find(who)).collect();
+        ids.sort_unstable();
+        Self { ids, holds }
+    }
+
+    /// Holds what was held, also where the guard would let it go now that less is to be removed.
+    fn hold_in(&self, section: &mut Section) {
+        let cause_of = |operation: &Operation| {
+            let holds = &self.holds;
+            let found = holds.binary_search_by(|hold| hold.operation.subject.cmp(&operation.subject));
+            found.ok().map(|at| holds[at].cause.clone())
+        };
+        let is_free = |operation: &Operation| operation.action.is_removal() && !operation.approved;
+        let kept = section.operations.extract_if(.., |operation| {
+            is_free(operation) && cause_of(operation).is_some()
+        });
+        let holds = kept.filter_map(|operation| {
+            let cause = cause_of(&operation)?;
+            Some(Hold { operation, cause })
+        });
+        section.holds.extend(holds);
+        section
+            .holds
+            .sort_by(|a, b| a.operation.subject.cmp(&b.operation.subject));
+    }
+}
+
+fn held_removals(section: &Section) -> impl Iterator<Item = &Hold> {
+    section
+        .holds
+        .iter()
+        .filter(|hold| hold.operation.action.is_removal())
+}
+
 fn nobody() -> Resolved {
     Resolved {
         certain: Vec::new(),
@@ -300,6 +402,15 @@ fn left_by(section: &Section, graph: &DirectoryGraph, sight: &Sight) -> Vec<Node
         }
     }
     left.into_iter().collect()
+}
+
+/// The same without those who stay only because their removal is held; ascending.
+fn wanted_by(section: &Section, graph: &DirectoryGraph, sight: &Sight) -> Vec<NodeId> {
+    let held = held_removals(section).filter_map(|hold| hold.operation.subject.principal());
+    let held: BTreeSet<NodeId> = held.filter_map(|who| graph.find(who)).collect();
+    let mut left = left_by(section, graph, sight);
+    left.retain(|id| !held.contains(id));
+    left
 }
 
 /// Makes a container the group that others select.

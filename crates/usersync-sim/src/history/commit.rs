@@ -200,6 +200,11 @@ impl History {
                     ..
                 } => self.occur(Occurrence::DepartureEnded),
                 Write::Put {
+                    table: Table::Intent,
+                    key,
+                    ..
+                } => self.intended(transaction, key),
+                Write::Put {
                     table: Table::JobState,
                     ..
                 } => self.wrote(transaction),
@@ -319,6 +324,16 @@ impl History {
                 tenant.approved.contains(&(job.clone(), version.policy_digest()))
                     && tenant.could(version, key, &run.since, true)
             })
+    }
+
+    /// An operation is to be begun, or begun again.
+    fn intended(&mut self, transaction: &Transaction, intent: &Key) {
+        let (Some(fence), Some(name)) = (&transaction.fence, intent.parts().nth(1)) else {
+            return;
+        };
+        let operations = &mut self.tenant(&transaction.tenant).operations;
+        let fate = operations.entry(name.to_owned()).or_default();
+        fate.intended.get_or_insert(fence.token);
     }
 
     /// A run of the job of a transaction wrote.

@@ -39,7 +39,7 @@ impl History {
             match key.subject.principal() {
                 Some(who) => {
                     let wanted = at_rest[&job.id].get(&key.container)?;
-                    wanted.as_ref()?.has(who)
+                    Some(wanted.as_ref()?.contains(who))
                 }
                 None => Some(wants),
             }
@@ -59,7 +59,7 @@ impl History {
                 }));
             }
             for (container, wanted) in &at_rest[&job.id] {
-                let wanted = wanted.iter().flat_map(|wanted| &wanted.least).cloned();
+                let wanted = wanted.iter().flatten().cloned();
                 keys.extend(wanted.map(|who| LedgerKey::member(container.clone(), who)));
             }
         }

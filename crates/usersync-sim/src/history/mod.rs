@@ -82,9 +82,14 @@ pub(crate) enum Put {
 }
 
 impl Fate {
-    /// Whether whoever writes under `token` may think that it had its effect.
+    /// Whether whoever writes under `token` may think that it had its effect. Nobody can tell whether who wrote the intent in an earlier
+    /// run got as far as to begin it.
     fn may_be_ours(&self, token: Option<FencingToken>) -> bool {
-        self.changed || self.open > 0 || self.by.map(|(_, begun)| begun) != token
+        let is_earlier = |begun: Option<FencingToken>| begun != token;
+        self.changed
+            || self.open > 0
+            || is_earlier(self.by.map(|(_, begun)| begun))
+            || self.intended.is_some() && is_earlier(self.intended)
     }
 }
 
@@ -121,6 +126,8 @@ struct Fate {
     open: u64,
     /// Who began the latest attempt.
     by: Option<(Process, FencingToken)>,
+    /// Under which lease its intent was first written.
+    intended: Option<FencingToken>,
 }
 
 impl History {

@@ -14,25 +14,7 @@ use crate::world::target_system;
 pub(crate) type There = BTreeMap<ContainerRef, BTreeSet<PrincipalRef>>;
 
 /// Whom a job wants in each container that it covers; `None`, where there may be no answer, or two.
-pub(crate) type AtRest = BTreeMap<ContainerRef, Option<Wanted>>;
-
-/// Whom a job wants in a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    /// In any case.
-    pub(crate) least: BTreeSet<PrincipalRef>,
-    /// At most: where containers select each other, somebody whom a guard held there once is there for the others to see, and is
-    /// wanted by that from then on.
-    pub(crate) most: BTreeSet<PrincipalRef>,
-}
-
-impl Wanted {
-    /// Whether somebody is wanted, if that is certain.
-    pub(crate) fn has(&self, who: &PrincipalRef) -> Option<bool> {
-        let (least, most) = (self.least.contains(who), self.most.contains(who));
-        (least == most).then_some(least)
-    }
-}
+pub(crate) type AtRest = BTreeMap<ContainerRef, Option<BTreeSet<PrincipalRef>>>;
 
 impl Moment {
     /// Whether a container selects or excludes others.
@@ -109,25 +91,15 @@ impl Moment {
             let places: BTreeSet<&ContainerRef> = circle.iter().map(|(_, id)| *id).collect();
             let is_undecidable = self.is_undecidable(&places, &wanted);
             for id in &places {
-                wanted.insert((*id).clone(), (!is_undecidable).then(Wanted::default));
+                wanted.insert((*id).clone(), (!is_undecidable).then(BTreeSet::new));
             }
-            let is_circle = places.iter().any(|id| self.reach(id).contains(*id));
             if is_undecidable {
                 continue;
             }
             loop {
                 let next: Vec<_> = places
                     .iter()
-                    .map(|id| {
-                        let held = |other: &ContainerRef| is_circle && places.contains(other);
-                        let next = Wanted {
-                            least: self.wanted_with(id, here, &wanted, true, &|key| is_kept(key)),
-                            most: self.wanted_with(id, here, &wanted, false, &|key| {
-                                held(&key.container) || is_kept(key)
-                            }),
-                        };
-                        ((*id).clone(), next)
-                    })
+                    .map(|id| ((*id).clone(), self.wanted_with(id, here, &wanted, &is_kept)))
                     .collect();
                 let mut grew = false;
                 for (id, set) in next {
@@ -155,24 +127,22 @@ impl Moment {
         places.iter().any(|id| rests_on_nothing(&id) || excludes(&id))
     }
 
-    /// Whom a container wants at least, or at most, if others leave what is known so far.
+    /// Whom a container wants, if others leave what is known so far.
     fn wanted_with(
         &self,
         container: &ContainerRef,
         here: &There,
         wanted: &AtRest,
-        at_least: bool,
         is_kept: &dyn Fn(&LedgerKey) -> bool,
     ) -> BTreeSet<PrincipalRef> {
         let selection = &self.catalog[container].selection;
-        let left = |picks: &BTreeSet<PrincipalRef>, least: bool| -> BTreeSet<PrincipalRef> {
+        let left = |picks: &BTreeSet<PrincipalRef>| -> BTreeSet<PrincipalRef> {
             let groups = picks.iter().map(PrincipalRef::as_container);
             groups
                 .flat_map(|other| {
                     let members = here.get(&other).into_iter().flatten();
                     let stays = |who: &&PrincipalRef| match wanted.get(&other) {
                         Some(Some(wanted)) => {
-                            let wanted = if least { &wanted.least } else { &wanted.most };
                             wanted.contains(*who)
                                 || is_kept(&LedgerKey::member(other.clone(), (*who).clone()))
                         }
@@ -183,12 +153,9 @@ impl Moment {
                 .collect()
         };
         let mut set = self.selected(&Selection::of(selection.include.iter().cloned()));
-        let come = left(&selection.include, at_least);
+        let come = left(&selection.include);
         set.extend(come.into_iter().filter(|who| self.may_come_by_a_container(who)));
-        let (excluded, out) = (
-            self.below(&selection.exclude),
-            left(&selection.exclude, !at_least),
-        );
+        let (excluded, out) = (self.below(&selection.exclude), left(&selection.exclude));
         set.retain(|who| !excluded.contains(who) && !out.contains(who));
         set
     }
@@ -318,7 +285,7 @@ mod tests {
         let is_kept = |key: &LedgerKey| key.subject.principal().is_some_and(|known| *known == who(kept));
         let wanted = moment.at_rest(&job(), here, is_kept);
         let wanted = wanted[&container(name)].as_ref()?;
-        Some(wanted.least.iter().map(|who| who.object.clone()).collect())
+        Some(wanted.iter().map(|who| who.object.clone()).collect())
     }
 
     #[test]
@@ -352,22 +319,16 @@ mod tests {
     }
 
     #[test]
-    fn who_is_there_already_may_be_wanted_by_a_circle() {
+    fn a_container_that_selects_itself_keeps_nobody_for_that() {
         let moment = moment(&[("c0", "c0 ada"), ("c1", "c0")]);
         let here = there(&[("c0", "ada bob"), ("c1", "ada bob eve")]);
-        let wanted = moment.at_rest(&job(), &here, |_| false);
-        let told = |name: &str, person: &str| {
-            let wanted = wanted[&container(name)].as_ref().expect("there is an answer");
-            wanted.has(&who(person))
-        };
-        assert_eq!(
-            ["ada", "bob", "eve"].map(|person| told("c0", person)),
-            [Some(true), None, Some(false)]
-        );
-        assert_eq!(
-            ["ada", "bob", "eve"].map(|person| told("c1", person)),
-            [Some(true), None, Some(false)]
-        );
+        for name in ["c0", "c1"] {
+            assert_eq!(
+                wanted(&moment, &here, "-", name),
+                Some(vec![object("ada")]),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use futures::task::noop_waker;
 use usersync_connector::{ActorState, TargetCapabilities};
-use usersync_engine::{Engine, EngineError, Job, RunEnd, RunRequest};
+use usersync_engine::{Engine, EngineError, Job, RunEnd, RunReport, RunRequest};
 use usersync_memory::{
     CallKind, FaultRule, Faults, ManualClock, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryNotifier,
     MemoryStore, MemoryTarget,
@@ -18,7 +18,7 @@ use usersync_model::{
     Container, ContainerKind, ContainerRef, JobId, ObjectId, Principal, PrincipalKind, PrincipalRef,
     Selection, SystemId, TenantId,
 };
-use usersync_reconcile::{Guards, Mode, Policy};
+use usersync_reconcile::{Guards, HoldCause, Mode, Policy};
 use usersync_store::StateStore;
 
 use crate::doubles::{FaultyStore, Wrong};
@@ -109,9 +109,27 @@ impl Small {
     }
 
     fn members(&self) -> usize {
+        self.members_of(&self.team)
+    }
+
+    fn members_of(&self, container: &ContainerRef) -> usize {
         self.target
-            .members_of(&self.team.object)
+            .members_of(&container.object)
             .map_or(0, |members| members.len())
+    }
+
+    /// A second container.
+    fn add(&self, name: &str, selection: Selection) -> ContainerRef {
+        let id = ContainerRef::parse("share", name).expect("an id");
+        self.target.create_container(id.object.clone());
+        self.catalog
+            .put(Container::new(id.clone(), ContainerKind::Team, name, selection));
+        id
+    }
+
+    fn run(&self, request: RunRequest) -> RunReport {
+        let engine = self.engine(self.store.clone());
+        block_on(engine.run(&self.tenant, &self.job, request)).expect("runs come to a report")
     }
 }
 
@@ -176,4 +194,62 @@ fn a_renewal_that_ran_out_since_lets_nothing_begin() {
         "{ended:?}"
     );
     assert_eq!(small.target.calls().len(), calls, "it calls nobody any more");
+}
+
+/// Seeds 7035, 30119, 60058, 70068 and 90092: the first run of a job was of a single container. The policy that it went by was not
+/// remembered, so another one was not seen as such, and removed without asking.
+#[test]
+fn the_policy_of_a_first_run_of_one_container_is_remembered() {
+    let small = Small::new();
+    let first = small.run(RunRequest::container(small.team.clone()));
+    assert_eq!(first.end, RunEnd::Changed);
+    small.catalog.select(&small.team, Selection::of([user("ada")]));
+    small.save(Guards {
+        emptied: false,
+        ..Guards::default()
+    });
+    assert_eq!(
+        small.run(RunRequest::everything()).end,
+        RunEnd::Held,
+        "another policy holds the removals of the first plan"
+    );
+    assert_eq!(small.members(), 2);
+}
+
+/// Seeds 61, 87, 143, 174, 263 and 290: two containers selected each other, and whoever a guard held in one was wanted by the other for
+/// that, and so by the first again: nobody could approve that they go.
+#[test]
+fn a_circle_shows_whom_a_guard_holds_in_it() {
+    let small = Small::new();
+    small.save(Guards {
+        protected: [user("bob")].into(),
+        ..Guards::default()
+    });
+    let (team, club) = (small.team.as_principal(), small.add("club", Selection::default()));
+    small.catalog.select(&club, Selection::of([team.clone()]));
+    let of_team = |picks: &[PrincipalRef]| {
+        let picks = picks.iter().cloned().chain([club.as_principal()]);
+        small.catalog.select(&small.team, Selection::of(picks));
+    };
+    of_team(&[user("ada"), user("bob")]);
+    assert_eq!(small.run(RunRequest::everything()).end, RunEnd::Changed);
+    of_team(&[user("ada")]);
+    let held = small.run(RunRequest::everything());
+    assert_eq!(held.end, RunEnd::Held);
+    let plan = held.plan.expect("a plan");
+    let holds = plan.sections().iter().flat_map(|section| &section.holds);
+    assert!(
+        holds
+            .clone()
+            .all(|hold| matches!(hold.cause, HoldCause::Protected(_)))
+    );
+    assert_eq!(holds.count(), 2, "in either of them");
+    let engine = small.engine(small.store.clone());
+    let held = plan.held_digest().expect("something waits");
+    let hour = Duration::from_secs(3600);
+    block_on(engine.approve(&small.tenant, &small.job, held, user("boss"), hour))
+        .expect("it can be approved");
+    assert_eq!(small.run(RunRequest::everything()).end, RunEnd::Changed);
+    assert_eq!((small.members(), small.members_of(&club)), (1, 1));
+    assert_eq!(small.run(RunRequest::everything()).end, RunEnd::InSync);
 }
