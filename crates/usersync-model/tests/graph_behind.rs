@@ -28,6 +28,9 @@ fn find(graph: &DirectoryGraph, id: &str) -> NodeId {
     graph.find(&parse(id)).expect("it was named")
 }
 
+/// Something that is done to a graph.
+type Change<'a> = &'a dyn Fn(&mut DirectoryGraph);
+
 #[test]
 fn what_was_changed_directly_is_noticed_and_reported_with_the_next_change() {
     let partial = || Completeness::partial(PartialKind::Limit, "");
@@ -36,7 +39,7 @@ fn what_was_changed_directly_is_noticed_and_reported_with_the_next_change() {
         system: sys("a"),
         members: vec![obj("u0")],
     };
-    let changes: [(&str, &dyn Fn(&mut DirectoryGraph)); 9] = [
+    let changes: [(&str, Change<'_>); 9] = [
         ("the verdict on the system", &|graph| {
             graph.set_verdict(&sys("a"), partial())
         }),

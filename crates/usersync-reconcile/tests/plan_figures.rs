@@ -1,5 +1,5 @@
 //! What a plan counts, what a run's guard lets pass, and what an approval of some subjects lets go.
-#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 mod support;
 
