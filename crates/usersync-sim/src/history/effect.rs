@@ -153,12 +153,12 @@ impl History {
                     .into_iter()
                     .flatten()
                     .any(|(of, row)| of.container == key.container && is_ours((of, row)));
-                // Who left the directory and is in grace is still wanted.
+                // Who left the directory and is in grace is still wanted, also if a person took them out meanwhile.
                 let may_be_in_grace = versions.iter().any(|job| job.policy.grace_hours.is_some())
-                    && tenant.here.keys().any(|there| {
-                        let is_gone = |who| tenant.gone.contains_key(who);
-                        there.container == key.container && there.subject.principal().is_some_and(is_gone)
-                    });
+                    && run
+                        .there
+                        .get(&key.container)
+                        .is_some_and(|members| members.iter().any(|who| tenant.gone.contains_key(who)));
                 let is_container = key.subject.principal().is_some() && !may_be_in_grace;
                 if is_container && guards(true) && has_ours {
                     let all_empty = versions
