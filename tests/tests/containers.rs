@@ -286,6 +286,107 @@ fn who_is_held_by_the_runs_guard_stays_for_those_that_select_the_group() {
     assert_eq!((&*world.members("c1"), &*world.members("c2")), ("dan", "dan"));
 }
 
+/// Who stays in a circle only because a guard holds them there is wanted by nobody for that: all of them wait, and one approval lets them
+/// go. What is outside follows, and waits for its own where that is too much.
+#[test]
+fn whom_a_guard_holds_in_a_circle_waits_for_an_approval() {
+    let shares = |container, run| Guards {
+        container,
+        run,
+        ..free_policy(Mode::Managed).guards
+    };
+    let share = Some(Share {
+        percent: 50,
+        floor: 1,
+    });
+    let protected = Guards {
+        protected: ["bob", "cleo", "dan"].map(usersync_tests::user).into(),
+        ..shares(None, None)
+    };
+    let emptied = Guards {
+        emptied: true,
+        ..shares(None, None)
+    };
+    let cases = [
+        ("container_emptied", emptied, "", "ada bob cleo dan"),
+        ("container_shrinks", shares(share, None), "ada", "bob cleo dan"),
+        ("protected_by_name", protected, "ada", "bob cleo dan"),
+        ("run_limit", shares(None, share), "ada", "bob cleo dan"),
+    ];
+    for (code, guards, stay, go) in cases {
+        let policy = Policy {
+            guards,
+            ..Policy::default()
+        };
+        let world = World::builder()
+            .group("staff", "ada bob cleo dan")
+            .container("one", "staff @two")
+            .container("two", "@one")
+            .container("self", "staff @self")
+            .container("last", "@two")
+            .job("sync", policy)
+            .build();
+        let _ = world.settle("sync");
+        for who in go.split(' ') {
+            world.leave("staff", who);
+        }
+        for _ in 0..2 {
+            let report = world.run("sync");
+            assert_eq!(report.end, RunEnd::Held, "{code}");
+            let plan = report.plan.expect("a plan");
+            let holds: BTreeSet<_> = plan
+                .sections()
+                .iter()
+                .flat_map(|section| {
+                    section
+                        .holds
+                        .iter()
+                        .map(|hold| (&*section.name, hold.cause.code()))
+                })
+                .collect();
+            let expected = ["one", "self", "two"].map(|name| (name, code));
+            assert_eq!(holds, BTreeSet::from(expected));
+            assert_eq!(world.members("last"), "ada bob cleo dan", "{code}");
+        }
+        let held = world.plan("sync").held_digest().expect("something waits");
+        world.approve("sync", held);
+        let _ = world.run("sync");
+        let circle = || ["one", "self", "two"].map(|name| world.members(name));
+        assert_eq!(circle(), [stay; 3], "{code}");
+        if let Some(held) = world.plan("sync").held_digest() {
+            world.approve("sync", held);
+        }
+        let _ = world.settle("sync");
+        assert_eq!(world.members("last"), stay, "{code}");
+        assert_eq!(world.run("sync").end, RunEnd::InSync, "{code}");
+    }
+}
+
+/// Whoever is about to be wanted by a longer way around is not counted as somebody who goes, on which a guard could shut.
+#[test]
+fn no_guard_in_a_circle_counts_who_is_wanted_by_a_longer_way() {
+    let guards = Guards {
+        emptied: true,
+        ..free_policy(Mode::Managed).guards
+    };
+    let policy = Policy {
+        guards,
+        ..Policy::default()
+    };
+    let world = World::builder()
+        .group("staff", "ada bob")
+        .container("one", "@two")
+        .container("two", "@three")
+        .container("three", "@one staff")
+        .job("sync", policy)
+        .build();
+    let _ = world.settle("sync");
+    world.leave("staff", "bob");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    let members = ["one", "two", "three"].map(|name| world.members(name));
+    assert_eq!(members, ["ada"; 3]);
+}
+
 /// Where one container alone is saved, the others count as they are.
 #[test]
 fn a_single_container_takes_those_that_it_selects_as_they_are() {

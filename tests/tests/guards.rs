@@ -428,6 +428,40 @@ fn promise_10_a_changed_policy_holds_the_removals_of_the_first_plan() {
     );
 }
 
+/// Whatever was done by another policy: what a run of one container did by it is part of that, the first one of a job, too.
+#[test]
+fn promise_10_a_policy_is_remembered_by_what_one_container_got_by_it() {
+    let of = |drift| {
+        let policy = free_policy(Mode::Managed);
+        World::new_job("sync", Policy { drift, ..policy })
+    };
+    let world = World::builder()
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let save = || {
+        let scoped = RunRequest::container(usersync_tests::container("team"));
+        world.try_run("sync", scoped).expect("a run").end
+    };
+    assert_eq!(save(), RunEnd::Changed);
+    world.leave("staff", "bob");
+    world.save(&of(Drift::Respect));
+    assert_eq!(held(&world.run("sync")), BTreeSet::from(["policy_changed"]));
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    // Another one for one container, and back.
+    world.put_user("cleo");
+    world.join("staff", "cleo");
+    world.save(&of(Drift::Restore));
+    assert_eq!(save(), RunEnd::Changed);
+    world.leave("staff", "cleo");
+    world.save(&of(Drift::Respect));
+    assert_eq!(held(&world.run("sync")), BTreeSet::from(["policy_changed"]));
+    assert_eq!(world.members("team"), "ada cleo");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(world.members("team"), "ada");
+}
+
 /// A run that does not see everything is not the one that holds the removals of a changed policy for all to see.
 #[test]
 fn promise_10_a_changed_policy_waits_for_a_plan_that_shows_what_it_removes() {
