@@ -210,7 +210,7 @@ impl Fixture {
             Act::Select(at, selection) => {
                 let id = self.ids[at % self.ids.len()];
                 self.live.replace(&self.graph, id, selection.clone());
-                assert_eq!(self.live.selection(id), Some(selection));
+                assert_eq!(self.live.selection(id).unwrap(), selection);
             }
         }
     }
