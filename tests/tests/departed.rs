@@ -169,3 +169,26 @@ fn a_grace_that_was_abolished_leaves_nothing() {
     let _ = world.settle("sync");
     assert!(but_reports(&world) == before);
 }
+
+/// Found by the simulator (seed 2486). Bob left, and his grace goes on; then nobody selects the album any more, and the directory cannot be
+/// read. That he is gone was seen before, and no failed read takes it back.
+#[test]
+fn promise_09_a_failed_read_ends_no_grace() {
+    let world = departed(Mode::Managed);
+    world.select("album", "");
+    let fault = Fault::Partial {
+        shown: 0,
+        kind: PartialKind::Unreadable,
+    };
+    world
+        .faults
+        .inject(FaultRule::new(fault).on(CallKind::Directory).once());
+    let _ = world.run("sync");
+    assert_eq!(world.members("album"), "bob", "the directory was not read");
+    assert_eq!(recorded(&world), "bob cleo");
+    let _ = world.run("sync");
+    assert_eq!(world.members("album"), "bob", "the directory was read");
+    world.clock.advance(DAY * 2);
+    let _ = world.settle("sync");
+    assert_eq!((&*world.members("album"), recorded(&world)), ("", String::new()));
+}

@@ -1,8 +1,10 @@
 //! Members of a selected container whom no directory shows: people who were added by hand, and people who left and are held.
 
 use usersync::engine::{RunEnd, Scope};
+use usersync::memory::{CallKind, Fault, FaultRule};
+use usersync::model::{Activity, PartialKind, Principal, PrincipalKind};
 use usersync::reconcile::{Guards, Mode, Policy, Share};
-use usersync_tests::{World, container, free_policy};
+use usersync_tests::{World, container, free_policy, user};
 
 /// A crew of twelve, and an event for the crew and one more.
 fn world(guards: Guards) -> World {
@@ -52,6 +54,29 @@ fn a_guest_of_a_selected_container_is_a_member_of_what_selects_it() {
         world.members("event").contains("stranger"),
         "nobody's business but theirs"
     );
+}
+
+/// Found by the simulator (seed 3494). Somebody added a person by hand who is inactive, and the directory cannot be read: nobody knows
+/// then that it would show them.
+#[test]
+fn promise_09_whom_a_failed_read_does_not_show_is_no_guest() {
+    let world = world(free());
+    let id = user("old");
+    let old = Principal::new(id.object, PrincipalKind::User, "Old");
+    world.directory.put(old.with_activity(Activity::Inactive));
+    world.add_by_hand("crew", "old");
+    let before = world.members("event");
+    let fault = Fault::Partial {
+        shown: 0,
+        kind: PartialKind::Unreadable,
+    };
+    world
+        .faults
+        .inject(FaultRule::new(fault).on(CallKind::Directory).once());
+    let _ = world.run("sync");
+    assert_eq!(world.members("event"), before, "the directory was not read");
+    let _ = world.run("sync");
+    assert_eq!(world.members("event"), before, "the directory was read");
 }
 
 #[test]

@@ -258,11 +258,16 @@ pub(crate) fn grace<P>(
         .iter()
         .map(|departure| (&departure.principal, departure.since))
         .collect();
+    // A read in part shows nobody's departure, and takes none back.
+    let departed: BTreeSet<NodeId> = since
+        .keys()
+        .filter_map(|principal| graph.find(principal))
+        .collect();
     let has_left = |id: NodeId| {
         let node = graph.node(id);
         node.kind().is_none()
             && job.sources.contains(node.system())
-            && graph.system_verdict(node.system()).is_complete()
+            && (departed.contains(&id) || graph.system_verdict(node.system()).is_complete())
     };
     let mut left: BTreeMap<NodeId, Vec<P>> = BTreeMap::new();
     for (id, place) in claimed.filter(|(id, _)| has_left(*id)) {

@@ -292,15 +292,24 @@ impl Planner<'_> {
             guests.remove(&excluded);
         }
         let resolved = Arc::make_mut(resolved);
-        // Where an exclusion is in doubt, it may cover guests, too.
-        let list = if resolved.maybe_reason.is_some() {
-            &mut resolved.maybe
-        } else {
-            &mut resolved.certain
+        // Whom a directory would show that was read in part is a guest or not, or inactive.
+        let doubt = |id: &NodeId| {
+            let system = graph.node(*id).system();
+            match graph.system_verdict(system) {
+                Completeness::Partial(reason) if self.job.sources.contains(system) => Some(reason),
+                _ => None,
+            }
         };
-        list.extend(guests);
-        list.sort_unstable();
-        list.dedup();
+        let smallest = guests.iter().filter_map(doubt).min();
+        // Where an exclusion is in doubt, it may cover guests, too.
+        let is_certain = |id: &NodeId| resolved.maybe_reason.is_none() && doubt(id).is_none();
+        let (certain, maybe): (Vec<NodeId>, Vec<NodeId>) = guests.into_iter().partition(is_certain);
+        for (list, guests) in [(&mut resolved.certain, certain), (&mut resolved.maybe, maybe)] {
+            list.extend(guests);
+            list.sort_unstable();
+            list.dedup();
+        }
+        resolved.maybe_reason = resolved.maybe_reason.take().into_iter().chain(smallest).min();
     }
 }
 
