@@ -43,10 +43,11 @@ impl Stage<'_> {
         let (host, screen) = (&self.host, self.screen);
         screen.act(6, "Two divisions are locked out");
         host.clock.advance(31 * DAY);
-        let february = directory(&host.directory, FEBRUARY)?.contents()?;
+        let export = directory(&host.directory, FEBRUARY)?;
+        let february = export.contents()?;
         let book = AddressBook::of(&host.directory, &february);
         let divisions = [book.unit("Research")?, book.unit("Production")?];
-        let latest = locked(&host.directory, february, divisions);
+        let latest = locked(&export, february, divisions);
         let engine = host.engine(latest.clone())?;
         let before = self.attendances()?;
 
