@@ -104,9 +104,9 @@ pub(crate) async fn play(screen: Screen) -> Outcome {
 
     // Somebody locks the accounts of a whole unit, by mistake or not.
     clock.advance(4 * HOUR);
-    let people = console.intranet.people().clone();
-    let contents = directory(&people, JANUARY)?.contents()?;
-    let without = locked(&people, contents, [console.intranet.book.unit("Foundry")?]);
+    let export = directory(console.intranet.people(), JANUARY)?;
+    let contents = export.contents()?;
+    let without = locked(&export, contents, [console.intranet.book.unit("Foundry")?]);
     console.engine = console.intranet.engine_over(Arc::new(without));
     say(&console, "due", &["groups run", "17 waiting", "approve groups"]).await?;
     let shown = say(&console, "list", &["held", "groups: 17 wait", "approve groups "]).await?;

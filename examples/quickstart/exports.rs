@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use usersync::connector::adapt::DirectoryFn;
+use usersync::connector::{CallContext, Cursor, Directory, DirectoryCapabilities, ReadStream};
 use usersync::ldap::{Dn, LdifContents, LdifDirectory, LdifProfile};
 use usersync::model::{
-    Activity, DirectoryChange, GraphBuilder, GroupKind, ListKind, ObjectId, PrincipalKind, PrincipalRef,
-    ResolvePolicy, Scratch, Selection, SystemId,
+    Activity, Digest, DirectoryChange, GraphBuilder, GroupKind, ListKind, ObjectId, PrincipalKind,
+    PrincipalRef, ResolvePolicy, Scratch, Selection, SystemId,
 };
 
 use crate::Outcome;
@@ -23,12 +24,38 @@ pub(crate) fn directory(system: &SystemId, export: &[u8]) -> Outcome<LdifDirecto
     Ok(LdifDirectory::from_bytes(system.clone(), export).with_profile(profile))
 }
 
+/// What somebody made of an export, read by the same rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Edited {
+    entries: DirectoryFn,
+    filter: Option<Digest>,
+}
+
+impl Directory for Edited {
+    fn system(&self) -> &SystemId {
+        self.entries.system()
+    }
+
+    fn capabilities(&self) -> DirectoryCapabilities {
+        self.entries.capabilities()
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        self.filter
+    }
+
+    fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
+        self.entries.read(since, context)
+    }
+}
+
 /// The same directory with the accounts of everyone of `units` locked.
 pub(crate) fn locked(
-    system: &SystemId,
+    export: &LdifDirectory,
     contents: LdifContents,
     units: impl IntoIterator<Item = PrincipalRef>,
-) -> DirectoryFn {
+) -> Edited {
+    let system = export.system();
     let mut graph = GraphBuilder::new();
     for change in &contents.changes {
         graph.add(system, change.clone());
@@ -52,10 +79,14 @@ pub(crate) fn locked(
         other => other,
     };
     let changes: Vec<_> = contents.changes.into_iter().map(lock).collect();
-    DirectoryFn::new(system.clone(), move |_context| {
+    let entries = DirectoryFn::new(system.clone(), move |_context| {
         let changes = changes.clone();
         async { Ok(changes) }
-    })
+    });
+    Edited {
+        entries,
+        filter: export.filter(),
+    }
 }
 
 /// Finds principals by what people call them, as a dialogue for picking them does; and tells what they are called.

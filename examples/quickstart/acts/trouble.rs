@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use usersync::connector::Authority;
-use usersync::connector::adapt::DirectoryFn;
 use usersync::engine::{Engine, RunEnd, RunRequest, Saved};
 use usersync::reconcile::{HoldCause, Plan};
 
 use super::{DAY, Stage, check, holds, planned};
 use crate::Outcome;
-use crate::exports::{AddressBook, FEBRUARY, directory, locked};
+use crate::exports::{AddressBook, Edited, FEBRUARY, directory, locked};
 
 impl Stage<'_> {
     pub(super) fn broken_export(&self) -> Outcome {
@@ -39,14 +38,15 @@ impl Stage<'_> {
     }
 
     /// Gives the plan that was held, and the directory as it is from then on.
-    pub(super) fn mass_departure(&self) -> Outcome<(Plan, DirectoryFn)> {
+    pub(super) fn mass_departure(&self) -> Outcome<(Plan, Edited)> {
         let (host, screen) = (&self.host, self.screen);
         screen.act(6, "Two divisions are locked out");
         host.clock.advance(31 * DAY);
-        let february = directory(&host.directory, FEBRUARY)?.contents()?;
+        let export = directory(&host.directory, FEBRUARY)?;
+        let february = export.contents()?;
         let book = AddressBook::of(&host.directory, &february);
         let divisions = [book.unit("Research")?, book.unit("Production")?];
-        let latest = locked(&host.directory, february, divisions);
+        let latest = locked(&export, february, divisions);
         let engine = host.engine(latest.clone())?;
         let before = self.attendances()?;
 

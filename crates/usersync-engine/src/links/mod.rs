@@ -45,11 +45,12 @@ use crate::audit::{self, About};
 use crate::error::Result;
 
 #[cfg(feature = "fuzzing")]
-pub(crate) const STORED: [crate::fuzzing::StoredFormat; 4] = [
+pub(crate) const STORED: [crate::fuzzing::StoredFormat; 5] = [
     crate::fuzzing::stored!(record::AUDIT, LinkAuditRecord),
     crate::fuzzing::stored!(record::CLAIM, LinkId),
     crate::fuzzing::stored!(record::CONSENT, LinkId),
     crate::fuzzing::stored!(record::LINK, LinkEntry),
+    crate::fuzzing::stored!(record::QUEUE, DateTime<Utc>),
 ];
 
 /// So many links are read one by one rather than with all others.

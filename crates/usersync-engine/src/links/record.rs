@@ -33,7 +33,7 @@ pub(super) const AUDIT: Format = Format {
     version: 1,
 };
 
-const QUEUE: Format = Format {
+pub(super) const QUEUE: Format = Format {
     name: "usersync.seat_queue",
     version: 1,
 };
