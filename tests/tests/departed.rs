@@ -170,8 +170,8 @@ fn a_grace_that_was_abolished_leaves_nothing() {
     assert!(but_reports(&world) == before);
 }
 
-/// Found by the simulator (seed 2486). Bob left, and his grace goes on; then nobody selects the album any more, and the directory cannot be
-/// read. That he is gone was seen before, and no failed read takes it back.
+/// Bob left, and his grace goes on; then nobody selects the album any more, and the directory cannot be read. That he is gone was seen
+/// before, and no failed read takes it back.
 #[test]
 fn promise_09_a_failed_read_ends_no_grace() {
     let world = departed(Mode::Managed);
