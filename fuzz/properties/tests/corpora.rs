@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use usersync_engine::fuzzing::stored_formats;
 use usersync_fuzzed::TARGETS;
@@ -39,8 +39,15 @@ fn targets() -> BTreeSet<String> {
     TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect()
 }
 
+/// One test at a time: panics are caught for the whole process, and those of another test are not of a file.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn every_file_holds() {
+    let _alone = alone();
     // A panic on another thread, or in a task, ends neither this thread nor the task that waits for it.
     static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
     panic::set_hook(Box::new(|info| PANICS.lock().unwrap().push(info.to_string())));
@@ -67,6 +74,7 @@ fn every_file_holds() {
 
 #[test]
 fn every_target_is_built_and_has_a_corpus() {
+    let _alone = alone();
     let targets = targets();
     assert_eq!(targets.len(), TARGETS.len(), "two targets of one name");
     assert_eq!(names(&fuzz().join("fuzz_targets")), targets);
@@ -93,6 +101,7 @@ fn every_target_is_built_and_has_a_corpus() {
 
 #[test]
 fn corpora_are_small() {
+    let _alone = alone();
     for name in targets() {
         let files = entries(&fuzz().join("corpus").join(&name));
         let bytes: u64 = files.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
@@ -108,6 +117,7 @@ fn corpora_are_small() {
 /// Every format that the engine's code names is reached, and has a value to begin from.
 #[test]
 fn every_stored_format_is_in_the_corpus() {
+    let _alone = alone();
     let formats = stored_formats();
     let known: BTreeSet<&str> = formats.iter().map(|stored| stored.format.name).collect();
     let files = entries(&fuzz().join("corpus/stored"));
