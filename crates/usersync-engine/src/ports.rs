@@ -213,7 +213,7 @@ impl Readers {
 
     /// Follows a read within its limits.
     pub(crate) fn follow<T: Measured>(&self, stream: ReadStream<T>) -> Reader<T> {
-        Reader::within(stream, self.options.read, Arc::clone(&self.clock))
+        self.bounds().follow(stream)
     }
 
     pub(crate) fn records(&self, system: &SystemId) -> Result<&Arc<dyn RecordRead>> {

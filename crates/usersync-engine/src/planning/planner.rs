@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use usersync_model::{
     Completeness, ContainerRef, DirectoryGraph, NodeId, PartialReason, PrincipalRef, Resolved, Rest, Scratch,
-    Subject,
+    Subject, SystemId,
 };
 use usersync_reconcile::{
     Action, ActualMembers, Base, DesiredMembers, Drafts, Hold, HoldCause, Mode, Operation, Plan, RunEvidence,
@@ -293,14 +293,15 @@ impl Planner<'_> {
         }
         let resolved = Arc::make_mut(resolved);
         // Whom a directory would show that was read in part is a guest or not, or inactive.
-        let doubt = |id: &NodeId| {
-            let system = graph.node(*id).system();
-            match graph.system_verdict(system) {
-                Completeness::Partial(reason) if self.job.sources.contains(system) => Some(reason),
-                _ => None,
-            }
-        };
-        let smallest = guests.iter().filter_map(doubt).min();
+        let read_in_part = self.job.sources.iter().filter_map(|system| {
+            let Completeness::Partial(reason) = graph.system_verdict(system) else {
+                return None;
+            };
+            Some((system, reason))
+        });
+        let read_in_part: BTreeMap<&SystemId, PartialReason> = read_in_part.collect();
+        let doubt = |id: &NodeId| read_in_part.get(graph.node(*id).system());
+        let smallest = guests.iter().filter_map(doubt).min().cloned();
         // Where an exclusion is in doubt, it may cover guests, too.
         let is_certain = |id: &NodeId| resolved.maybe_reason.is_none() && doubt(id).is_none();
         let (certain, maybe): (Vec<NodeId>, Vec<NodeId>) = guests.into_iter().partition(is_certain);
