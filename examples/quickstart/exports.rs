@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use usersync::connector::Directory;
 use usersync::connector::adapt::DirectoryFn;
-use usersync::connector::{CallContext, Cursor, Directory, DirectoryCapabilities, ReadStream};
 use usersync::ldap::{Dn, LdifContents, LdifDirectory, LdifProfile};
 use usersync::model::{
-    Activity, Digest, DirectoryChange, GraphBuilder, GroupKind, ListKind, ObjectId, PrincipalKind,
-    PrincipalRef, ResolvePolicy, Scratch, Selection, SystemId,
+    Activity, DirectoryChange, GraphBuilder, GroupKind, ListKind, ObjectId, PrincipalKind, PrincipalRef,
+    ResolvePolicy, Scratch, Selection, SystemId,
 };
 
 use crate::Outcome;
@@ -24,37 +24,12 @@ pub(crate) fn directory(system: &SystemId, export: &[u8]) -> Outcome<LdifDirecto
     Ok(LdifDirectory::from_bytes(system.clone(), export).with_profile(profile))
 }
 
-/// What somebody made of an export, read by the same rules.
-#[derive(Clone, Debug)]
-pub(crate) struct Edited {
-    entries: DirectoryFn,
-    filter: Option<Digest>,
-}
-
-impl Directory for Edited {
-    fn system(&self) -> &SystemId {
-        self.entries.system()
-    }
-
-    fn capabilities(&self) -> DirectoryCapabilities {
-        self.entries.capabilities()
-    }
-
-    fn filter(&self) -> Option<Digest> {
-        self.filter
-    }
-
-    fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
-        self.entries.read(since, context)
-    }
-}
-
 /// The same directory with the accounts of everyone of `units` locked.
 pub(crate) fn locked(
     export: &LdifDirectory,
     contents: LdifContents,
     units: impl IntoIterator<Item = PrincipalRef>,
-) -> Edited {
+) -> DirectoryFn {
     let system = export.system();
     let mut graph = GraphBuilder::new();
     for change in &contents.changes {
@@ -83,9 +58,9 @@ pub(crate) fn locked(
         let changes = changes.clone();
         async { Ok(changes) }
     });
-    Edited {
-        entries,
-        filter: export.filter(),
+    match export.filter() {
+        Some(filter) => entries.with_filter(filter),
+        None => entries,
     }
 }
 

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use usersync::connector::Authority;
+use usersync::connector::adapt::DirectoryFn;
 use usersync::engine::{Engine, RunEnd, RunRequest, Saved};
 use usersync::reconcile::{HoldCause, Plan};
 
 use super::{DAY, Stage, check, holds, planned};
 use crate::Outcome;
-use crate::exports::{AddressBook, Edited, FEBRUARY, directory, locked};
+use crate::exports::{AddressBook, FEBRUARY, directory, locked};
 
 impl Stage<'_> {
     pub(super) fn broken_export(&self) -> Outcome {
@@ -38,7 +39,7 @@ impl Stage<'_> {
     }
 
     /// Gives the plan that was held, and the directory as it is from then on.
-    pub(super) fn mass_departure(&self) -> Outcome<(Plan, Edited)> {
+    pub(super) fn mass_departure(&self) -> Outcome<(Plan, DirectoryFn)> {
         let (host, screen) = (&self.host, self.screen);
         screen.act(6, "Two divisions are locked out");
         host.clock.advance(31 * DAY);

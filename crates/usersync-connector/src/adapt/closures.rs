@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream;
-use usersync_model::{DirectoryChange, ObjectId, PrincipalRef, SystemId};
+use usersync_model::{Digest, DirectoryChange, ObjectId, PrincipalRef, SystemId};
 
 use super::target::{Presence, batch_too_large, check_full, no_changes, presence, present, read_members};
 use crate::context::CallContext;
@@ -192,6 +192,7 @@ impl fmt::Debug for TargetFn {
 pub struct DirectoryFn {
     system: SystemId,
     entries: Arc<EntriesFn>,
+    filter: Option<Digest>,
 }
 
 impl DirectoryFn {
@@ -204,7 +205,15 @@ impl DirectoryFn {
         Self {
             system,
             entries: Arc::new(move |context| Box::pin(entries(context))),
+            filter: None,
         }
+    }
+
+    /// The same directory, which tells by which [filter](Directory::filter) the closure chooses.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Digest) -> Self {
+        self.filter = Some(filter);
+        self
     }
 }
 
@@ -215,6 +224,10 @@ impl Directory for DirectoryFn {
 
     fn capabilities(&self) -> DirectoryCapabilities {
         DirectoryCapabilities::default()
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        self.filter
     }
 
     fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {

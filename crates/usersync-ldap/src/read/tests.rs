@@ -10,8 +10,9 @@ use usersync_testkit::conformance::sample_context;
 use super::{LdapDirectory, LdapProfile};
 use crate::changes::ChangeStrategy;
 use crate::changes::tests::server::{Asked, Log, Say, client_of, entry, page, success};
-use crate::client::oid;
+use crate::client::{LdapClient, LdapServer, oid};
 use crate::dn::Dn;
+use crate::filter::Filter;
 
 pub(super) const BASE: &str = "dc=x";
 
@@ -271,4 +272,30 @@ async fn hidden_times_of_changes_mean_full_reads() {
     let (_, end) = read(&directory, None).await.unwrap();
     assert!(end.verdict.is_complete());
     assert_eq!(end.cursor, None);
+}
+
+/// Whom another base, filter or rule hides looks like somebody who left; how a read is made hides nobody.
+#[test]
+fn what_is_read_and_by_which_rules_is_told() {
+    let filter_of = |change: &dyn Fn(&mut LdapProfile)| {
+        let mut profile = LdapProfile::openldap(Dn::parse(BASE).unwrap());
+        change(&mut profile);
+        let client = LdapClient::new(LdapServer::new("ldaps://directory.example.org").unwrap());
+        let directory = LdapDirectory::new(SystemId::new("ldap").unwrap(), client, profile);
+        directory.filter().unwrap()
+    };
+    let before = filter_of(&|_| {});
+    assert_eq!(filter_of(&|profile| profile.limits.page = 7), before);
+    assert_eq!(
+        filter_of(&|profile| profile.changes = ChangeStrategy::Off),
+        before
+    );
+    let changes: [&dyn Fn(&mut LdapProfile); 3] = [
+        &|profile| profile.base = Dn::parse("dc=elsewhere").unwrap(),
+        &|profile| profile.filter = Some(Filter::equal("l", "here").unwrap()),
+        &|profile| profile.rules.logins = Vec::new(),
+    ];
+    for change in changes {
+        assert_ne!(filter_of(change), before);
+    }
 }

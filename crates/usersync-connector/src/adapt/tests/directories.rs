@@ -4,11 +4,13 @@ use std::sync::{Arc, mpsc};
 use futures::StreamExt;
 use futures::executor::block_on;
 use futures::future::join;
-use usersync_model::{DirectoryChange, Principal, PrincipalKind};
+use usersync_model::{Digest, DirectoryChange, Principal, PrincipalKind};
 
 use super::{Bell, context, object, system};
 use crate::adapt::DirectoryFn;
 use crate::adapt::blocking::{Blocking, BlockingDirectory};
+use crate::test_clock::TestClock;
+use crate::wrap::Wrap;
 use crate::{
     CHUNK_ENTRIES, CallContext, Cursor, Directory, Error, ErrorKind, Extent, ReadEvent, Reader, Result,
 };
@@ -126,6 +128,15 @@ fn a_directory_shows_everything_or_says_that_it_did_not() {
         let want = if failed.is_none() { entries } else { Vec::new() };
         assert_eq!(read_twice(&directory), (want, failed));
     }
+}
+
+#[test]
+fn a_filter_is_told_from_within_a_wrapper_too() {
+    let directory = || DirectoryFn::new(system(), |_| async { Ok(Vec::new()) });
+    assert_eq!(directory().filter(), None);
+    let filter = Digest::of("filter", b"(objectClass=person)");
+    let wrapped = Wrap::new(TestClock::new()).wrap(Arc::new(directory().with_filter(filter)));
+    assert_eq!(wrapped.filter(), Some(filter));
 }
 
 #[test]
