@@ -2,6 +2,7 @@
 //! to compare with.
 
 pub mod bench;
+pub mod changes;
 pub mod directory;
 pub mod disk;
 pub mod distribution;

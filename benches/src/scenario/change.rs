@@ -5,11 +5,11 @@ use std::hint::black_box;
 use std::rc::Rc;
 use std::time::Duration;
 
-use usersync_model::{DirectoryChange, DirectoryGraph, LiveSelections, ObjectId, ResolvePolicy};
+use usersync_model::{DirectoryChange, DirectoryGraph, LiveSelections, ResolvePolicy};
 
 use super::{Aim, Scenario, Target};
-use crate::directory::{Directory, group_id, members, system, user_id};
-use crate::random::SplitMix64;
+use crate::changes::{self, Pair};
+use crate::directory::{Directory, system};
 use crate::way::{Part, Way, measured};
 
 const JOINED: &str = "membership added";
@@ -64,8 +64,8 @@ fn ways(memberships: u64) -> Vec<Way> {
         kept.live.insert(&kept.graph, selection);
     }
     let kept = Rc::new(RefCell::new(kept));
-    let direct = Rc::new(direct_changes(&directory, 10_000));
-    let nested = Rc::new(nesting_changes(&directory, 1000));
+    let direct = Rc::new(changes::of_users(&changes::memberships(&directory, 10_000)));
+    let nested = Rc::new(changes::of_groups(&changes::nestings(&directory, 1000)));
     vec![
         one(JOINED, &kept, &direct, 0),
         one(LEFT, &kept, &direct, 1),
@@ -73,9 +73,6 @@ fn ways(memberships: u64) -> Vec<Way> {
         one(PARTED, &kept, &nested, 1),
     ]
 }
-
-/// A change to make, and the one that takes it back.
-type Pair = [DirectoryChange; 2];
 
 /// Makes the next change and takes it back, and times one of both.
 fn one(name: &'static str, kept: &Rc<RefCell<Kept>>, pairs: &Rc<Vec<Pair>>, timed: usize) -> Way {
@@ -86,41 +83,4 @@ fn one(name: &'static str, kept: &Rc<RefCell<Kept>>, pairs: &Rc<Vec<Pair>>, time
         let mut kept = kept.borrow_mut();
         pair.each_ref().map(|change| kept.change(change))[timed]
     })
-}
-
-/// Memberships of users drawn as the directory's own are.
-fn direct_changes(directory: &Directory, count: usize) -> Vec<Pair> {
-    let mut random = SplitMix64::new(5);
-    let mut pairs = Vec::new();
-    while pairs.len() < count {
-        let x = random.unit();
-        let group = ((f64::from(directory.groups) * x * x) as u32).min(directory.groups - 1);
-        let user = random.below(directory.users);
-        if directory.members.row(group).binary_search(&user).is_err() {
-            pairs.push(both(group, user_id(user)));
-        }
-    }
-    pairs
-}
-
-/// Nestings of one group in another, drawn evenly.
-fn nesting_changes(directory: &Directory, count: usize) -> Vec<Pair> {
-    let mut random = SplitMix64::new(6);
-    let mut pairs = Vec::new();
-    while pairs.len() < count {
-        let (group, nested) = (random.below(directory.groups), random.below(directory.groups));
-        if directory.nested.row(group).binary_search(&nested).is_err() {
-            pairs.push(both(group, group_id(nested)));
-        }
-    }
-    pairs
-}
-
-fn both(group: u32, member: ObjectId) -> Pair {
-    let removed = DirectoryChange::MembersRemoved {
-        group: group_id(group),
-        system: system(),
-        members: vec![member.clone()],
-    };
-    [members(group, vec![member]), removed]
 }
