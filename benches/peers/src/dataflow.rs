@@ -36,7 +36,11 @@ impl Flow {
 
 pub(crate) fn run(directory: &Directory, changes: &Changes) -> Taken {
     // A thread of timely's own takes it, so what goes in and comes out is moved.
-    let (directory, memberships, nestings) = (directory.clone(), changes.memberships.clone(), changes.nestings.clone());
+    let (directory, memberships, nestings) = (
+        directory.clone(),
+        changes.memberships.clone(),
+        changes.nestings.clone(),
+    );
     timely::execute_directly(move |worker| {
         let begun = Instant::now();
         let count = Rc::new(Cell::new(0_i64));
@@ -59,7 +63,11 @@ pub(crate) fn run(directory: &Directory, changes: &Changes) -> Taken {
             for &pair in pairs {
                 for (at, difference) in [1, -1].into_iter().enumerate() {
                     taken.changes[kind + at].push(timed(|| {
-                        let edges = if kind == 0 { &mut flow.members } else { &mut flow.nested };
+                        let edges = if kind == 0 {
+                            &mut flow.members
+                        } else {
+                            &mut flow.nested
+                        };
                         edges.update(pair, difference);
                         flow.settle(worker);
                     }));

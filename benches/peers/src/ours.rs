@@ -12,13 +12,15 @@ use crate::{Changes, Taken, timed};
 pub(crate) fn run(directory: &Directory, changes: &Changes) -> Taken {
     let begun = Instant::now();
     let mut graph = directory.graph();
+    let built = begun.elapsed();
     let mut live = LiveSelections::new(ResolvePolicy::default());
     for selection in directory.selections() {
         live.insert(&graph, selection);
     }
     let selected = selected(&graph, &live);
     let mut taken = Taken {
-        first: begun.elapsed(),
+        built,
+        first: begun.elapsed().saturating_sub(built),
         ..Taken::default()
     };
     let mut make = |pairs: Vec<Pair>, kind: usize| {
