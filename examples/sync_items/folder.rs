@@ -3,11 +3,16 @@
 //! Versions are digests of the contents, and files are replaced by renaming, so that nobody ever sees half of one. A file system
 //! has no conditional replacement: an editor that saves between the comparison of a version and the renaming, which follow each
 //! other at once, is overwritten.
+//!
+//! A cursor is a digest of all names, sizes and times. While it fits, nothing changed, and no file is read; when it does not, it
+//! has expired, and all are.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, DirEntry};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -46,29 +51,81 @@ impl Folder {
         }
     }
 
-    fn all(&self, collection: &ItemCollection) -> Result<Vec<Item>> {
-        let path = self.path(collection)?;
-        let mut items = Vec::new();
-        for entry in fs::read_dir(&path).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
+    /// The files of all items, in the order of their names.
+    fn files(&self, collection: &ItemCollection) -> Result<Vec<(ObjectId, DirEntry)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.path(collection)?).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
             if (name.ends_with(".vcf") || name.ends_with(".ics")) && !name.starts_with('.') {
                 let href = ObjectId::new(name).map_err(|error| failed(io::Error::other(error)))?;
-                items.push(read(&path, href)?);
+                files.push((href, entry));
             }
         }
-        items.sort_by(|a, b| a.href.cmp(&b.href));
-        Ok(items)
+        files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(files)
     }
 
-    fn one(&self, collection: &ItemCollection, operation: &ItemOperation) -> Result<Applied> {
+    fn all(&self, collection: &ItemCollection) -> Result<Vec<Item>> {
+        let files = self.files(collection)?.into_iter();
+        files.map(|(href, file)| read(&file.path(), href)).collect()
+    }
+
+    /// What tells later whether anything changed; `None` while a file is so young that another change would not show in its time.
+    fn cursor(&self, collection: &ItemCollection) -> Result<Option<Cursor>> {
+        let settled = SystemTime::now() - Duration::from_secs(2);
+        let mut listing = Vec::new();
+        for (href, file) in self.files(collection)? {
+            let data = file.metadata().map_err(failed)?;
+            let modified = data.modified().map_err(failed)?;
+            if modified > settled {
+                return Ok(None);
+            }
+            let time = DateTime::<Utc>::from(modified).timestamp_nanos_opt();
+            listing.extend_from_slice(format!("{href}\n{}\n{time:?}\n", data.len()).as_bytes());
+        }
+        let digest = Digest::of("sync-items-listing", &listing);
+        Ok(Some(Cursor::new(digest.to_string())))
+    }
+
+    /// What changed since `since`, which is nothing, or everything.
+    fn read(&self, collection: &ItemCollection, since: Option<&Cursor>) -> Result<ReadStream<ItemEntry>> {
+        // Before the files: what changes while they are read is seen again the next time.
+        let cursor = self.cursor(collection)?;
+        match since {
+            Some(since) if cursor.as_ref() == Some(since) => {
+                let end = ReadEnd::complete().with_cursor(cursor);
+                Ok(read_stream(Extent::Changes, [], end))
+            }
+            Some(_) => Err(Error::new(
+                ErrorKind::CursorExpired,
+                "something changed in the folder; read it all",
+            )),
+            None => {
+                let items = self.all(collection)?.into_iter().map(ItemEntry::Upsert);
+                let end = ReadEnd::complete().with_cursor(cursor);
+                Ok(read_stream(Extent::Full, items, end))
+            }
+        }
+    }
+
+    /// Does one thing. `uids` are those of all files, and stay so.
+    fn one(
+        &self,
+        collection: &ItemCollection,
+        uids: &mut BTreeSet<String>,
+        operation: &ItemOperation,
+    ) -> Result<Applied> {
         let folder = self.path(collection)?;
-        let items = self.all(collection)?;
-        let has_uid = |item: &&Item| uid(item).as_deref() == Some(operation.uid.as_str());
-        let at = |href: &ObjectId| items.iter().filter(has_uid).find(|item| item.href == *href);
+        let wanted = operation.uid.as_str();
+        let there = |href: &ObjectId| -> Result<Option<Item>> {
+            let path = folder.join(href.as_str());
+            if !path.is_file() {
+                return Ok(None);
+            }
+            Ok(Some(read(&path, href.clone())?).filter(|item| uid(item).as_deref() == Some(wanted)))
+        };
         let expect = |item: &Item| match &operation.precondition {
             Precondition::Version(version) if item.version.as_ref() != Some(version) => Err(Error::new(
                 ErrorKind::Conflict,
@@ -78,25 +135,28 @@ impl Folder {
         };
         match &operation.change {
             ItemChange::Create(content) => {
-                if items.iter().any(|item| has_uid(&item)) {
+                if uids.contains(wanted) {
                     return Err(Error::new(ErrorKind::AlreadyExists, "a file has this UID"));
                 }
                 // UIDs may hold anything; digests are names everywhere.
-                let digest = Digest::of("sync-items", operation.uid.as_str().as_bytes()).to_string();
+                let digest = Digest::of("sync-items", wanted.as_bytes()).to_string();
                 let suffix = match collection.kind {
                     ItemKind::Contact => "vcf",
                     ItemKind::Diary | ItemKind::Task => "ics",
                 };
-                write(&folder, &format!("{}.{suffix}", &digest[..16]), content)
+                let applied = write(&folder, &format!("{}.{suffix}", &digest[..16]), content)?;
+                uids.insert(wanted.to_owned());
+                Ok(applied)
             }
-            ItemChange::Delete { href } => match at(href) {
+            ItemChange::Delete { href } => match there(href)? {
                 None => Ok(Applied {
                     changed: false,
                     version: None,
                 }),
                 Some(item) => {
-                    expect(item)?;
+                    expect(&item)?;
                     fs::remove_file(folder.join(href.as_str())).map_err(failed)?;
+                    uids.remove(wanted);
                     Ok(Applied {
                         changed: true,
                         version: None,
@@ -105,7 +165,7 @@ impl Folder {
             },
             ItemChange::Update { href, content } => {
                 let missing = || Error::new(ErrorKind::NotFound, "no file of this name has this UID");
-                expect(at(href).ok_or_else(missing)?)?;
+                expect(&there(href)?.ok_or_else(missing)?)?;
                 write(&folder, href.as_str(), content)
             }
         }
@@ -153,7 +213,7 @@ impl ItemRead for Folder {
 
     fn capabilities(&self) -> ItemCapabilities {
         ItemCapabilities {
-            changes: false,
+            changes: true,
             target: TargetCapabilities {
                 conditional_write: true,
                 max_batch: NonZeroUsize::new(100).expect("100 is not zero"),
@@ -170,17 +230,8 @@ impl ItemRead for Folder {
         since: Option<Cursor>,
         _: &CallContext,
     ) -> ReadStream<ItemEntry> {
-        if since.is_some() {
-            return failed_read(Error::unsupported("reading changes"));
-        }
-        match self.all(collection) {
-            Ok(items) => read_stream(
-                Extent::Full,
-                items.into_iter().map(ItemEntry::Upsert),
-                ReadEnd::complete(),
-            ),
-            Err(error) => failed_read(error.at(&self.system, "items")),
-        }
+        let read = self.read(collection, since.as_ref());
+        read.unwrap_or_else(|error| failed_read(error.at(&self.system, "items")))
     }
 
     async fn find(
@@ -196,7 +247,7 @@ impl ItemRead for Folder {
     }
 
     async fn now(&self, _: &CallContext) -> Result<Option<DateTime<Utc>>> {
-        Ok(Some(std::time::SystemTime::now().into()))
+        Ok(Some(SystemTime::now().into()))
     }
 }
 
@@ -212,7 +263,16 @@ impl ItemStore for Folder {
             let too_many = |_| Err(Error::new(ErrorKind::LimitExceeded, "at most 100 at once"));
             return operations.iter().map(too_many).collect();
         }
-        let results = operations.iter().map(|operation| self.one(collection, operation));
+        let mut uids: BTreeSet<String> = match self.all(collection) {
+            Ok(items) => items.iter().filter_map(uid).collect(),
+            Err(error) => {
+                let failed = |_| Err(Error::new(error.kind(), error.to_string()));
+                return operations.iter().map(failed).collect();
+            }
+        };
+        let results = operations
+            .iter()
+            .map(|operation| self.one(collection, &mut uids, operation));
         results.collect()
     }
 }

@@ -9,17 +9,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::executor::block_on;
+use tokio::runtime::{Builder, Runtime};
 use usersync::connector::{Account, Actor, ActorState, Authority, CallContext};
 use usersync::engine::{
     ByHand, Chosen, Engine, ItemJob, ItemReport, ItemRequest, Job, Links, RunControl, RunEnd,
 };
 use usersync::license::Entitlement;
 use usersync::memory::{
-    ManualClock, MemoryAccounts, MemoryActors, MemoryCatalog, MemoryEntitlement, MemoryNotifier, MemoryStore,
+    MemoryAccounts, MemoryActors, MemoryCatalog, MemoryEntitlement, MemoryNotifier, MemoryStore,
 };
 use usersync::model::{Activity, JobId, ObjectId, PrincipalKind, PrincipalRef, SystemId, TenantId};
 use usersync::reconcile::ItemConflict;
+use usersync::sqlite::{SqliteOptions, SqliteStore};
+use usersync::store::StateStore;
+use usersync::tokio::SystemClock;
 
 use folder::Folder;
 
@@ -27,21 +30,21 @@ const HELP: &str = "\
 Keeps two folders of contacts, diary entries and tasks in step, both ways.
 
     sync_items                 plays a story on copies of the sample folders, and checks it
-    sync_items FIRST SECOND    unites two folders; each has folders contact, diary and task with .vcf and .ics files
+    sync_items [--state FILE] FIRST SECOND
+                               unites two folders; each has folders contact, diary and task with .vcf and .ics files
 
-What both folders last agreed on is kept in memory here, so that a deletion before the program starts is not known as one: the
-item is still in the other folder, and comes back. A host keeps that in a durable store.";
+FILE keeps what both folders last agreed on, for the next time. Without it an item that was deleted in one of them, before the program
+starts, is not known as that: it is still in the other folder, and comes back.";
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
 
 fn main() -> Done {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [] => story(),
-        [first, second] if !first.starts_with('-') => {
-            let pair = Pair::new(first.into(), second.into())?;
-            pair.run("uniting both folders", ItemConflict::Report).map(drop)
-        }
+        [first, second] if !first.starts_with('-') => unite(None, first, second),
+        ["--state", state, first, second] => unite(Some(Path::new(state)), first, second),
         _ => {
             println!("{HELP}");
             Ok(())
@@ -49,19 +52,28 @@ fn main() -> Done {
     }
 }
 
+fn unite(state: Option<&Path>, first: &str, second: &str) -> Done {
+    let pair = Pair::new(state, first.into(), second.into())?;
+    pair.run("uniting both folders", ItemConflict::Report).map(drop)
+}
+
 /// Two folders, linked.
 struct Pair {
     engine: Engine,
     job: Job,
+    runtime: Runtime,
 }
 
 impl Pair {
-    fn new(first: PathBuf, second: PathBuf) -> Done<Self> {
+    fn new(state: Option<&Path>, first: PathBuf, second: PathBuf) -> Done<Self> {
         let tenant = TenantId::new("sample")?;
         let owner = PrincipalRef::parse("crm", "ada")?;
         let [crm, phone] = [SystemId::new("crm")?, SystemId::new("phone")?];
-        let clock = Arc::new(ManualClock::default());
-        let store = Arc::new(MemoryStore::new(Arc::<ManualClock>::clone(&clock)));
+        let clock = Arc::new(SystemClock::new());
+        let store: Arc<dyn StateStore> = match state {
+            None => Arc::new(MemoryStore::new(Arc::<SystemClock>::clone(&clock))),
+            Some(file) => Arc::new(SqliteStore::open(file, SqliteOptions::default())?),
+        };
         let actors = MemoryActors::new();
         actors.set(&tenant, owner.clone(), ActorState::Active);
 
@@ -72,8 +84,8 @@ impl Pair {
         let entitlement = MemoryEntitlement::new();
         entitlement.set(&tenant, Some(Entitlement::new(1)));
         let links = Links::new(
-            Arc::<MemoryStore>::clone(&store),
-            Arc::<ManualClock>::clone(&clock),
+            Arc::clone(&store),
+            Arc::<SystemClock>::clone(&clock),
             Arc::new(people),
             Arc::new(phones),
             Arc::new(entitlement),
@@ -87,8 +99,11 @@ impl Pair {
             },
         };
         let by_hand = ByHand::new(ObjectId::new("ada")?, ObjectId::new("phone-1")?);
-        block_on(links.stage_by_hand(&context, &by_hand))?;
-        block_on(links.save_added(&context, &Chosen::All))?;
+        let runtime = Builder::new_current_thread().enable_time().build()?;
+        runtime.block_on(async {
+            links.stage_by_hand(&context, &by_hand).await?;
+            links.save_added(&context, &Chosen::All).await
+        })?;
 
         let engine = Engine::builder(
             store,
@@ -105,7 +120,7 @@ impl Pair {
         )))
         .build();
         let job = Job::new(tenant, JobId::new("items")?, "items", [crm], phone, owner);
-        Ok(Self { engine, job })
+        Ok(Self { engine, job, runtime })
     }
 
     fn run(&self, what: &str, conflict: ItemConflict) -> Done<ItemReport> {
@@ -113,7 +128,8 @@ impl Pair {
         let items = ItemJob::new(SystemId::new("crm")?, SystemId::new("phone")?).with_conflict(conflict);
         let (control, mut events) = RunControl::with_events();
         let request = ItemRequest::new().controlled_by(control);
-        let report = block_on(self.engine.run_items(&self.job, &items, &request))?;
+        let run = self.engine.run_items(&self.job, &items, &request);
+        let report = self.runtime.block_on(run)?;
         drop(request);
         while let Ok(event) = events.try_recv() {
             println!("  {event:?}");
@@ -169,7 +185,7 @@ fn story() -> Done {
 }
 
 fn play(crm: &Path, phone: &Path) -> Done {
-    let pair = Pair::new(crm.to_owned(), phone.to_owned())?;
+    let pair = Pair::new(None, crm.to_owned(), phone.to_owned())?;
     let report = pair.run("both meet for the first time", ItemConflict::Report)?;
     check(report.end == RunEnd::Changed, "both are united")?;
     let card = fs::read_to_string(crm.join("contact/grace.vcf"))?;
