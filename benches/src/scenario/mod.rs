@@ -4,6 +4,7 @@
 mod change;
 mod closure;
 mod distribute;
+mod items;
 mod link;
 mod plan;
 mod records;
@@ -95,7 +96,7 @@ impl Scenario {
 /// Every scenario.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    let families: [fn() -> Vec<Scenario>; 9] = [
+    let families: [fn() -> Vec<Scenario>; 10] = [
         set_diff::scenarios,
         records::scenarios,
         closure::scenarios,
@@ -105,6 +106,7 @@ pub fn all() -> Vec<Scenario> {
         run::scenarios,
         sqlite::scenarios,
         distribute::scenarios,
+        items::scenarios,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }
