@@ -1,7 +1,7 @@
 //! The engine: a preview, and the handles that write.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use futures::TryStreamExt;
 use usersync_connector::{
@@ -25,6 +25,7 @@ use crate::state::{
     APPROVAL, AUDIT, AuditRecord, JOB, JOB_STATE, JobState, approval_key, job_key, load_approvals, load_job,
     load_state,
 };
+use crate::sync::Mutex;
 
 /// Runs jobs. Clones share everything.
 #[derive(Clone, Debug)]

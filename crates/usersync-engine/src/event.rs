@@ -1,11 +1,12 @@
 //! Following a run, and ending it early.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::channel::mpsc;
 use usersync_model::{Digest, SystemId};
 use usersync_reconcile::Summary;
+
+use crate::sync::{AtomicBool, Ordering};
 
 /// What happens in a run, as it happens.
 #[derive(Clone, Debug, PartialEq, Eq)]

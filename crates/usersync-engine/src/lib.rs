@@ -41,6 +41,7 @@ mod source;
 mod standing;
 mod state;
 mod survey;
+mod sync;
 mod verify;
 mod warnings;
 

@@ -1,7 +1,7 @@
 //! An account directory that keeps everything in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use usersync_connector::{
     Account, AccountCapabilities, AccountDirectory, AccountEntry, CallContext, Cursor, ReadStream,
@@ -11,6 +11,7 @@ use usersync_model::{ObjectId, SystemId};
 use crate::call::{CallKind, CallSite};
 use crate::feed::{Feed, fed};
 use crate::shared::{entries, lock};
+use crate::sync::Mutex;
 use crate::tap::{Read, Tap, tapped};
 
 /// An account directory that keeps everything in memory. Clones share it.

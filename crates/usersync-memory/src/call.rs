@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{JobId, ObjectId, OperationId, PrincipalRef, RecordRef, Subject, SystemId, TenantId};
 
 use crate::shared::lock;
+use crate::sync::Mutex;
 
 /// The calls that the backends of this crate answer. An operation of a batch is a call of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use usersync_connector::Clock;
 
 use crate::shared::lock;
+use crate::sync::Mutex;
 
 /// A clock that stands still until it is moved. Clones share the time.
 ///
@@ -57,8 +58,11 @@ impl ManualClock {
 
     /// Moves the clock on; at most to the last moment there is.
     pub fn advance(&self, duration: Duration) {
-        let now = self.now();
-        self.set(after(now, duration));
+        let mut state = lock(&self.0);
+        let now = after(state.now, duration);
+        let woken = state.move_to(now);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Moves the clock to `now`. A moment in its past is ignored: time never goes back.

@@ -1,7 +1,7 @@
 //! A directory that keeps everything in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use usersync_connector::{CHUNK_ENTRIES, CallContext, Cursor, Directory, DirectoryCapabilities, ReadStream};
 use usersync_model::{DirectoryChange, ObjectId, Principal, PrincipalRef, SystemId};
@@ -9,6 +9,7 @@ use usersync_model::{DirectoryChange, ObjectId, Principal, PrincipalRef, SystemI
 use crate::call::{CallKind, CallSite};
 use crate::feed::{Feed, fed};
 use crate::shared::{entries, lock};
+use crate::sync::Mutex;
 use crate::tap::{Read, Tap, tapped};
 
 /// A directory that keeps everything in memory. Clones share it; tests keep one to edit it as its administrators would.

@@ -1,7 +1,7 @@
 //! What a host provides, in memory: containers, owners, notifications, licences.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use usersync_connector::{
@@ -13,6 +13,7 @@ use usersync_model::{Container, ContainerRef, OperationId, PrincipalRef, Selecti
 
 use crate::call::{CallKind, CallSite, SubjectRef};
 use crate::shared::{entries, lock};
+use crate::sync::Mutex;
 use crate::tap::{Read, Tap, tapped};
 
 /// A host's list of containers. Clones share it; tests keep one to edit it as the host's users would.

@@ -54,6 +54,7 @@ mod records;
 mod shared;
 mod store;
 mod subscriptions;
+mod sync;
 mod tap;
 mod target;
 mod tokens;

@@ -1,7 +1,7 @@
 //! Records in memory, as a source and as a target.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use usersync_connector::{
@@ -14,6 +14,7 @@ use usersync_model::{ObjectId, OperationId, Record, RecordRef, SystemId, TenantI
 use crate::call::{CallKind, CallSite, SubjectRef};
 use crate::feed::{Feed, fed};
 use crate::shared::{entries, lock};
+use crate::sync::Mutex;
 use crate::tap::{Read, Tap, tapped};
 use crate::target::check_batch;
 use crate::version::{Versions, expect_precondition};

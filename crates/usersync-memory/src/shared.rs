@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::vec;
 
 use usersync_connector::CHUNK_ENTRIES;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// Locks. No state here is left half-changed by a panic, so a poisoned lock is as good as any.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

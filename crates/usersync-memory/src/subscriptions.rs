@@ -1,7 +1,7 @@
 //! Subscriptions in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use usersync_connector::{
@@ -12,6 +12,7 @@ use usersync_model::{ObjectId, SubscriptionResource, SystemId};
 
 use crate::call::{CallKind, CallSite};
 use crate::shared::lock;
+use crate::sync::Mutex;
 use crate::tap::{Tap, tapped};
 
 /// What organisations have booked. Clones share it; tests keep one to book by hand. An organisation that was never set is not

@@ -1,7 +1,7 @@
 //! A membership target that keeps everything in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use usersync_connector::{
@@ -12,6 +12,7 @@ use usersync_model::{Member, MemberFacets, ObjectId, OperationId, PrincipalRef, 
 
 use crate::call::{CallKind, CallSite, SubjectRef};
 use crate::shared::{entries, lock};
+use crate::sync::Mutex;
 use crate::tap::{Read, Tap, tapped};
 use crate::version::{Versions, expect_precondition};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -11,6 +11,7 @@ use usersync_model::TenantId;
 
 use crate::call::{CallKind, CallSite};
 use crate::shared::lock;
+use crate::sync::Mutex;
 use crate::tap::{Tap, tapped};
 
 /// Keeps secrets. Clones share them. `Debug` and the record of calls show none.

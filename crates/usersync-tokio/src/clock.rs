@@ -1,7 +1,6 @@
 //! The real clock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,6 +8,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 use usersync_connector::Clock;
+
+use crate::sync::{AtomicI64, Ordering};
 
 /// The longest sleep without a look at the system's time, which goes on while a machine is suspended.
 const NAP: Duration = Duration::from_secs(60);

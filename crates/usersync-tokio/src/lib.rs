@@ -16,6 +16,7 @@
 
 mod clock;
 mod runner;
+mod sync;
 
 pub use clock::SystemClock;
 pub use runner::{Ended, JobName, Runner, RunnerHandle, Running};

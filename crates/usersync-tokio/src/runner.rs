@@ -1,21 +1,23 @@
 //! Running what is due.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::StreamExt;
 use futures::future::{Either, select};
+use futures::{FutureExt, StreamExt};
 use tokio::sync::Notify;
-use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 use usersync_connector::Clock;
 use usersync_engine::{Agenda, Engine, EngineError, RunControl, RunEvent, RunReport};
 use usersync_model::{JobId, SystemId, TenantId};
+
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Runs the jobs of tenants whenever they are due, several at once, and delivers their notifications. Several runners, also in
 /// other processes, share the work over one store.
@@ -136,7 +138,7 @@ impl Runner {
             clock: Arc::clone(&clock),
             shared: Arc::clone(&shared),
             tasks: JoinSet::new(),
-            doing: HashMap::new(),
+            doing: BTreeSet::new(),
             resting: BTreeMap::new(),
             runner: self,
         };
@@ -201,8 +203,8 @@ struct Work {
     runner: Runner,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
-    tasks: JoinSet<bool>,
-    doing: HashMap<Id, Doing>,
+    tasks: JoinSet<Done>,
+    doing: BTreeSet<Doing>,
     /// What is left alone for a while, because another process has it or because it failed.
     resting: BTreeMap<Doing, DateTime<Utc>>,
 }
@@ -213,6 +215,9 @@ enum Doing {
     Deliver(TenantId),
     Run(JobName),
 }
+
+/// What a task did, and whether it went well.
+type Done = (Doing, bool);
 
 /// A job that could be begun.
 struct Candidate {
@@ -230,8 +235,8 @@ impl Work {
         for progress in self.shared.running().values() {
             progress.control.cancel();
         }
-        while let Some(end) = self.tasks.join_next_with_id().await {
-            self.ended(end);
+        while let Some(end) = self.tasks.join_next().await {
+            self.ended(end.ok());
         }
     }
 
@@ -318,7 +323,7 @@ impl Work {
         self.shared.running().insert(name.clone(), progress);
         let (engine, shared, run) = (self.runner.engine.clone(), Arc::clone(&self.shared), name.clone());
         let on_end = Arc::clone(&self.runner.on_end);
-        let task = self.tasks.spawn(async move {
+        self.spawn(Doing::Run(name), async move {
             let follow = events.for_each(|event| {
                 if let Some(progress) = shared.running().get_mut(&run) {
                     progress.latest = Some(event);
@@ -335,20 +340,30 @@ impl Work {
             }
             !reports.is_empty() && reports.iter().all(Result::is_ok)
         });
-        self.doing.insert(task.id(), Doing::Run(name));
     }
 
     fn deliver(&mut self, tenant: TenantId, again: &mut DateTime<Utc>) {
         let doing = Doing::Deliver(tenant.clone());
         if let Some(until) = self.resting.get(&doing) {
             *again = (*again).min(*until);
-        } else if !self.doing.values().any(|other| *other == doing) {
+        } else if !self.doing.contains(&doing) {
             let engine = self.runner.engine.clone();
-            let task = self
-                .tasks
-                .spawn(async move { engine.deliver(&tenant).await.is_ok_and(|count| count > 0) });
-            self.doing.insert(task.id(), doing);
+            self.spawn(doing, async move {
+                engine.deliver(&tenant).await.is_ok_and(|count| count > 0)
+            });
         }
+    }
+
+    /// Begins a task. That one of them panics is its own matter.
+    fn spawn(&mut self, doing: Doing, work: impl Future<Output = bool> + Send + 'static) {
+        self.doing.insert(doing.clone());
+        self.tasks.spawn(async move {
+            let went_well = AssertUnwindSafe(work).catch_unwind().await;
+            if went_well.is_err() {
+                tracing::error!(name: "usersync.runner.panicked", ?doing, "a connector or the host panicked");
+            }
+            (doing, went_well.unwrap_or(false))
+        });
     }
 
     /// Waits until then, or until something ends, or somebody wants the runner to look.
@@ -364,29 +379,22 @@ impl Work {
             time.await;
             return;
         }
-        let end = match select(pin!(self.tasks.join_next_with_id()), time).await {
+        let mut end = match select(pin!(self.tasks.join_next()), time).await {
             Either::Left((end, _)) => end,
             Either::Right(_) => None,
         };
-        if let Some(end) = end {
-            self.ended(end);
-        }
-        while let Some(end) = self.tasks.try_join_next_with_id() {
-            self.ended(end);
+        while let Some(done) = end {
+            self.ended(done.ok());
+            end = self.tasks.join_next().now_or_never().flatten();
         }
     }
 
-    fn ended(&mut self, end: Result<(Id, bool), JoinError>) {
-        let (id, went_well) = match end {
-            Ok(end) => end,
-            Err(error) => {
-                tracing::error!(name: "usersync.runner.panicked", %error, "a connector or the host panicked");
-                (error.id(), false)
-            }
-        };
-        let Some(doing) = self.doing.remove(&id) else {
+    /// Notes the end of a task; `None` of one that was aborted, which happens to all of them together.
+    fn ended(&mut self, done: Option<Done>) {
+        let Some((doing, went_well)) = done else {
             return;
         };
+        self.doing.remove(&doing);
         if let Doing::Run(name) = &doing {
             self.shared.running().remove(name);
         }

@@ -28,6 +28,7 @@ pub(crate) mod limits;
 mod rate;
 mod retry;
 mod stream;
+mod sync;
 #[cfg(test)]
 mod tests;
 

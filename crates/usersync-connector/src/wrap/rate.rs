@@ -1,11 +1,12 @@
 //! How often calls may be made.
 
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::sync::Mutex;
 use crate::clock::Clock;
 
 /// How often calls may be made: a token bucket that refills evenly.

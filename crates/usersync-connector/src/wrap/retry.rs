@@ -1,9 +1,9 @@
 //! When a failed call is tried again, and after which pause.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::sync::{AtomicU64, Ordering};
 use crate::error::{Error, Retry};
 
 /// When a failed call is tried again.

@@ -6,7 +6,7 @@ mod rule;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use usersync_connector::{Error, ErrorKind, Retry};
 use usersync_store::{StoreError, StoreErrorKind};
@@ -14,6 +14,7 @@ use usersync_store::{StoreError, StoreErrorKind};
 use self::rule::{Action, Hook};
 use crate::call::{Call, CallSite, Calls};
 use crate::shared::lock;
+use crate::sync::Mutex;
 
 pub use self::kind::{Fault, FaultKind, Moment};
 pub use self::rule::FaultRule;

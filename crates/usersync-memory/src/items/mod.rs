@@ -3,7 +3,7 @@
 mod rewrite;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -17,6 +17,7 @@ use self::rewrite::uid_of;
 use crate::call::{CallKind, CallSite, SubjectRef};
 use crate::feed::{Feed, fed};
 use crate::shared::{entries, lock};
+use crate::sync::Mutex;
 use crate::tap::{Read, Tap, tapped};
 use crate::target::check_batch;
 use crate::version::{Versions, expect_precondition};

@@ -6,7 +6,7 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use usersync_store::{
 use self::state::{Ledger, Rows, State, Tenant, values_of};
 use crate::call::{CallKind, CallSite, SubjectRef};
 use crate::shared::{entries, entries_after, lock};
+use crate::sync::Mutex;
 use crate::tap::{Tap, tapped};
 
 pub use self::snapshot::StoreSnapshot;

@@ -1,0 +1,13 @@
+//! What is shared between threads: as the standard library has it, and under `--cfg shuttle` so that every order can be tried.
+
+#[cfg(not(shuttle))]
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
