@@ -236,7 +236,7 @@ fn missing_sentinel(graph: &DirectoryGraph, job: &Job) -> Option<PrincipalRef> {
         .cloned()
 }
 
-/// Who has what a job gave them for a grace period, with the places where they have it.
+/// Who keeps what a job gave them for a grace period, or may, with the places where they have it.
 #[derive(Debug)]
 pub(crate) struct Grace<P> {
     /// Left a completely read directory, and keep what they have for now.
