@@ -95,7 +95,7 @@ impl StateRead for Weighed {
         self.inner.values(tenant, table, prefix)
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         self.inner.ledger_row(tenant, key).await
     }
 

@@ -316,7 +316,7 @@ impl App {
             show::say(format_args!(
                 "{}: {}",
                 wanted.name(),
-                match (answer.present, row.map(|row| row.origin)) {
+                match (answer.present, row.map(|entry| entry.row.origin)) {
                     (Some(true), Some(Origin::Ours)) => "a member, put there by sync_ldif",
                     (Some(true), _) => "a member, put there by somebody else",
                     (Some(false), Some(Origin::Ours)) =>

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use usersync::model::{ContainerRef, LedgerRow, ObjectId, SystemId, TenantId};
+use usersync::model::{ContainerRef, ObjectId, SystemId, TenantId};
 use usersync::sqlite::{SqliteOptions, SqliteStore};
 use usersync::store::{Chunks, Key, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, Stored, Table};
 
@@ -85,7 +85,7 @@ impl StateRead for WithJob {
         of.values(tenant, table, prefix)
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         self.state.ledger_row(tenant, key).await
     }
 

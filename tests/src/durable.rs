@@ -12,7 +12,7 @@ use futures::{StreamExt, stream};
 use rusqlite::Connection;
 use usersync::connector::Clock;
 use usersync::memory::{Calls, Faults, ManualClock, StoreSnapshot};
-use usersync::model::{ContainerRef, LedgerRow, TenantId};
+use usersync::model::{ContainerRef, TenantId};
 use usersync::sqlite::{Durability, SqliteOptions, SqliteStore, TablePrefix};
 use usersync::store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
@@ -237,7 +237,7 @@ impl StateRead for DurableStore {
         self.gate.values(tenant, table, prefix, chunks)
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         let call = self.gate.store().ledger_row(tenant, key);
         Gate::read(call, || wait(self.open().ledger_row(tenant, key))).await
     }

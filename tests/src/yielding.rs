@@ -16,7 +16,7 @@ use usersync::connector::{
 };
 use usersync::memory::{MemoryDirectory, MemoryStore, MemoryTarget};
 use usersync::model::{
-    ContainerRef, Digest, DirectoryChange, JobId, LedgerRow, ObjectId, PrincipalRef, SystemId, TenantId,
+    ContainerRef, Digest, DirectoryChange, JobId, ObjectId, PrincipalRef, SystemId, TenantId,
 };
 use usersync::store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
@@ -71,7 +71,7 @@ impl<S: StateStore + Clone> StateRead for YieldingStore<S> {
         stream.flatten_stream().boxed()
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         around(self.0.ledger_row(tenant, key)).await
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use usersync::engine::{RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule};
 use usersync::model::PartialKind;
-use usersync::reconcile::{Mode, Policy};
+use usersync::reconcile::{HoldCause, Mode, Policy};
 use usersync::store::Table;
 use usersync_tests::{Snapshot, World, container, free_policy};
 
@@ -191,4 +191,42 @@ fn promise_09_a_failed_read_ends_no_grace() {
     world.clock.advance(DAY * 2);
     let _ = world.settle("sync");
     assert_eq!((&*world.members("album"), recorded(&world)), ("", String::new()));
+}
+
+/// What else the simulator found by the same seed: nobody has seen yet that Bob left when the directory cannot be read. A read that shows
+/// that he left begins his grace, and one that shows him lets him go, so nobody knows until there is one.
+#[test]
+fn promise_09_a_failed_read_takes_nobody_out_who_may_be_in_grace() {
+    for has_left in [true, false] {
+        let world = World::builder()
+            .group("staff", "ada bob")
+            .container("album", "staff")
+            .container("team", "staff")
+            .job("sync", policy(Mode::Managed, Some(48)))
+            .build();
+        let _ = world.settle("sync");
+        if has_left {
+            world.depart("bob");
+        }
+        world.select("album", "");
+        let fault = Fault::Partial {
+            shown: 0,
+            kind: PartialKind::Unreadable,
+        };
+        world
+            .faults
+            .inject(FaultRule::new(fault).on(CallKind::Directory).once());
+        let report = world.run("sync");
+        assert_eq!(world.members("album"), "ada bob", "the directory was not read");
+        let plan = report.plan.expect("a plan");
+        let mut holds = plan.sections().iter().flat_map(|section| &section.holds);
+        assert!(holds.all(|hold| matches!(hold.cause, HoldCause::IncompleteSource(_))));
+        assert_eq!(recorded(&world), "");
+        let _ = world.run("sync");
+        let (album, departed) = if has_left { ("bob", "bob") } else { ("", "") };
+        assert_eq!((&*world.members("album"), &*recorded(&world)), (album, departed));
+        world.clock.advance(DAY * 2);
+        let _ = world.settle("sync");
+        assert_eq!(world.members("album"), "", "with the end of the grace");
+    }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use usersync::engine::{RunEnd, RunReport, RunRequest};
+use futures::executor::block_on;
+use usersync::engine::{RunEnd, RunReport, RunRequest, RunState};
 use usersync::memory::{Fault, FaultRule, Moment};
 use usersync::model::Digest;
-use usersync::reconcile::{Guards, Mode, Policy, Share, Window};
+use usersync::reconcile::{Drift, Guards, Mode, Policy, Share, Window};
 use usersync_tests::{Crash, DurableStore, LEASE, World, WorldStore, crash, free_policy, group, job, user};
 
 const HOUR: u64 = 3600;
@@ -89,6 +90,55 @@ fn next_process(world: &World<DurableStore>) -> World<DurableStore> {
     let world = world.fork();
     world.clock.advance(LEASE * 2);
     world
+}
+
+/// How many runs came to a report.
+fn reports(world: &World<DurableStore>) -> usize {
+    let runs = block_on(world.engine().history(&world.tenant, &job("sync"), None, 1000));
+    let runs = runs.expect("it can be read").into_iter();
+    runs.filter(|run| matches!(run.state, RunState::Ended(_))).count()
+}
+
+/// The first plan by another policy holds all removals for somebody to see. A run that was killed before it came to a report showed
+/// nothing, whatever it had done by then.
+#[test]
+fn promise_10_a_killed_run_leaves_the_hold_of_another_policy_to_the_next_one() {
+    let base = guarded(none());
+    leave(&base, 1, 2);
+    base.join("staff", "p13");
+    base.save(&World::new_job(
+        "sync",
+        Policy {
+            drift: Drift::Respect,
+            guards: none(),
+            ..Policy::default()
+        },
+    ));
+    let before = reports(&base);
+    let calls = {
+        let world = base.fork();
+        assert_eq!(held(&world.run("sync")), BTreeSet::from(["policy_changed"]));
+        world.faults.calls()
+    };
+    let mut ended = 0;
+    for call in 1..=calls {
+        for moment in [Moment::Before, Moment::After] {
+            let world = base.fork();
+            let _ = kill(&world, call, moment);
+            let world = next_process(&world);
+            if reports(&world) > before {
+                ended += 1;
+            } else {
+                let report = world.run("sync");
+                let at = format!("killed {moment:?} call {call}");
+                assert_eq!(held(&report), BTreeSet::from(["policy_changed"]), "{at}");
+                assert_eq!((gone(&world), report.end), (0, RunEnd::Held), "{at}");
+            }
+            let _ = world.run("sync");
+            assert_eq!(gone(&world), 2, "the run after that decides by the policy alone");
+        }
+    }
+    assert!(ended > 0 && ended < calls, "{ended} of {calls}");
 }
 
 /// What a window allows is counted across runs and processes, and opens by time; what was approved does not count.

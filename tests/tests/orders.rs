@@ -20,7 +20,7 @@ use usersync::engine::{
 };
 use usersync::license::{Entitlement, Refusal, ResourcePlacement, SeatHolder};
 use usersync::memory::{ManualClock, MemoryCatalog, MemoryEntitlement, MemoryStore};
-use usersync::model::{ContainerRef, LedgerRow, TenantId};
+use usersync::model::{ContainerRef, TenantId};
 use usersync::reconcile::Mode;
 use usersync::store::{
     self, Check, Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, StateRead, StateStore,
@@ -300,7 +300,7 @@ impl StateRead for Careless {
         self.inner.values(tenant, table, prefix)
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> store::Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> store::Result<Option<LedgerEntry>> {
         self.inner.ledger_row(tenant, key).await
     }
 

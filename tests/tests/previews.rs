@@ -1,13 +1,18 @@
 //! What is asked before anything is run: previews of records, and whether what the ledger says is still there.
 
+use std::time::Duration;
+
 use futures::executor::block_on;
 use proptest::prelude::*;
-use usersync::engine::Scope;
-use usersync::memory::{CallKind, Calls};
+use usersync::connector::{ErrorKind, Retry};
+use usersync::engine::{ReadOf, Scope};
+use usersync::memory::{CallKind, Calls, Fault, FaultRule};
+use usersync::model::SystemId;
+use usersync::reconcile::Mode;
 use usersync_tests::edit::{cases, mode, world};
 use usersync_tests::records::RecordWorld;
 use usersync_tests::records::edit::staff;
-use usersync_tests::{edit, free_policy, job, records};
+use usersync_tests::{World, edit, free_policy, job, records};
 
 /// The calls that change anything, anywhere.
 fn writes(calls: &Calls) -> Vec<String> {
@@ -74,4 +79,56 @@ proptest! {
         prop_assert_eq!(world.snapshot(), looked_at);
         prop_assert_eq!(writes(&world.calls), Vec::<String>::new());
     }
+}
+
+/// Which reads failed is told as by the run, of members and of records.
+#[test]
+fn a_preview_says_which_reads_failed() {
+    let world = World::builder()
+        .group("staff", "ada")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    assert_eq!(world.planned("sync", &Scope::Everything).failed_reads(), []);
+    let cases = [
+        (
+            CallKind::Directory,
+            ReadOf::Source(SystemId::new("hr").expect("an id")),
+        ),
+        (
+            CallKind::Members,
+            ReadOf::Target(SystemId::new("share").expect("an id")),
+        ),
+    ];
+    for (call, what) in cases {
+        let (kind, retry) = (ErrorKind::RateLimited, Retry::After(Duration::from_secs(7)));
+        world
+            .faults
+            .inject(FaultRule::new(Fault::Failed { kind, retry }).on(call));
+        let shown = world.planned("sync", &Scope::Everything);
+        let [failed] = shown.failed_reads() else {
+            unreachable!("one read failed: {:?}", shown.failed_reads())
+        };
+        assert_eq!(
+            (&failed.what, failed.kind, failed.retry),
+            (&what, kind.code(), retry)
+        );
+        assert_eq!(shown.failed_reads(), world.run("sync").failed_reads);
+        world.faults.heal();
+    }
+    let world = RecordWorld::builder()
+        .staff(&staff())
+        .job(RecordWorld::distribution("share", "staff"))
+        .build();
+    assert_eq!(world.planned("share", &Scope::Everything).failed_reads(), []);
+    let failing = Fault::Failed {
+        kind: ErrorKind::Unavailable,
+        retry: Retry::Later,
+    };
+    world
+        .faults
+        .inject(FaultRule::new(failing).on(CallKind::Directory));
+    let shown = world.planned("share", &Scope::Everything);
+    assert_eq!(shown.failed_reads().len(), 1);
+    assert_eq!(shown.failed_reads(), world.run("share").failed_reads);
 }

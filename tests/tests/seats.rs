@@ -322,7 +322,7 @@ mod yielding {
     use std::time::Duration;
 
     use chrono::{DateTime, Utc};
-    use usersync::model::{ContainerRef, LedgerRow, TenantId};
+    use usersync::model::{ContainerRef, TenantId};
     use usersync::store::{
         Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
         Stored, Table, Transaction,
@@ -361,7 +361,7 @@ mod yielding {
             self.0.values(tenant, table, prefix)
         }
 
-        async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+        async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
             Once(false).await;
             self.0.ledger_row(tenant, key).await
         }

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use serde::Serialize;
 use usersync_model::SystemId;
 
 /// What went wrong, by what the caller can do about it.
@@ -61,7 +62,8 @@ impl ErrorKind {
 }
 
 /// Whether trying again may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Retry {
     /// The system said when: not before this long from now (`Retry-After`).
     After(Duration),

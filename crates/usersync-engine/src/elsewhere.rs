@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use usersync_connector::{CallContext, MembersEntry};
 use usersync_model::{
-    ContainerRef, LedgerRow, MemberFacets, ObjectId, PrincipalRef, Record, RecordRef, Subject, SystemId,
+    ContainerRef, MemberFacets, ObjectId, PrincipalRef, Record, RecordRef, Subject, SystemId,
 };
 use usersync_store::LedgerKey;
 
 use crate::error::Result;
+use crate::ground::RowBefore;
 use crate::job::Job;
 use crate::ports::Readers;
 use crate::records::{Shown, read_collection};
@@ -32,10 +33,10 @@ pub(crate) async fn recover_elsewhere(
         return Ok(());
     }
     // The ledger first: what another job does from here on changes rows, and these are checked before anything is written.
-    let mut rows: HashMap<LedgerKey, Option<LedgerRow>> = HashMap::new();
+    let mut rows: HashMap<LedgerKey, RowBefore> = HashMap::new();
     for intent in &intents {
         let row = readers.state.ledger_row(&job.tenant, &key(intent)).await?;
-        rows.insert(key(intent), row);
+        rows.insert(key(intent), row.into());
     }
     let seen = Seen::look(readers, &intents, context).await;
     for intent in intents {
@@ -43,8 +44,8 @@ pub(crate) async fn recover_elsewhere(
             continue;
         };
         if happened {
-            let before = rows.get(&key(&intent)).cloned().flatten();
-            let after = row_after(&intent.effect, before.clone(), &job.id, true);
+            let before = rows.get(&key(&intent)).cloned().unwrap_or_default();
+            let after = row_after(&intent.effect, before.row.clone(), &job.id, true);
             recovery.confirm(intent, before, after);
         } else {
             recovery.carry(intent);

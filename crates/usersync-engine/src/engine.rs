@@ -22,8 +22,7 @@ use crate::ports::{Options, Readers};
 use crate::preview::{Preview, Previewed};
 use crate::source::Sources;
 use crate::state::{
-    APPROVAL, AUDIT, AuditRecord, JOB, JOB_STATE, JobState, approval_key, job_key, load_approvals, load_job,
-    load_state,
+    APPROVAL, AUDIT, AuditRecord, JOB, JobState, approval_key, job_key, load_approvals, load_job, load_state,
 };
 use crate::sync::Mutex;
 
@@ -268,11 +267,7 @@ impl Engine {
                 key: job_key(&job.id),
                 revision: None,
             });
-            transaction.write(Write::Put {
-                table: Table::JobState,
-                key: job_key(&job.id),
-                bytes: JOB_STATE.encode(&state)?,
-            });
+            transaction.write(state.write(job)?);
         }
         match commit(&self.inner.store, &job.id, transaction).await? {
             None => Ok(()),

@@ -2,13 +2,46 @@
 
 use usersync_model::{ContainerRef, JobId, LedgerRow, Subject};
 use usersync_reconcile::{Fingerprint, Plan};
-use usersync_store::{LedgerKey, Write};
+use usersync_store::{Check, LedgerEntry, LedgerKey, Revision, Write};
 
 use crate::error::Result;
 use crate::job::Job;
 use crate::records::RecordSurvey;
 use crate::source::Sources;
 use crate::survey::Survey;
+
+/// A ledger row as something that is to be written rests on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RowBefore {
+    /// `None`: there is none.
+    pub(crate) row: Option<LedgerRow>,
+    /// Up to which write it is known; `None` for one that the run itself wrote.
+    pub(crate) as_of: Option<Revision>,
+}
+
+impl RowBefore {
+    /// That nobody else wrote it since it was read. A row that is again what it was may stand for another member: one that left, and
+    /// came back by another job.
+    pub(crate) fn check(&self, key: LedgerKey) -> Check {
+        Check::Ledger {
+            key,
+            row: self.row.clone(),
+            as_of: self.as_of,
+        }
+    }
+}
+
+impl From<Option<LedgerEntry>> for RowBefore {
+    fn from(entry: Option<LedgerEntry>) -> Self {
+        match entry {
+            Some(LedgerEntry { row, revision, .. }) => Self {
+                row: Some(row),
+                as_of: Some(revision),
+            },
+            None => Self::default(),
+        }
+    }
+}
 
 /// What a plan rests on.
 #[derive(Debug)]
@@ -38,7 +71,7 @@ impl Ground {
     }
 
     /// Takes the rows on which the job's claims are to be handed over.
-    pub(crate) fn take_ceded(&mut self) -> Vec<(LedgerKey, LedgerRow)> {
+    pub(crate) fn take_ceded(&mut self) -> Vec<LedgerEntry> {
         match self {
             Self::Members(survey) => std::mem::take(&mut survey.ceded),
             Self::Records(_) => Vec::new(),
@@ -46,14 +79,16 @@ impl Ground {
     }
 
     /// The ledger row that the plan rests on.
-    pub(crate) fn row(&self, container: &ContainerRef, subject: &Subject, job: &JobId) -> Option<LedgerRow> {
+    pub(crate) fn row(&self, container: &ContainerRef, subject: &Subject, job: &JobId) -> RowBefore {
         match (self, subject) {
             (Self::Members(survey), Subject::Principal(principal)) => {
-                let id = survey.graph().find(principal)?;
-                survey.sights[survey.place(container)?].row(id, job)
+                match (survey.graph().find(principal), survey.place(container)) {
+                    (Some(id), Some(place)) => survey.sights[place].row_before(id, job),
+                    _ => RowBefore::default(),
+                }
             }
             (Self::Records(survey), subject) => survey.row(container, subject),
-            (Self::Members(_), Subject::Record(_)) => None,
+            (Self::Members(_), Subject::Record(_)) => RowBefore::default(),
         }
     }
 

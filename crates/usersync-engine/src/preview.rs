@@ -18,6 +18,7 @@ use crate::planning::{Circumstances, Planned, Task, plan};
 use crate::ports::Readers;
 use crate::records::{self, RecordSurvey};
 use crate::recover::Recovery;
+use crate::report::FailedRead;
 use crate::source::{Sources, read_sources};
 use crate::state::{Intent, JobState, load_approvals, load_departures, load_intents, load_job, load_state};
 use crate::survey::survey;
@@ -111,6 +112,12 @@ impl Previewed {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The reads that ended with an error. What they would have shown counts as unknown.
+    #[must_use]
+    pub fn failed_reads(&self) -> &[FailedRead] {
+        &self.ground.sources().failed
     }
 
     /// Why `principal` is, will be or will not be a member of `container`; `None` if the preview does not cover the

@@ -8,6 +8,7 @@ use usersync_model::{ContainerRef, JobId, LedgerRow, MemberFacets, OperationId, 
 use usersync_reconcile::{Plan, RecordBase};
 
 use crate::apply::shows;
+use crate::ground::RowBefore;
 use crate::state::{Effect, Intent};
 use crate::survey::Survey;
 
@@ -34,7 +35,7 @@ pub(crate) struct Carried {
 
 impl Recovery {
     /// The effect of `intent` is there.
-    pub(crate) fn confirm(&mut self, intent: Intent, before: Option<LedgerRow>, after: Option<LedgerRow>) {
+    pub(crate) fn confirm(&mut self, intent: Intent, before: RowBefore, after: Option<LedgerRow>) {
         self.confirmed.push(Confirmed {
             intent,
             before,
@@ -93,7 +94,7 @@ impl Recovery {
 #[derive(Debug)]
 pub(crate) struct Confirmed {
     pub(crate) intent: Intent,
-    pub(crate) before: Option<LedgerRow>,
+    pub(crate) before: RowBefore,
     pub(crate) after: Option<LedgerRow>,
 }
 
@@ -115,8 +116,8 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
         };
         let found = present.then(|| sight.facets_of(id));
         if intent.effect.made_member(found.as_ref()) {
-            let before = sight.row(id, job);
-            let after = row_after(&intent.effect, before.clone(), job, true);
+            let before = sight.row_before(id, job);
+            let after = row_after(&intent.effect, before.row.clone(), job, true);
             sight.set_row(id, after.clone(), job);
             recovery.confirm(intent, before, after);
         } else {

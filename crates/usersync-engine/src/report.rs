@@ -60,7 +60,7 @@ impl RunReport {
 }
 
 /// A read that ended with an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FailedRead {
     /// What was read.
@@ -71,8 +71,9 @@ pub struct FailedRead {
     pub retry: Retry,
 }
 
-/// What a run reads.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What is read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReadOf {
     /// The list of containers.
@@ -86,7 +87,7 @@ pub enum ReadOf {
     },
     /// A directory, or another source.
     Source(SystemId),
-    /// The members, or the records, at the target.
+    /// The members, the records or the accounts, at the target.
     Target(SystemId),
 }
 
@@ -105,6 +106,22 @@ impl FailedRead {
 
     pub(crate) fn target(system: &SystemId, error: &ConnectorError) -> Self {
         Self::of(ReadOf::Target(system.clone()), error)
+    }
+
+    /// A read that did not show everything, whether it says so by an error or by its verdict alone.
+    pub(crate) fn partial(
+        what: ReadOf,
+        error: Option<&ConnectorError>,
+        rest: Option<&PartialReason>,
+    ) -> Option<Self> {
+        match error {
+            Some(error) => Some(Self::of(what, error)),
+            None => rest.map(|_| Self {
+                what,
+                kind: "partial",
+                retry: Retry::Later,
+            }),
+        }
     }
 
     fn of(what: ReadOf, error: &ConnectorError) -> Self {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
-use usersync_model::{JobId, PrincipalRef, TenantId};
+use usersync_model::{Digest, JobId, TenantId};
 use usersync_reconcile::Plan;
 use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction, Write};
 
@@ -23,8 +23,8 @@ use crate::report::{OperationReport, Outcome, PausedBy, RunEnd, RunReport};
 use crate::source::Sources;
 use crate::standing::is_incomplete;
 use crate::state::{
-    CURSOR, DEPARTURE, Departure, JOB_STATE, JobState, approval_key, cursor_key, departure_key, intent_key,
-    job_key, lease_name, load_cursor, window_key,
+    CURSOR, DEPARTURE, Departure, JobState, approval_key, cursor_key, departure_key, intent_key, job_key,
+    lease_name, load_cursor, window_key,
 };
 
 impl Engine {
@@ -160,7 +160,8 @@ impl Engine {
             Ok(actor) => actor,
             Err(_) => {
                 let report = self.pause(job, lease, PausedBy::NobodyActs, report).await?;
-                self.keep_report(job, lease, &request.scope, &report, &[]).await?;
+                self.keep_report(job, lease, &request.scope, &report, Vec::new())
+                    .await?;
                 return Ok(report);
             }
         };
@@ -179,7 +180,8 @@ impl Engine {
         let mut made = match made {
             Err(EngineError::SourceGone(_)) => {
                 let report = self.pause(job, lease, PausedBy::SourceGone, report).await?;
-                self.keep_report(job, lease, &request.scope, &report, &[]).await?;
+                self.keep_report(job, lease, &request.scope, &report, Vec::new())
+                    .await?;
                 return Ok(report);
             }
             made => made?,
@@ -187,22 +189,35 @@ impl Engine {
         if let Some(reviewed) = &request.reviewed {
             check_current(reviewed, &made)?;
         }
-        let mut is_settled = false;
+        let mut carried = CarriedOut::default();
         if !request.control.is_cancelled() {
-            is_settled = self
+            carried = self
                 .carry_out(job, lease, request, &context.actor, &mut made, &mut report)
                 .await?;
             self.keep_collections(job, lease, &made, &report, &context)
                 .await?;
         }
         report.end = end(&made.planned.plan, &report, request);
-        let mut forgotten = Vec::new();
+        let mut writes = Vec::new();
         if matches!(report.end, RunEnd::Changed | RunEnd::Held | RunEnd::InSync) {
             self.keep_cursors(job, lease, made.ground.sources()).await?;
-            if is_settled {
+            if carried.is_settled {
                 let state = self.inner.store.as_ref();
-                forgotten = without_memberships(state, job, &request.scope, &made, &report).await?;
+                let forgotten = without_memberships(state, job, &request.scope, &made, &report).await?;
+                writes.extend(forgotten.iter().map(|departed| Write::Delete {
+                    table: Table::Departure,
+                    key: departure_key(&job.id, departed),
+                }));
             }
+        }
+        // With the report, and not before: a run that is killed has shown nobody what it holds.
+        if let Some(policy) = carried.policy {
+            writes.extend(
+                made.state
+                    .shown(policy)
+                    .map(|state| state.write(job))
+                    .transpose()?,
+            );
         }
         let Made { ground, planned, .. } = made;
         let mut sources = ground.into_sources();
@@ -210,12 +225,11 @@ impl Engine {
         self.keep_known(job, sources);
         report.plan = Some(planned.plan);
         report.finished = readers.clock.now();
-        self.keep_report(job, lease, &request.scope, &report, &forgotten)
+        self.keep_report(job, lease, &request.scope, &report, writes)
             .await?;
         Ok(report)
     }
 
-    /// Answers whether the ledger became what the plan says.
     async fn carry_out(
         &self,
         job: &Job,
@@ -224,12 +238,12 @@ impl Engine {
         actor: &Actor,
         made: &mut Made,
         report: &mut RunReport,
-    ) -> Result<bool> {
+    ) -> Result<CarriedOut> {
         let target = self.writer(job)?;
         report.recovered = self
             .confirm_recovered(job, lease, &made.recovery, request)
             .await?;
-        self.open(job, lease, request, actor, made).await?;
+        let policy = self.open(job, lease, request, actor, made).await?;
         let mut applier = Applier {
             readers: self.inner.preview.readers(),
             store: &self.inner.store,
@@ -252,14 +266,11 @@ impl Engine {
                 ..made.state.clone()
             };
             let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
-            transaction.write(Write::Put {
-                table: Table::JobState,
-                key: job_key(&job.id),
-                bytes: JOB_STATE.encode(&state)?,
-            });
+            transaction.write(state.write(job)?);
             commit(&self.inner.store, &job.id, transaction).await?;
+            made.state = state;
         }
-        Ok(is_settled)
+        Ok(CarriedOut { is_settled, policy })
     }
 
     /// Records the effects of earlier runs that the target shows.
@@ -282,10 +293,7 @@ impl Engine {
                 container: intent.container.clone(),
                 subject: intent.subject.clone(),
             };
-            transaction.check(Check::Ledger {
-                key: key.clone(),
-                row: confirmed.before.clone(),
-            });
+            transaction.check(confirmed.before.check(key.clone()));
             transaction.write(Write::Ledger {
                 key,
                 row: confirmed.after.clone(),
@@ -319,7 +327,7 @@ impl Engine {
     }
 
     /// The run's first commit: the serial rises, so that plans made before are stale; what the plan uses up is used up. A run
-    /// that has nothing to write does not write this either.
+    /// that has nothing to write does not write this either. Answers the policy whose hold is over once the run comes to its report.
     async fn open(
         &self,
         job: &Job,
@@ -327,7 +335,7 @@ impl Engine {
         request: &RunRequest,
         actor: &Actor,
         made: &mut Made,
-    ) -> Result<()> {
+    ) -> Result<Option<Digest>> {
         let plan = &made.planned.plan;
         let summary = plan.summary();
         let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
@@ -375,27 +383,23 @@ impl Engine {
         let shows_all = request.scope == Scope::Everything && !is_incomplete(plan);
         let changes = summary.operations() > 0 || summary.ledger > 0 || made.ground.cedes();
         let current = plan.header().policy;
-        let (policy, mixed) = if shows_all || made.planned.approval.is_some() {
-            (Some(current), false)
-        } else {
-            let before = made.state.policy;
-            let is_other = before.is_some_and(|before| before != current);
-            (before, made.state.mixed || (changes && is_other))
-        };
-        let same = made.state.policy == policy
-            && made.state.mixed == mixed
+        let shown = (shows_all || made.planned.approval.is_some()).then_some(current);
+        let is_other = made.state.policy.is_some_and(|before| before != current);
+        let mixed = made.state.mixed || (changes && is_other);
+        let same = made.state.mixed == mixed
+            && shown.is_none_or(|policy| made.state.shown(policy).is_none())
             && made.state.paused.is_none()
             && made.state.holds == made.planned.holds
             && made.state.granted == made.planned.granted;
         if transaction.writes.is_empty() && !changes && same {
-            return Ok(());
+            return Ok(None);
         }
         transaction.write(self.begun(job, lease, request.trigger, &request.scope, made.now)?);
         let state = JobState {
             lineage: made.state.lineage,
             serial: made.state.serial + 1,
             // Whatever a first run saw of it all: another policy is another one than that.
-            policy: policy.or(Some(current)),
+            policy: made.state.policy.or(Some(current)),
             mixed,
             told,
             paused: None,
@@ -404,7 +408,7 @@ impl Engine {
         };
         self.put_state(job, &state, made.revision, transaction).await?;
         made.state = state;
-        Ok(())
+        Ok(shown)
     }
 
     /// Tells once that the job waits for somebody.
@@ -440,17 +444,12 @@ impl Engine {
         revision: u64,
         mut transaction: Transaction,
     ) -> Result<()> {
-        let key = job_key(&job.id);
         transaction.check(Check::Value {
             table: Table::JobState,
-            key: key.clone(),
+            key: job_key(&job.id),
             revision: Some(revision),
         });
-        transaction.write(Write::Put {
-            table: Table::JobState,
-            key,
-            bytes: JOB_STATE.encode(state)?,
-        });
+        transaction.write(state.write(job)?);
         match commit(&self.inner.store, &job.id, transaction).await? {
             None => Ok(()),
             Some(_) => Err(EngineError::Stale("the job has run since")),
@@ -480,26 +479,30 @@ impl Engine {
         Ok(())
     }
 
-    /// Stores how the run went, and forgets the departures on which nothing depends after it.
+    /// Stores how the run went, together with `writes`.
     pub(crate) async fn keep_report(
         &self,
         job: &Job,
         lease: &Lease,
         scope: &Scope,
         report: &RunReport,
-        forgotten: &[PrincipalRef],
+        writes: Vec<Write>,
     ) -> Result<()> {
         let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
         self.ended(job, lease, scope, report, &mut transaction).await?;
-        for departed in forgotten {
-            transaction.write(Write::Delete {
-                table: Table::Departure,
-                key: departure_key(&job.id, departed),
-            });
-        }
+        transaction.writes.extend(writes);
         commit(&self.inner.store, &job.id, transaction).await?;
         Ok(())
     }
+}
+
+/// What carrying a plan out leaves for the end of the run.
+#[derive(Clone, Copy, Debug, Default)]
+struct CarriedOut {
+    /// Whether the ledger became what the plan says.
+    is_settled: bool,
+    /// The policy of which the plan showed all that it removes.
+    policy: Option<Digest>,
 }
 
 fn end(plan: &Plan, report: &RunReport, request: &RunRequest) -> RunEnd {

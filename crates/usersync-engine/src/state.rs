@@ -13,7 +13,7 @@ use usersync_model::{
     RecordRef, Subject, SystemId, TenantId,
 };
 use usersync_reconcile::{Approval, RecordBase};
-use usersync_store::{Format, Key, LeaseName, Revision, StateRead, Table};
+use usersync_store::{Format, Key, LeaseName, Revision, StateRead, Table, Write};
 
 use crate::error::Result;
 use crate::grant::Grant;
@@ -66,7 +66,8 @@ pub(crate) struct JobState {
     pub(crate) lineage: Digest,
     /// Rises with the first commit of every run that writes.
     pub(crate) serial: u64,
-    /// The policy of the last plan that showed all that it removes, or, before there was one, of the first run that wrote.
+    /// The policy of the last plan that showed all that it removes, in a run that came to a report; or, before there was one, of the
+    /// first run that wrote.
     pub(crate) policy: Option<Digest>,
     /// Whether a run changed something by another policy since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -98,6 +99,23 @@ impl JobState {
             holds: StandingHolds::default(),
             granted: None,
         }
+    }
+
+    /// The same state once a plan by `policy` showed all that it removes; `None` if it is the same.
+    pub(crate) fn shown(&self, policy: Digest) -> Option<Self> {
+        (self.mixed || self.policy != Some(policy)).then(|| Self {
+            policy: Some(policy),
+            mixed: false,
+            ..self.clone()
+        })
+    }
+
+    pub(crate) fn write(&self, job: &Job) -> Result<Write> {
+        Ok(Write::Put {
+            table: Table::JobState,
+            key: job_key(&job.id),
+            bytes: JOB_STATE.encode(self)?,
+        })
     }
 }
 

@@ -74,10 +74,11 @@ impl Sets {
         let certain = &world.names(|person| person.wish == Wish::Certain) & &rest;
         let maybe = &world.names(|person| person.wish == Wish::Maybe) & &rest;
         let unlisted = world.names(|person| matches!(person.wish, Wish::Unlisted | Wish::InGrace));
+        let perhaps = world.names(|person| person.wish == Wish::PerhapsInGrace);
         let doubtful = if world.source_partial {
-            &unlisted & &rest
+            &perhaps | &(&unlisted & &rest)
         } else {
-            BTreeSet::new()
+            perhaps
         };
         let unwanted = &(&(&rest - &certain) - &maybe) - &doubtful;
         let there = world.names(|person| matches!(person.sight, Sight::Present(_)));
@@ -176,7 +177,7 @@ fn tally(world: &World) -> Tally {
     let is_claimed = |person: &Person| person.row.as_ref().is_some_and(|row| row.claimed);
     let is_base = |person: &Person| is_claimed(person) && person.row.as_ref().unwrap().origin == Origin::Ours;
     let is_unwanted = |person: &Person| match person.wish {
-        Wish::Certain | Wish::Maybe => false,
+        Wish::Certain | Wish::Maybe | Wish::PerhapsInGrace => false,
         Wish::Denied => true,
         Wish::InGrace => !is_claimed(person) && !world.source_partial,
         Wish::Unlisted => !world.source_partial,
@@ -629,6 +630,16 @@ fn who_stays_for_now_keeps_the_container_from_counting_as_emptied() {
     );
     world.people.get_mut(&0).unwrap().wish = Wish::InGrace;
     assert_eq!(Sets::of(&world.plan()).remove, BTreeSet::from([1]));
+}
+
+#[test]
+fn who_may_be_in_grace_stays_whatever_is_selected_and_nobody_can_approve_otherwise() {
+    let mut world = settled(&[0], &[0, 1]);
+    world.people.get_mut(&1).unwrap().wish = Wish::PerhapsInGrace;
+    let section = world.plan();
+    assert!(section.operations.is_empty() && section.ledger.is_empty());
+    assert_eq!(causes(&section), [(1, "incomplete_source")]);
+    assert_eq!(assemble([section], &world.policy, None).held_digest(), None);
 }
 
 #[test]

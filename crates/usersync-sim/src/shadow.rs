@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use usersync_model::{LedgerRow, TenantId};
 use usersync_store::{
-    Check, FencingToken, Key, LeaseName, LedgerKey, Log, Revision, Table, Transaction, Write,
+    Check, FencingToken, Key, LeaseName, LedgerEntry, LedgerKey, Log, Revision, Table, Transaction, Write,
 };
 
 use crate::executor::Process;
@@ -26,6 +26,8 @@ pub(crate) struct Stored {
     pub(crate) outbox: BTreeMap<Key, Vec<u8>>,
     /// The revision of a value, if it was read since it was written.
     revisions: BTreeMap<(Table, Key), Revision>,
+    /// The revision of a ledger row, if it was read since it was written.
+    row_revisions: BTreeMap<LedgerKey, Revision>,
     /// The sequences of the outbox that were read.
     sequences: BTreeMap<u64, Key>,
 }
@@ -83,12 +85,22 @@ impl Stored {
                 (sum > *limit)
                     .then(|| format!("the counters {counters:?} are {sum} after it, more than {limit}"))
             }
-            Check::Ledger { key, row } => (self.ledger.get(key) != row.as_ref()).then(|| {
-                format!(
-                    "the ledger row of {} in {} is another",
-                    key.subject, key.container
-                )
-            }),
+            Check::Ledger { key, row, as_of } => {
+                // Nobody knew it before it was read.
+                let is_known = |as_of| {
+                    self.row_revisions
+                        .get(key)
+                        .is_some_and(|revision| *revision <= as_of)
+                };
+                let is_so =
+                    self.ledger.get(key) == row.as_ref() && (row.is_none() || as_of.is_none_or(is_known));
+                (!is_so).then(|| {
+                    format!(
+                        "the ledger row of {} in {} is another",
+                        key.subject, key.container
+                    )
+                })
+            }
             Check::Value { table, key, revision } => {
                 let place = (*table, key.clone());
                 let is_so = match revision {
@@ -110,6 +122,11 @@ impl Stored {
     /// A value was read at this revision.
     pub(crate) fn seen(&mut self, table: Table, key: &Key, revision: Revision) {
         self.revisions.insert((table, key.clone()), revision);
+    }
+
+    /// A ledger row was read.
+    pub(crate) fn seen_row(&mut self, entry: &LedgerEntry) {
+        self.row_revisions.insert(entry.key.clone(), entry.revision);
     }
 
     /// An entry of the outbox was read.
@@ -150,6 +167,7 @@ impl Stored {
                 }
             }
             Write::Ledger { key, row } => {
+                self.row_revisions.remove(key);
                 match row {
                     Some(row) => self.ledger.insert(key.clone(), row.clone()),
                     None => self.ledger.remove(key),

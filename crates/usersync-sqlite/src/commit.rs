@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use usersync_store::{Check, Key, StoreError, StoreErrorKind, Transaction, Write};
+use usersync_store::{Check, Key, LedgerEntry, StoreError, StoreErrorKind, Transaction, Write};
 
 use crate::database::Database;
 use crate::error::Result;
@@ -51,12 +51,14 @@ impl Checks<'_> {
                     (sum > u128::from(*limit))
                         .then(|| format!("the counters {counters:?} would be {sum}, more than {limit}"))
                 }
-                Check::Ledger { key, row } => {
+                Check::Ledger { key, row, as_of } => {
                     let present = match self.tenant {
                         Some(tenant) => ledger::row(self.db, names, tenant, key)?,
                         None => None,
                     };
-                    (present != *row).then(|| {
+                    let is_later = |entry: &LedgerEntry| as_of.is_some_and(|as_of| entry.revision > as_of);
+                    let is_same = present.as_ref().map(|entry| &entry.row) == row.as_ref();
+                    (!is_same || present.as_ref().is_some_and(is_later)).then(|| {
                         format!(
                             "the ledger row of {} in {} is another",
                             key.subject, key.container
@@ -117,8 +119,9 @@ impl Checks<'_> {
 }
 
 fn write(db: &Database, names: &mut Names, tenant: i64, writes: &[Write]) -> Result<()> {
-    let puts = writes.iter().any(|write| matches!(write, Write::Put { .. }));
-    let mut revision = if puts {
+    let is_revised = |write: &Write| matches!(write, Write::Put { .. } | Write::Ledger { row: Some(_), .. });
+    let revises = writes.iter().any(is_revised);
+    let mut revision = if revises {
         values::last_revision(db, tenant)?
     } else {
         0
@@ -130,7 +133,10 @@ fn write(db: &Database, names: &mut Names, tenant: i64, writes: &[Write]) -> Res
             Write::Append { log, key, bytes } => appends.append(*log, key, bytes)?,
             Write::Delete { table, key } => values::delete(db, tenant, *table, key)?,
             Write::Deliver { log, sequence } => log::deliver(db, tenant, *log, *sequence)?,
-            Write::Ledger { key, row: Some(row) } => ledger::set(db, names, tenant, key, row)?,
+            Write::Ledger { key, row: Some(row) } => {
+                revision = revision.saturating_add(1);
+                ledger::set(db, names, tenant, key, row, revision)?;
+            }
             Write::Ledger { key, row: None } => ledger::remove(db, names, tenant, key)?,
             Write::Put { table, key, bytes } => {
                 revision = revision.saturating_add(1);
@@ -139,7 +145,7 @@ fn write(db: &Database, names: &mut Names, tenant: i64, writes: &[Write]) -> Res
         }
     }
     appends.finish()?;
-    if puts {
+    if revises {
         values::set_last_revision(db, tenant, revision)?;
     }
     Ok(())

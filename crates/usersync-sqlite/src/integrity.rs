@@ -40,7 +40,7 @@ pub enum IntegrityProblem {
         /// How many the counters tell.
         counted: u64,
     },
-    /// A log has an entry above the last sequence given, or a value a revision above the last one given: it would be given again.
+    /// A log has an entry above the last sequence given, or a value or a row a revision above the last one given: it would be given again.
     SequenceAhead {
         /// The tenant.
         tenant: String,
@@ -96,7 +96,7 @@ impl fmt::Display for IntegrityProblem {
             ),
             Self::SequenceAhead { tenant } => write!(
                 f,
-                "{} has entries or values newer than the last one; restore the database from a backup",
+                "{} has entries, values or rows newer than the last one; restore the database from a backup",
                 tenant.escape_debug()
             ),
             Self::TenantUnknown { rows } => write!(
@@ -207,6 +207,9 @@ impl Check<'_> {
         let query = "SELECT name FROM {p}tenant AS tenant
             WHERE EXISTS (SELECT 1 FROM {p}value AS value
                     WHERE value.tenant = tenant.id AND value.revision > tenant.revision)
+                OR EXISTS (SELECT 1 FROM {p}ledger AS ledger
+                    JOIN {p}container AS container ON container.id = ledger.container
+                    WHERE container.tenant = tenant.id AND ledger.revision > tenant.revision)
                 OR EXISTS (SELECT 1 FROM {p}entry AS entry
                     LEFT JOIN {p}sequence AS head ON head.tenant = entry.tenant AND head.log = entry.log
                     WHERE entry.tenant = tenant.id AND entry.sequence > coalesce(head.last, 0))

@@ -1,4 +1,4 @@
-//! The ledger: rows of three integers.
+//! The ledger: rows of four integers.
 
 use std::vec;
 
@@ -21,12 +21,21 @@ pub(crate) fn row(
     names: &mut Names,
     tenant: i64,
     key: &LedgerKey,
-) -> Result<Option<LedgerRow>> {
+) -> Result<Option<LedgerEntry>> {
     let Some((container, subject)) = find(db, names, tenant, key)? else {
         return Ok(None);
     };
-    let id = db.find(&db.sql.row, (container, subject), |row| row.get(0))?;
-    id.map(|id| content(db, names, id)).transpose()
+    let found = db.find(&db.sql.row, (container, subject), |row| {
+        Ok((row.get(0)?, row.get::<_, i64>(1)?))
+    })?;
+    let entry = |(id, revision): (i64, i64)| {
+        Ok(LedgerEntry {
+            key: key.clone(),
+            row: content(db, names, id)?,
+            revision: revision.cast_unsigned(),
+        })
+    };
+    found.map(entry).transpose()
 }
 
 pub(crate) fn set(
@@ -35,13 +44,17 @@ pub(crate) fn set(
     tenant: i64,
     key: &LedgerKey,
     row: &LedgerRow,
+    revision: i64,
 ) -> Result<()> {
     let container = intern_container(db, names, tenant, &key.container)?;
     let (system, object, kind) = parts(&key.subject);
     let system = names.systems.intern(db, system)?;
     let object = intern_object(db, names, system, object)?;
     let content = intern_content(db, names, row)?;
-    db.execute(&db.sql.row_set, (container, object << 1 | kind, content))?;
+    db.execute(
+        &db.sql.row_set,
+        (container, object << 1 | kind, content, revision),
+    )?;
     Ok(())
 }
 
@@ -196,7 +209,14 @@ pub(crate) struct LedgerSteps {
     tenant: i64,
     containers: Containers,
     loading: Option<Loading>,
-    sorted: Option<(ContainerRef, vec::IntoIter<(Subject, i64)>)>,
+    sorted: Option<(ContainerRef, vec::IntoIter<LoadedRow>)>,
+}
+
+/// A row whose content is still to be looked up.
+struct LoadedRow {
+    subject: Subject,
+    content: i64,
+    revision: i64,
 }
 
 /// The containers still to read.
@@ -217,7 +237,7 @@ struct Loading {
     id: i64,
     container: ContainerRef,
     after: i64,
-    rows: Vec<(Subject, i64)>,
+    rows: Vec<LoadedRow>,
 }
 
 impl LedgerSteps {
@@ -294,7 +314,7 @@ impl LedgerSteps {
             self.loading = Some(loading);
         } else {
             // Principals come first, then records, each by system and object: the order of subjects.
-            loading.rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            loading.rows.sort_unstable_by(|a, b| a.subject.cmp(&b.subject));
             self.sorted = Some((loading.container, loading.rows.into_iter()));
         }
         Ok(read)
@@ -309,13 +329,16 @@ impl Steps for LedgerSteps {
         let (mut rows, mut containers) = (0, 0);
         let is_end = loop {
             if let Some((container, sorted)) = &mut self.sorted {
-                for (subject, id) in sorted.by_ref().take(CHUNK_ROWS - chunk.len()) {
+                for loaded in sorted.by_ref().take(CHUNK_ROWS - chunk.len()) {
                     let key = LedgerKey {
                         container: container.clone(),
-                        subject,
+                        subject: loaded.subject,
                     };
-                    let row = content(db, names, id)?;
-                    chunk.push(LedgerEntry { key, row });
+                    chunk.push(LedgerEntry {
+                        key,
+                        row: content(db, names, loaded.content)?,
+                        revision: loaded.revision.cast_unsigned(),
+                    });
                 }
                 if chunk.len() == CHUNK_ROWS {
                     break false;
@@ -379,7 +402,11 @@ fn read_rows(db: &Database, names: &mut Names, loading: &mut Loading) -> Result<
         } else {
             Subject::Record(RecordRef::new(system, object))
         };
-        loading.rows.push((named, row.get(3)?));
+        loading.rows.push(LoadedRow {
+            subject: named,
+            content: row.get(3)?,
+            revision: row.get(4)?,
+        });
         loading.after = subject;
         read += 1;
     }

@@ -41,8 +41,8 @@
 //!   that flipped inside a value.
 //!
 //! # Tables
-//! Ids are interned once; a ledger row is three integers: its container, its subject, and what it says. Ten million memberships of a
-//! million people in a hundred thousand containers take 267 MB, which `cargo run --release -p usersync-benches --bin store_figures`
+//! Ids are interned once; a ledger row is four integers: its container, its subject, what it says, and its revision. Ten million memberships of a
+//! million people in a hundred thousand containers take about 325 MB, which `cargo run --release -p usersync-benches --bin store_figures`
 //! measures. Interned ids stay when the last row that names them is gone.
 
 mod commit;

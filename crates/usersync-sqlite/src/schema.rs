@@ -37,6 +37,8 @@ const MIGRATIONS: &[&str] = &[
         expires INTEGER NOT NULL, holder TEXT NOT NULL, released INTEGER NOT NULL, PRIMARY KEY (tenant, name))
         STRICT, WITHOUT ROWID;
     ",
+    // Rows that were written before have the lowest revision: whatever is written is of a later one.
+    "ALTER TABLE {p}ledger ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The version that this program writes.
@@ -129,7 +131,7 @@ mod tests {
         let second = "ALTER TABLE {p}job ADD COLUMN note TEXT NOT NULL DEFAULT 'none'";
         let third = "UPDATE {p}job SET note = note || '!'";
         let mut conn = Connection::open_in_memory().unwrap();
-        migrated(&mut conn, MIGRATIONS).unwrap();
+        migrated(&mut conn, &MIGRATIONS[..1]).unwrap();
         conn.execute("INSERT INTO t_job (name) VALUES ('kept')", ())
             .unwrap();
         let all = [MIGRATIONS[0], second, third];
@@ -146,7 +148,7 @@ mod tests {
     #[test]
     fn a_migration_that_fails_leaves_the_old_version() {
         let mut conn = Connection::open_in_memory().unwrap();
-        migrated(&mut conn, MIGRATIONS).unwrap();
+        migrated(&mut conn, &MIGRATIONS[..1]).unwrap();
         let all = [MIGRATIONS[0], "DROP TABLE {p}job", "no SQL"];
         assert_eq!(
             migrated(&mut conn, &all).unwrap_err().kind(),
@@ -161,12 +163,35 @@ mod tests {
     fn a_newer_version_is_refused_without_a_change() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrated(&mut conn, MIGRATIONS).unwrap();
-        conn.execute("UPDATE t_meta SET version = 2", ()).unwrap();
+        let newer = VERSION + 1;
+        conn.execute("UPDATE t_meta SET version = ?1", [newer]).unwrap();
         let before = conn.total_changes();
         assert_eq!(
             migrated(&mut conn, MIGRATIONS).unwrap_err().kind(),
             StoreErrorKind::NewerFormat
         );
-        assert_eq!((version(&conn, "t_").unwrap(), conn.total_changes()), (2, before));
+        assert_eq!(
+            (version(&conn, "t_").unwrap(), conn.total_changes()),
+            (newer, before)
+        );
+    }
+
+    /// Rows without a revision are older than all that is written from then on.
+    #[test]
+    fn rows_of_the_first_version_get_the_lowest_revision() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrated(&mut conn, &MIGRATIONS[..1]).unwrap();
+        conn.execute(
+            "INSERT INTO t_ledger (container, subject, content) VALUES (1, 2, 3)",
+            (),
+        )
+        .unwrap();
+        migrated(&mut conn, MIGRATIONS).unwrap();
+        let row = conn.query_row(
+            "SELECT container, subject, content, revision FROM t_ledger",
+            (),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        );
+        assert_eq!(row.unwrap(), (1, 2, 3, 0));
     }
 }

@@ -49,11 +49,11 @@ statements! {
     content: "SELECT origin, claims, facets FROM {p}content WHERE id = ?1",
     content_add: "INSERT INTO {p}content (origin, claims, facets) VALUES (?1, ?2, ?3)",
 
-    row: "SELECT content FROM {p}ledger WHERE container = ?1 AND subject = ?2",
-    row_set: "INSERT INTO {p}ledger (container, subject, content) VALUES (?1, ?2, ?3)
-        ON CONFLICT (container, subject) DO UPDATE SET content = excluded.content",
+    row: "SELECT content, revision FROM {p}ledger WHERE container = ?1 AND subject = ?2",
+    row_set: "INSERT INTO {p}ledger (container, subject, content, revision) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (container, subject) DO UPDATE SET content = excluded.content, revision = excluded.revision",
     row_delete: "DELETE FROM {p}ledger WHERE container = ?1 AND subject = ?2",
-    rows: "SELECT ledger.subject, object.system, object.name, ledger.content
+    rows: "SELECT ledger.subject, object.system, object.name, ledger.content, ledger.revision
         FROM {p}ledger AS ledger LEFT JOIN {p}object AS object ON object.id = ledger.subject >> 1
         WHERE ledger.container = ?1 AND ledger.subject > ?2 ORDER BY ledger.subject LIMIT ?3",
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
-use usersync_model::{ContainerRef, LedgerRow, TenantId};
+use usersync_model::{ContainerRef, TenantId};
 use usersync_store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
     Stored, Table, Transaction,
@@ -162,7 +162,7 @@ impl StateRead for SqliteStore {
         })
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         let (tenant, key) = (tenant.clone(), key.clone());
         let read = self.read(move |db, names| match names.tenants.find(db, &tenant)? {
             Some(tenant) => ledger::row(db, names, tenant, &key),

@@ -1,11 +1,12 @@
-//! Ledger rows with their keys.
+//! Ledger rows as they are stored.
 
 use serde::{Deserialize, Serialize};
 use usersync_model::LedgerRow;
 
 use crate::key::LedgerKey;
+use crate::transaction::Revision;
 
-/// A ledger row with its key.
+/// A ledger row as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerEntry {
@@ -13,4 +14,6 @@ pub struct LedgerEntry {
     pub key: LedgerKey,
     /// The row.
     pub row: LedgerRow,
+    /// Which write it was: higher than that of every row that the tenant had before.
+    pub revision: Revision,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use usersync_model::{ContainerRef, LedgerRow, TenantId};
+use usersync_model::{ContainerRef, TenantId};
 
 use crate::error::Result;
 use crate::key::{Key, LedgerKey, Log, Table};
@@ -32,7 +32,8 @@ pub struct LogEntry {
 ///
 /// # Behavior
 /// 1. Every call sees only the tenant it names.
-/// 2. A committed transaction is seen whole by every later call, and a part of one never.
+/// 2. A committed transaction is seen whole by every later call, and a part of one never: a stream shows what was stored at one
+///    moment.
 /// 3. `values` and `ledger` give ascending keys, each once; `values` only keys that start with the prefix; `ledger` only rows of
 ///    the containers asked for, or all rows of the tenant without any.
 /// 4. `counter` is 0 for a counter never written.
@@ -50,7 +51,7 @@ pub trait StateRead: fmt::Debug + Send + Sync + 'static {
     fn values(&self, tenant: &TenantId, table: Table, prefix: &Key) -> Chunks<(Key, Stored)>;
 
     /// One ledger row.
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>>;
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>>;
 
     /// The ledger rows of `containers`, or of all.
     fn ledger(&self, tenant: &TenantId, containers: Option<Vec<ContainerRef>>) -> Chunks<LedgerEntry>;
@@ -69,7 +70,8 @@ pub trait StateRead: fmt::Debug + Send + Sync + 'static {
 ///    [`Conflict`](crate::StoreErrorKind::Conflict) with its index.
 /// 2. A transaction under a fence is refused with [`Fenced`](crate::StoreErrorKind::Fenced) once a higher token was given out for
 ///    that lease, or the lease was released; and always, if it is a lease of another tenant.
-/// 3. Putting a value gives it a revision higher than any it had before, also when it was deleted in between.
+/// 3. Putting a value gives it a revision higher than any it had before, also when it was deleted in between. Setting a ledger row,
+///    even to what it is, gives it a revision higher than that of every row that the tenant had before, also of those that are gone.
 /// 4. Appending a key that the log has, and has not delivered, does nothing.
 /// 5. `acquire` gives a free or expired lease with a token higher than every earlier one of that name; held, it fails with
 ///    [`Held`](crate::StoreErrorKind::Held), also for the same holder.

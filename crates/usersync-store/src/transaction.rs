@@ -34,6 +34,10 @@ pub enum Check {
         key: LedgerKey,
         /// What it must be.
         row: Option<LedgerRow>,
+        /// And nobody wrote it since: its revision is this one or a lower one, such as the highest of all rows that one
+        /// [`ledger`](crate::StateRead::ledger) showed. `None`: it may have been another one meanwhile. Of a row that is not there,
+        /// no store remembers since when.
+        as_of: Option<Revision>,
     },
     /// The value is still at this revision; `None`: there is none.
     Value {

@@ -60,8 +60,13 @@ pub fn sqlite(data: &[u8]) {
         let written = write(&store).await;
         if let Ok(row) = written {
             assert_eq!(
-                store.ledger_row(&tenant(), &row_key()).await.ok(),
-                Some(Some(row))
+                store
+                    .ledger_row(&tenant(), &row_key())
+                    .await
+                    .ok()
+                    .flatten()
+                    .map(|entry| entry.row),
+                Some(row)
             );
             let put = store.value(&tenant(), Table::Job, &Key::of(&["new"])).await;
             assert_eq!(
@@ -128,8 +133,23 @@ fn put(connection: &Connection, line: &[u8]) {
     };
     let values: Vec<Value> = columns.map(value).collect();
     let places = vec!["?"; values.len()].join(", ");
-    let sql = format!("INSERT OR REPLACE INTO {PREFIX}{table} VALUES ({places})");
+    let names = first_columns(connection, &format!("{PREFIX}{table}"), values.len());
+    let sql = format!("INSERT OR REPLACE INTO {PREFIX}{table} ({names}) VALUES ({places})");
     let _ = connection.execute(&sql, rusqlite::params_from_iter(values));
+}
+
+/// A row from before a column was added has that column's default.
+fn first_columns(connection: &Connection, table: &str, count: usize) -> String {
+    let mut statement = connection
+        .prepare_cached("SELECT name FROM pragma_table_info(?1) ORDER BY cid LIMIT ?2")
+        .expect("a query");
+    let names = statement
+        .query_map((table, i64::try_from(count).unwrap_or(i64::MAX)), |row| {
+            row.get(0)
+        })
+        .expect("the columns");
+    let names: Vec<String> = names.map(|name| name.expect("a text")).collect();
+    names.join(", ")
 }
 
 fn value(text: &[u8]) -> Value {
@@ -163,7 +183,7 @@ async fn seen(store: &SqliteStore) -> Vec<String> {
             assert!(rows.is_sorted_by(|a, b| a.key < b.key), "rows are in order");
             for row in rows {
                 let one = store.ledger_row(&tenant, &row.key).await;
-                assert_eq!(one.ok().flatten().as_ref(), Some(&row.row));
+                assert_eq!(one.ok().flatten().as_ref(), Some(row));
             }
         }
         seen.push(shown(rows));

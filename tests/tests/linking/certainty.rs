@@ -1,14 +1,16 @@
 //! What was certain when a pair was staged, and is not when it is saved.
 
+use std::time::Duration;
+
 use futures::executor::block_on;
 use usersync::connector::{Account, ErrorKind, Retry};
-use usersync::engine::{ByHand, Chosen, LinkOutcome};
+use usersync::engine::{ByHand, Chosen, LinkOutcome, ReadOf};
 use usersync::license::Entitlement;
 use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::Activity;
+use usersync::model::{Activity, PartialKind};
 use usersync_tests::tenant;
 
-use crate::{Office, account, codes, context, object, only, person, plain, principal};
+use crate::{Office, account, codes, context, object, only, person, plain, principal, system};
 
 type Change = (&'static str, fn(&Office), &'static str);
 
@@ -118,8 +120,53 @@ fn what_cannot_be_read_does_not_keep_from_saving() {
             .on(CallKind::Accounts)
             .at_call(nth),
         );
-        assert_eq!(codes(&office.save(&Chosen::All)), "p0 saved, p1 saved");
+        let report = office.save(&Chosen::All);
+        assert_eq!(codes(&report), "p0 saved, p1 saved");
+        assert_eq!(report.failed_reads.len(), 1);
     }
+}
+
+/// Who was not seen may be there: the report says which side was not read, and when to come again.
+#[test]
+fn a_report_says_on_which_failed_read_it_rests() {
+    let after = Duration::from_secs(90);
+    let sides = [ReadOf::Source(system("crm")), ReadOf::Target(system("mail"))];
+    for (call, side) in (1..).zip(sides) {
+        let office = Office::new(9).with_pairs(2);
+        let nth = office.faults.calls() + call;
+        let fault = Fault::RateLimited { after };
+        office
+            .faults
+            .inject(FaultRule::new(fault).on(CallKind::Accounts).at_call(nth));
+        let report = office.stage();
+        let [failed] = &report.failed_reads[..] else {
+            unreachable!("one read failed: {:?}", report.failed_reads)
+        };
+        assert_eq!(
+            (&failed.what, failed.kind, failed.retry),
+            (&side, "rate_limited", Retry::After(after))
+        );
+        assert_eq!(report.count("staged"), 0);
+        assert!(
+            serde_json::to_string(&report)
+                .expect("JSON")
+                .contains("rate_limited")
+        );
+    }
+    // A read that says that it is partial, without an error.
+    let office = Office::new(9).with_pairs(2);
+    let (shown, kind) = (1, PartialKind::Limit);
+    let partial = FaultRule::new(Fault::Partial { shown, kind }).on(CallKind::Accounts);
+    office.faults.inject(partial.once());
+    let report = office.stage();
+    let kinds: Vec<_> = report.failed_reads.iter().map(|failed| failed.kind).collect();
+    assert_eq!(kinds, ["partial"]);
+    assert_eq!(office.stage().failed_reads, []);
+    assert_eq!(
+        office.remove(&only([0])).failed_reads,
+        [],
+        "it reads nothing where nobody waits"
+    );
 }
 
 /// Whoever waits for a seat may wait for long: what is no longer certain then gets none, and takes none from others.

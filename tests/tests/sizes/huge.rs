@@ -230,8 +230,12 @@ struct Books {
 }
 
 impl Books {
-    fn row() -> LedgerRow {
-        LedgerRow::new(Origin::Ours, [job("sync")])
+    fn entry(key: LedgerKey) -> LedgerEntry {
+        LedgerEntry {
+            key,
+            row: LedgerRow::new(Origin::Ours, [job("sync")]),
+            revision: 1,
+        }
     }
 }
 
@@ -249,8 +253,8 @@ impl StateRead for Books {
         self.inner.values(tenant, table, prefix)
     }
 
-    async fn ledger_row(&self, _: &TenantId, _: &LedgerKey) -> StoreResult<Option<LedgerRow>> {
-        Ok((!self.size.is_new).then(Self::row))
+    async fn ledger_row(&self, _: &TenantId, key: &LedgerKey) -> StoreResult<Option<LedgerEntry>> {
+        Ok((!self.size.is_new).then(|| Self::entry(key.clone())))
     }
 
     fn ledger(&self, _: &TenantId, containers: Option<Vec<ContainerRef>>) -> Chunks<LedgerEntry> {
@@ -263,12 +267,9 @@ impl StateRead for Books {
         let chunks = teams.flat_map(move |team| {
             (0..size.users).step_by(CHUNK as usize).map(move |first| {
                 let numbers = first..(first + CHUNK).min(size.users);
-                let entry = |number| LedgerEntry {
-                    key: LedgerKey::member(
-                        team.clone(),
-                        PrincipalRef::new(user("all").system, user_id(number)),
-                    ),
-                    row: Self::row(),
+                let entry = |number| {
+                    let user = PrincipalRef::new(user("all").system, user_id(number));
+                    Self::entry(LedgerKey::member(team.clone(), user))
                 };
                 Ok(numbers.map(entry).collect())
             })

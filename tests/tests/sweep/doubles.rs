@@ -11,7 +11,7 @@ use usersync::connector::{
 };
 use usersync::engine::Engine;
 use usersync::memory::{MemoryStore, MemoryTarget};
-use usersync::model::{ContainerRef, LedgerRow, ObjectId, PrincipalRef, SystemId, TenantId};
+use usersync::model::{ContainerRef, ObjectId, PrincipalRef, SystemId, TenantId};
 use usersync::reconcile::Mode as JobMode;
 use usersync::store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
@@ -112,7 +112,7 @@ impl StateRead for Lossy {
         self.inner.values(tenant, table, prefix)
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         self.inner.ledger_row(tenant, key).await
     }
 

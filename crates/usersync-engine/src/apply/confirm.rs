@@ -1,11 +1,13 @@
 //! The transaction that records what became of a batch.
 
+use std::collections::BTreeSet;
+
 use usersync_connector::Actor;
-use usersync_model::LedgerRow;
-use usersync_store::{Check, Table, Transaction, Write};
+use usersync_store::{Table, Transaction, Write};
 
 use super::{Applier, Attempt, Work};
 use crate::error::Result;
+use crate::ground::RowBefore;
 use crate::record::{audit, base_write, notification};
 use crate::recover::{base_after, row_after};
 use crate::report::{OperationReport, Outcome};
@@ -19,24 +21,26 @@ impl Applier<'_> {
         attempts: Vec<Attempt>,
         actor: &Actor,
     ) -> Result<Vec<OperationReport>> {
-        let mut rows: Vec<Option<LedgerRow>> = batch.iter().map(|work| work.row.clone()).collect();
+        let mut rows: Vec<RowBefore> = batch.iter().map(|work| work.row.clone()).collect();
+        let mut changed_by_others = BTreeSet::new();
         loop {
             let mut transaction = self.transaction();
             let mut checked = Vec::new();
             for ((place, work), attempt) in batch.iter().enumerate().zip(&attempts) {
                 if let Attempt::Done { changed, ours } = attempt {
                     checked.push(place);
-                    transaction.check(Check::Ledger {
-                        key: work.key(),
-                        row: rows[place].clone(),
-                    });
-                    let row = row_after(&work.effect, rows[place].clone(), &self.job.id, *ours);
-                    transaction.write(Write::Ledger { key: work.key(), row });
-                    if let Some(base) = base_after(&work.effect) {
-                        let spelled = (!changed && !ours).then(|| work.base_as_spelled()).flatten();
-                        let base = spelled.as_ref().or(base);
-                        let write = base_write(&self.job.id, work.container, work.subject, base)?;
-                        transaction.writes.extend(write);
+                    transaction.check(rows[place].check(work.key()));
+                    let row = row_after(&work.effect, rows[place].row.clone(), &self.job.id, *ours);
+                    // Whoever wrote the row while this went on may have put back what is removed: the next run sees whose it is.
+                    let may_be_back = work.effect.is_removal() && changed_by_others.contains(&place);
+                    if !(may_be_back && row.is_none()) {
+                        transaction.write(Write::Ledger { key: work.key(), row });
+                        if let Some(base) = base_after(&work.effect) {
+                            let spelled = (!changed && !ours).then(|| work.base_as_spelled()).flatten();
+                            let base = spelled.as_ref().or(base);
+                            let write = base_write(&self.job.id, work.container, work.subject, base)?;
+                            transaction.writes.extend(write);
+                        }
                     }
                 }
                 self.conclude(work, attempt, actor, &mut transaction)?;
@@ -56,10 +60,9 @@ impl Applier<'_> {
                 // Another job changed the row meanwhile: its claim stays, and ours is added to it or taken from it.
                 Some(check) => {
                     let place = checked[check];
-                    rows[place] = self
-                        .store
-                        .ledger_row(&self.job.tenant, &batch[place].key())
-                        .await?;
+                    let key = batch[place].key();
+                    rows[place] = self.store.ledger_row(&self.job.tenant, &key).await?.into();
+                    changed_by_others.insert(place);
                 }
             }
         }

@@ -17,7 +17,7 @@ use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Transa
 use crate::actor::container_actor;
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
-use crate::ground::Ground;
+use crate::ground::{Ground, RowBefore};
 use crate::job::Job;
 use crate::ports::Readers;
 use crate::record::{base_write, intent_write};
@@ -48,7 +48,7 @@ struct Work<'a> {
     effect: Effect,
     precondition: Precondition,
     /// The ledger row that the plan rests on.
-    row: Option<LedgerRow>,
+    row: RowBefore,
     /// What the target shows of a record that is changed.
     shown: Option<Fingerprint>,
     approved: bool,
@@ -65,7 +65,7 @@ struct Work<'a> {
 #[derive(Debug)]
 struct RowChange {
     key: LedgerKey,
-    before: Option<LedgerRow>,
+    before: RowBefore,
     after: Option<LedgerRow>,
     /// What is stored of a record beside its row.
     base: Option<Write>,
@@ -126,11 +126,11 @@ impl<'a> Applier<'a> {
         let batch = self.readers.options.batch.get();
         let mut chunk = Vec::new();
         let mut is_settled = true;
-        for (key, row) in ground.take_ceded() {
-            let after = row.clone().released(&self.job.id);
+        for entry in ground.take_ceded() {
+            let after = entry.row.clone().released(&self.job.id);
             chunk.push(RowChange {
-                key,
-                before: Some(row),
+                key: entry.key.clone(),
+                before: Some(entry).into(),
                 after,
                 base: None,
             });
@@ -146,7 +146,7 @@ impl<'a> Applier<'a> {
                     subject: change.subject.clone(),
                 };
                 let before = ground.row(&key.container, &key.subject, &self.job.id);
-                let after = self.row_after_step(&change.step, before.clone());
+                let after = self.row_after_step(&change.step, before.row.clone());
                 ground.set_row(&key.container, &key.subject, after.clone(), &self.job.id);
                 let base = base_write(
                     &self.job.id,
@@ -178,10 +178,7 @@ impl<'a> Applier<'a> {
         while !chunk.is_empty() {
             let mut transaction = self.transaction();
             for change in &*chunk {
-                transaction.check(Check::Ledger {
-                    key: change.key.clone(),
-                    row: change.before.clone(),
-                });
+                transaction.check(change.before.check(change.key.clone()));
                 transaction.write(Write::Ledger {
                     key: change.key.clone(),
                     row: change.after.clone(),
@@ -361,10 +358,7 @@ impl<'a> Applier<'a> {
         loop {
             let mut transaction = self.transaction();
             for work in &batch {
-                transaction.check(Check::Ledger {
-                    key: work.key(),
-                    row: work.row.clone(),
-                });
+                transaction.check(work.row.check(work.key()));
             }
             let removals = batch.iter().filter(|work| work.reserves).count();
             if removals > 0 {

@@ -54,7 +54,8 @@ impl Engine {
         let used: BTreeSet<Digest> = done.pairs.iter().filter_map(|pair| pair.approved).collect();
         report.items = Some(done);
         self.use_up(job, lease, used).await?;
-        self.keep_report(job, lease, &request.scope, &report, &[]).await?;
+        self.keep_report(job, lease, &request.scope, &report, Vec::new())
+            .await?;
         Ok(report)
     }
 

@@ -13,7 +13,7 @@ use usersync_model::{Completeness, ItemKind, ObjectId, PartialKind, PartialReaso
 use super::report::{ItemFinding, ItemProblem};
 use super::state::{Row, Side};
 use crate::ports::Bounds;
-use crate::report::FailedRead;
+use crate::report::{FailedRead, ReadOf};
 
 /// An item as one side shows it.
 #[derive(Clone, Debug)]
@@ -149,20 +149,14 @@ impl SideReader<'_> {
         {
             return None;
         }
-        let failed = error.map(|error| FailedRead::target(system, &error));
         let end = reader.finish();
         let partial = end.partial.into_iter().map(|(_, reason)| reason).next();
         let rest = match end.verdict {
             Completeness::Complete => partial,
             Completeness::Partial(reason) => Some(reason),
         };
-        let failed = failed.or_else(|| {
-            rest.as_ref().map(|_| FailedRead {
-                what: crate::report::ReadOf::Target(system.clone()),
-                kind: "partial",
-                retry: usersync_connector::Retry::Later,
-            })
-        });
+        let what = ReadOf::Target(system.clone());
+        let failed = FailedRead::partial(what, error.as_ref(), rest.as_ref());
         Some(Entries {
             extent,
             upserts,

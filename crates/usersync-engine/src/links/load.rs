@@ -9,6 +9,7 @@ use usersync_reconcile::{KnownLink, Matching, Party, Side, match_accounts};
 use super::record::Book;
 use super::{Chosen, Links};
 use crate::error::Result;
+use crate::report::{FailedRead, ReadOf};
 use usersync_model::PrincipalRef;
 
 /// What [`Links::load`] found.
@@ -28,6 +29,8 @@ pub struct Loaded {
 pub(super) struct Seen {
     pub(super) parties: Vec<Account>,
     pub(super) verdict: Completeness,
+    /// How the read failed, if it did not show everything.
+    pub(super) failed: Option<FailedRead>,
     vouched: bool,
 }
 
@@ -54,16 +57,20 @@ impl Links {
 
     /// Both sides, one after the other.
     pub(super) async fn read(&self, context: &CallContext) -> (Seen, Seen) {
-        let principals = self.read_side(self.principals.as_ref(), context).await;
-        let accounts = self.read_side(self.accounts.as_ref(), context).await;
+        let principals = ReadOf::Source(self.principals.system().clone());
+        let principals = self
+            .read_side(self.principals.as_ref(), principals, context)
+            .await;
+        let accounts = ReadOf::Target(self.accounts.system().clone());
+        let accounts = self.read_side(self.accounts.as_ref(), accounts, context).await;
         (principals, accounts)
     }
 
-    async fn read_side(&self, directory: &dyn AccountDirectory, context: &CallContext) -> Seen {
+    async fn read_side(&self, directory: &dyn AccountDirectory, what: ReadOf, context: &CallContext) -> Seen {
         let stream = directory.accounts(None, context);
         let reader = Reader::within(stream, self.settings.read, Arc::clone(&self.clock));
         let vouched = directory.capabilities().vouches_for_addresses;
-        seen(reader, vouched).await
+        seen(reader, what, vouched).await
     }
 
     pub(super) fn matching(&self, book: &Book, principals: &Seen, accounts: &Seen) -> Matching {
@@ -102,7 +109,7 @@ fn party(account: &Account) -> Party<'_> {
     }
 }
 
-async fn seen(mut reader: Reader<AccountEntry>, vouched: bool) -> Seen {
+async fn seen(mut reader: Reader<AccountEntry>, what: ReadOf, vouched: bool) -> Seen {
     let mut parties = Vec::new();
     let mut says_removed = false;
     let is_full = reader.begin().await == Some(Extent::Full);
@@ -114,6 +121,7 @@ async fn seen(mut reader: Reader<AccountEntry>, vouched: bool) -> Seen {
             }
         }
     }
+    let error = reader.take_error();
     let mut verdict = reader.finish().verdict;
     if verdict.is_complete() && (says_removed || !is_full) {
         verdict = Completeness::partial(
@@ -121,9 +129,15 @@ async fn seen(mut reader: Reader<AccountEntry>, vouched: bool) -> Seen {
             "the connector showed changes where everything was asked for",
         );
     }
+    let rest = match &verdict {
+        Completeness::Complete => None,
+        Completeness::Partial(reason) => Some(reason),
+    };
+    let failed = FailedRead::partial(what, error.as_ref(), rest);
     Seen {
         parties,
         verdict,
+        failed,
         vouched,
     }
 }

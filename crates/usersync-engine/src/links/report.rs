@@ -7,6 +7,9 @@ use usersync_license::{OverUse, Refusal, SeatCounts};
 use usersync_model::{LinkState, PrincipalRef};
 use usersync_reconcile::Situation;
 
+use super::load::Seen;
+use crate::report::FailedRead;
+
 /// What became of each principal that a call was about. All of it was committed in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -17,6 +20,10 @@ pub struct LinkReport {
     pub over_use: Option<OverUse>,
     /// The seats that would have to be added for all who wait.
     pub missing: SeatCounts,
+    /// The reads of both sides that did not show everything: the principals as [`ReadOf::Source`](crate::ReadOf::Source), the accounts
+    /// as [`ReadOf::Target`](crate::ReadOf::Target). Whom they would have shown counts as unknown: who is told as not seen may be there,
+    /// and nobody is proposed by a rule. Empty for a call that reads neither.
+    pub failed_reads: Vec<FailedRead>,
 }
 
 /// What became of one principal.
@@ -76,6 +83,13 @@ impl LinkReport {
             outcomes,
             ..Self::default()
         }
+    }
+
+    /// The same report of a call that went by these reads.
+    pub(super) fn after<'s>(mut self, reads: impl IntoIterator<Item = &'s Seen>) -> Self {
+        let failed = reads.into_iter().filter_map(|seen| seen.failed.clone());
+        self.failed_reads.extend(failed);
+        self
     }
 
     /// What became of `principal`, if the call was about it. O(log n).

@@ -58,7 +58,7 @@ impl Links {
             });
             outcomes.append(&mut seated);
             if self.commit(context, &book, draft, Some(&limits)).await? {
-                return Ok(report(outcomes, &plan));
+                return Ok(report(outcomes, &plan).after([&principals, &accounts]));
             }
         }
     }
@@ -131,7 +131,10 @@ impl Links {
                 (id.principal, outcome)
             }));
             if self.commit(context, &book, draft, limits.as_ref()).await? {
-                return Ok(report(outcomes, &plan));
+                let reads = seen
+                    .iter()
+                    .flat_map(|(principals, accounts)| [principals, accounts]);
+                return Ok(report(outcomes, &plan).after(reads));
             }
         }
     }

@@ -96,7 +96,7 @@ impl Links {
                 outcomes.extend(unseen.map(|principal| (principal.clone(), LinkOutcome::NotSeen)));
             }
             if self.commit(context, &book, draft, None).await? {
-                return Ok(LinkReport::new(outcomes));
+                return Ok(LinkReport::new(outcomes).after([&principals, &accounts]));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use usersync_model::{
-    Completeness, ContainerRef, Digest, DirectoryGraph, NodeId, PrincipalRef, Rest, Subject,
+    Completeness, ContainerRef, Digest, DirectoryGraph, NodeId, PrincipalRef, Rest, Subject, SystemId,
 };
 use usersync_reconcile::{Approval, Drafts, Envelope, Header, HoldCause, Plan, Warning};
 
@@ -236,23 +236,37 @@ fn missing_sentinel(graph: &DirectoryGraph, job: &Job) -> Option<PrincipalRef> {
         .cloned()
 }
 
-/// Who of `claimed` left a completely read directory and keeps what they have for now, with the places where they were
-/// claimed.
+/// Who keeps what a job gave them for a grace period, or may, with the places where they have it.
+#[derive(Debug)]
+pub(crate) struct Grace<P> {
+    /// Left a completely read directory, and keep what they have for now.
+    pub(crate) kept: BTreeMap<NodeId, Vec<P>>,
+    /// May have left: a directory that was read in part does not show them, and nobody missed them before.
+    pub(crate) doubtful: BTreeMap<NodeId, Vec<P>>,
+    pub(crate) changes: DepartureChanges,
+}
+
+/// Who of `claimed` is in grace.
 pub(crate) fn grace<P>(
     graph: &DirectoryGraph,
     claimed: impl Iterator<Item = (NodeId, P)>,
     job: &Job,
     known: &[Departure],
     now: DateTime<Utc>,
-) -> (BTreeMap<NodeId, Vec<P>>, DepartureChanges) {
-    let mut changes = DepartureChanges::default();
+) -> Grace<P> {
+    let mut grace = Grace {
+        kept: BTreeMap::new(),
+        doubtful: BTreeMap::new(),
+        changes: DepartureChanges::default(),
+    };
+    let changes = &mut grace.changes;
     let Some(hours) = job.policy.grace_hours else {
         // Should there be a grace again, it begins then.
         changes.ended = known
             .iter()
             .map(|departure| departure.principal.clone())
             .collect();
-        return (BTreeMap::new(), changes);
+        return grace;
     };
     let since: BTreeMap<&PrincipalRef, DateTime<Utc>> = known
         .iter()
@@ -263,17 +277,20 @@ pub(crate) fn grace<P>(
         .keys()
         .filter_map(|principal| graph.find(principal))
         .collect();
-    let has_left = |id: NodeId| {
+    let is_unseen = |id: NodeId| {
         let node = graph.node(id);
-        node.kind().is_none()
-            && job.sources.contains(node.system())
-            && (departed.contains(&id) || graph.system_verdict(node.system()).is_complete())
+        node.kind().is_none() && job.sources.contains(node.system())
     };
-    let mut left: BTreeMap<NodeId, Vec<P>> = BTreeMap::new();
-    for (id, place) in claimed.filter(|(id, _)| has_left(*id)) {
-        left.entry(id).or_default().push(place);
+    let is_partial = |system: &&SystemId| !graph.system_verdict(system).is_complete();
+    let partial: BTreeSet<&SystemId> = job.sources.iter().filter(is_partial).collect();
+    for (id, place) in claimed.filter(|(id, _)| is_unseen(*id)) {
+        if departed.contains(&id) || !partial.contains(graph.node(id).system()) {
+            grace.kept.entry(id).or_default().push(place);
+        } else if hours > 0 {
+            grace.doubtful.entry(id).or_default().push(place);
+        }
     }
-    left.retain(|&id, _| {
+    grace.kept.retain(|&id, _| {
         let principal = graph.principal_ref(id);
         let since = since.get(&principal).copied();
         if since.is_none() {
@@ -293,7 +310,7 @@ pub(crate) fn grace<P>(
         principals.insert(principal.clone());
     }
     changes.stored.extend(changes.begun.iter().cloned());
-    (left, changes)
+    grace
 }
 
 pub(crate) fn header(

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use usersync_connector::CallContext;
-use usersync_model::{NodeId, Scratch};
+use usersync_model::Scratch;
 use usersync_reconcile::{Drafts, RunEvidence};
 
 use super::planner::Planner;
-use super::{Assembly, Circumstances, DepartureChanges, Frame, Planned, grace, header};
+use super::{Assembly, Circumstances, DepartureChanges, Frame, Grace, Planned, grace, header};
 use crate::dependency::{Stage, stages};
 use crate::error::Result;
 use crate::event::RunControl;
@@ -59,6 +59,7 @@ pub(crate) async fn plan(
     let mut planner = Planner {
         job,
         in_grace: BTreeMap::new(),
+        doubtful: BTreeMap::new(),
         evidence: RunEvidence {
             removals: frame.removals.clone(),
             everything: None,
@@ -166,6 +167,7 @@ impl Pass {
         }
         survey.forget_found();
         planner.in_grace.clear();
+        planner.doubtful.clear();
         *self = Self::default();
         let mut left = task.readers.options.point_reads;
         for stages in portions {
@@ -200,18 +202,23 @@ impl Pass {
         self.recovery.absorb(recover(survey, intents, &task.job.id));
         point_reads(task.readers, task.job, survey, places, left, task.context).await?;
         let sights = places.iter().map(|place| (*place, &survey.sights[*place]));
-        let (places_in_grace, departures) = grace(
+        let Grace {
+            kept,
+            doubtful,
+            changes,
+        } = grace(
             survey.graph(),
             sights.flat_map(|(place, sight)| sight.claimed().map(move |id| (id, place))),
             task.job,
             &circumstances.departures,
             circumstances.now,
         );
-        self.departures.absorb(departures);
-        for (id, places) in places_in_grace {
-            for place in places {
-                let in_grace: &mut Vec<NodeId> = planner.in_grace.entry(place).or_default();
-                in_grace.push(id);
+        self.departures.absorb(changes);
+        for (found, by_place) in [(kept, &mut planner.in_grace), (doubtful, &mut planner.doubtful)] {
+            for (id, places) in found {
+                for place in places {
+                    by_place.entry(place).or_default().push(id);
+                }
             }
         }
         Ok(())

@@ -24,6 +24,8 @@ pub(super) struct Planner<'a> {
     pub(super) job: &'a Job,
     /// Who is in grace and claimed in the container at a place; ascending.
     pub(super) in_grace: BTreeMap<usize, Vec<NodeId>>,
+    /// Who may be in grace and is claimed in the container at a place; ascending.
+    pub(super) doubtful: BTreeMap<usize, Vec<NodeId>>,
     pub(super) evidence: RunEvidence,
     pub(super) scratch: Scratch,
     /// What the selections met.
@@ -203,6 +205,14 @@ impl Planner<'_> {
             denied.dedup();
             denied
         };
+        let doubtful = self.doubtful.get(&place).map_or(&[][..], Vec::as_slice);
+        let left_perhaps = if doubtful.is_empty() {
+            None
+        } else {
+            let partial = read_in_part(graph, self.job);
+            let reason = |id: &NodeId| partial.get(graph.node(*id).system());
+            doubtful.iter().filter_map(reason).min().cloned()
+        };
         let view = View {
             graph,
             job: self.job,
@@ -223,6 +233,8 @@ impl Planner<'_> {
                 denied: &denied,
                 rest: resolved.rest.reason(),
                 in_grace: self.in_grace.get(&place).map_or(&[], Vec::as_slice),
+                perhaps_in_grace: doubtful,
+                perhaps_reason: left_perhaps.as_ref(),
             },
             ActualMembers {
                 present: &sight.present,
@@ -246,6 +258,7 @@ impl Planner<'_> {
             .reason()
             .or(resolved.maybe_reason.as_ref())
             .or(sight.rest.as_ref())
+            .or(left_perhaps.as_ref())
             .cloned();
         (section, doubt)
     }
@@ -293,13 +306,7 @@ impl Planner<'_> {
         }
         let resolved = Arc::make_mut(resolved);
         // Whom a directory would show that was read in part is a guest or not, or inactive.
-        let read_in_part = self.job.sources.iter().filter_map(|system| {
-            let Completeness::Partial(reason) = graph.system_verdict(system) else {
-                return None;
-            };
-            Some((system, reason))
-        });
-        let read_in_part: BTreeMap<&SystemId, PartialReason> = read_in_part.collect();
+        let read_in_part = read_in_part(graph, self.job);
         let doubt = |id: &NodeId| read_in_part.get(graph.node(*id).system());
         let smallest = guests.iter().filter_map(doubt).min().cloned();
         // Where an exclusion is in doubt, it may cover guests, too.
@@ -312,6 +319,17 @@ impl Planner<'_> {
         }
         resolved.maybe_reason = resolved.maybe_reason.take().into_iter().chain(smallest).min();
     }
+}
+
+/// The directories of `job` that were read in part, and why.
+fn read_in_part<'j>(graph: &DirectoryGraph, job: &'j Job) -> BTreeMap<&'j SystemId, PartialReason> {
+    let partial = job.sources.iter().filter_map(|system| {
+        let Completeness::Partial(reason) = graph.system_verdict(system) else {
+            return None;
+        };
+        Some((system, reason))
+    });
+    partial.collect()
 }
 
 /// Containers that select each other, while they are planned.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use usersync_connector::CallContext;
 use usersync_model::{
-    Container, ContainerKind, ContainerRef, KindName, NodeId, ObjectId, PrincipalRef, Rest, Scratch,
-    Selection, Subject,
+    Completeness, Container, ContainerKind, ContainerRef, KindName, NodeId, ObjectId, PrincipalRef, Rest,
+    Scratch, Selection, Subject,
 };
 use usersync_reconcile::{Drafts, Finding, RecordRules, Section, Tally, Warning, What};
 
@@ -193,14 +193,14 @@ impl Course {
             .filter_map(|(object, served)| Some((object.clone(), sources.intern(served.principal.as_ref()?))))
             .collect();
         let graph = sources.graph();
-        let (in_grace, departed) = grace(
+        let grace = grace(
             graph,
             before.values().map(|&node| (node, ())),
             job,
             departures,
             now,
         );
-        self.departed = departed;
+        self.departed = grace.changes;
         let mut items = BTreeMap::new();
         for node in &resolved.certain {
             let principal = graph.principal_ref(*node);
@@ -232,7 +232,7 @@ impl Course {
             let name = node.map_or_else(String::new, |node| graph.node(node).name().to_owned());
             let collection = collection(job, &object, name);
             if let (Some(node), Some(principal)) = (node, &served.principal)
-                && in_grace.contains_key(&node)
+                && grace.kept.contains_key(&node)
             {
                 self.leave_in_grace(scope, &collection, principal);
                 continue;
@@ -242,9 +242,13 @@ impl Course {
                 is_listed
                     || (denied.binary_search(&node).is_ok() && resolved.maybe.binary_search(&node).is_err())
             });
-            let wish = match reason {
-                Some(reason) if !is_certain => Wish::Doubtful(reason.clone()),
-                _ => Wish::Leaving,
+            // Who may be in grace keeps the copies if they are, whatever is selected by now.
+            let may_be_in_grace = node.filter(|node| grace.doubtful.contains_key(node));
+            let in_doubt = may_be_in_grace.map(|node| graph.system_verdict(graph.node(node).system()));
+            let wish = match (reason.filter(|_| !is_certain), in_doubt) {
+                (Some(reason), _) => Wish::Doubtful(reason.clone()),
+                (None, Some(Completeness::Partial(reason))) => Wish::Doubtful(reason),
+                (None, _) => Wish::Leaving,
             };
             let item = Item {
                 principal: served.principal.clone(),

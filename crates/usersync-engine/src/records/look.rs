@@ -1,6 +1,6 @@
 //! Looking at one collection of the target, and at nothing where nothing can have changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -10,11 +10,12 @@ use usersync_model::{
     TenantId,
 };
 use usersync_reconcile::{Fingerprinter, RecordBase, RecordRules, SourceRecord, Tally};
-use usersync_store::{StateRead, Table};
+use usersync_store::{Revision, StateRead, Table};
 
 use super::read::{Shown, changes, read};
 use super::served::{AgreedState, Served};
 use crate::error::Result;
+use crate::ground::RowBefore;
 use crate::ports::Bounds;
 use crate::state::{BASE, Intent, bases_key};
 
@@ -68,8 +69,37 @@ pub(super) struct Seen {
     /// How the read of a source of its own failed, if it did.
     pub(super) source_failed: Option<(&'static str, Retry)>,
     pub(super) target: Shown,
-    pub(super) rows: BTreeMap<RecordRef, LedgerRow>,
+    pub(super) rows: Rows,
     pub(super) bases: BTreeMap<RecordRef, RecordBase>,
+}
+
+/// The ledger rows of a collection, as they were at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) of: BTreeMap<RecordRef, LedgerRow>,
+    /// The highest revision among them: what is written from then on has a higher one.
+    newest: Revision,
+    /// Of which records the run writes the rows before it comes to what rests on them.
+    written: BTreeSet<RecordRef>,
+}
+
+impl Rows {
+    /// The row of a record, and up to which write it is known.
+    pub(super) fn before(&self, record: &RecordRef) -> RowBefore {
+        RowBefore {
+            row: self.of.get(record).cloned(),
+            as_of: (!self.written.contains(record)).then_some(self.newest),
+        }
+    }
+
+    /// Replaces the row of a record by what the run makes of it.
+    pub(super) fn set(&mut self, record: &RecordRef, row: Option<LedgerRow>) {
+        self.written.insert(record.clone());
+        match row {
+            Some(row) => self.of.insert(record.clone(), row),
+            None => self.of.remove(record),
+        };
+    }
 }
 
 /// Looks at collections.
@@ -170,14 +200,15 @@ impl Looker {
         (is_same && self.target.capabilities().changes).then_some(agreed)
     }
 
-    async fn rows(&self, collection: &Container) -> Result<BTreeMap<RecordRef, LedgerRow>> {
+    async fn rows(&self, collection: &Container) -> Result<Rows> {
         let only = vec![collection.id.clone()];
         let mut chunks = self.state.ledger(self.tenant(), Some(only));
-        let mut rows = BTreeMap::new();
+        let mut rows = Rows::default();
         while let Some(chunk) = chunks.try_next().await? {
             for entry in chunk {
                 if let Subject::Record(record) = entry.key.subject {
-                    rows.insert(record, entry.row);
+                    rows.newest = rows.newest.max(entry.revision);
+                    rows.of.insert(record, entry.row);
                 }
             }
         }

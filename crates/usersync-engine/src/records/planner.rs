@@ -15,7 +15,7 @@ use usersync_store::LedgerKey;
 
 use super::RecordJob;
 use super::course::{Course, Inquiry, course};
-use super::look::{Item, Look, Looker, Seen, Wish};
+use super::look::{Item, Look, Looker, Rows, Seen, Wish};
 use super::survey::{ReadCollection, RecordSurvey};
 use crate::elsewhere::recover_elsewhere;
 use crate::error::{EngineError, Result};
@@ -315,7 +315,7 @@ impl Planner<'_> {
         for source in &seen.source.records {
             let id = &source.record.id;
             let is_ours = |row: &LedgerRow| standing(row, &self.job.id).in_base();
-            if find(&seen.target.records, id).is_some() || seen.rows.get(id).is_some_and(is_ours) {
+            if find(&seen.target.records, id).is_some() || seen.rows.of.get(id).is_some_and(is_ours) {
                 continue;
             }
             if self.point_reads == 0 {
@@ -355,7 +355,7 @@ impl Planner<'_> {
             ..TargetRecord::new(present.record)
         };
         let targets: Vec<TargetRecord> = seen.target.records.into_iter().map(target).collect();
-        let rows = seen.rows.iter().map(|(id, row)| RecordRow {
+        let rows = seen.rows.of.iter().map(|(id, row)| RecordRow {
             id: id.clone(),
             standing: standing(row, &self.job.id),
             base: seen.bases.remove(id).unwrap_or_default(),
@@ -387,7 +387,7 @@ impl Planner<'_> {
         if seen.target.rest.is_none() {
             self.seen.insert(container.clone());
         }
-        self.keep_rows(&section, &mut seen.rows);
+        self.keep_rows(&section, &seen.rows);
         self.keep_shown(&section, &targets);
         let is_certain = !matches!(item.wish, Wish::Doubtful(_));
         self.survey.read.insert(
@@ -406,17 +406,17 @@ impl Planner<'_> {
     }
 
     /// Keeps the ledger rows that the plan names, and no others.
-    fn keep_rows(&mut self, section: &Section, rows: &mut BTreeMap<RecordRef, LedgerRow>) {
+    fn keep_rows(&mut self, section: &Section, rows: &Rows) {
         let operations = section.operations.iter().map(|operation| &operation.subject);
         let held = section.holds.iter().map(|hold| &hold.operation.subject);
         let changed = section.ledger.iter().map(|change| &change.subject);
         for subject in operations.chain(held).chain(changed) {
-            if let Some(row) = subject.record().and_then(|record| rows.remove(record)) {
+            if let Some(record) = subject.record().filter(|record| rows.of.contains_key(record)) {
                 let key = LedgerKey {
                     container: section.container.clone(),
                     subject: subject.clone(),
                 };
-                self.survey.rows.insert(key, row);
+                self.survey.rows.insert(key, rows.before(record));
             }
         }
     }
@@ -457,12 +457,9 @@ impl Planner<'_> {
             return;
         }
         let record = record.clone();
-        let before = seen.rows.get(&record).cloned();
-        let after = row_after(&intent.effect, before.clone(), &self.job.id, true);
-        match after.clone() {
-            Some(row) => seen.rows.insert(record.clone(), row),
-            None => seen.rows.remove(&record),
-        };
+        let before = seen.rows.before(&record);
+        let after = row_after(&intent.effect, before.row.clone(), &self.job.id, true);
+        seen.rows.set(&record, after.clone());
         match base_after(&intent.effect) {
             Some(Some(base)) => drop(seen.bases.insert(record, base.clone())),
             Some(None) => drop(seen.bases.remove(&record)),

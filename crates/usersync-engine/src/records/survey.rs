@@ -9,6 +9,7 @@ use usersync_store::{LedgerKey, Write};
 
 use super::served::{Served, put};
 use crate::error::Result;
+use crate::ground::RowBefore;
 use crate::job::Job;
 use crate::source::Sources;
 
@@ -19,7 +20,7 @@ pub(crate) struct RecordSurvey {
     /// Who gets a copy, where one collection is copied to many.
     pub(crate) to: Option<Selection>,
     /// The ledger rows of all that the plan names.
-    pub(super) rows: HashMap<LedgerKey, LedgerRow>,
+    pub(super) rows: HashMap<LedgerKey, RowBefore>,
     /// What the target shows of the records that the plan changes.
     pub(super) shown: HashMap<LedgerKey, Fingerprint>,
     /// The collections that were read.
@@ -43,8 +44,11 @@ pub(super) struct ReadCollection {
 }
 
 impl RecordSurvey {
-    pub(crate) fn row(&self, container: &ContainerRef, subject: &Subject) -> Option<LedgerRow> {
-        self.rows.get(&key(container, subject)).cloned()
+    pub(crate) fn row(&self, container: &ContainerRef, subject: &Subject) -> RowBefore {
+        self.rows
+            .get(&key(container, subject))
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub(crate) fn shown(&self, container: &ContainerRef, subject: &Subject) -> Option<Fingerprint> {
@@ -52,11 +56,8 @@ impl RecordSurvey {
     }
 
     pub(crate) fn set_row(&mut self, container: &ContainerRef, subject: &Subject, row: Option<LedgerRow>) {
-        let key = key(container, subject);
-        match row {
-            Some(row) => self.rows.insert(key, row),
-            None => self.rows.remove(&key),
-        };
+        self.rows
+            .insert(key(container, subject), RowBefore { row, as_of: None });
     }
 
     /// What has to be durable before the first effect of `plan`: in which collections there may be something of the job's, and

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use usersync_connector::{CallContext, MembersEntry};
 use usersync_model::{
-    Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, LedgerRow, NodeId,
-    ObjectId, PartialKind, PartialReason, Principal, PrincipalKind, PrincipalRef, Resolved, Scratch, Subject,
+    Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, NodeId, ObjectId,
+    PartialKind, PartialReason, Principal, PrincipalKind, PrincipalRef, Resolved, Scratch, Subject,
 };
 use usersync_reconcile::Warning;
-use usersync_store::LedgerKey;
+use usersync_store::LedgerEntry;
 
 use crate::error::Result;
 use crate::event::{RunControl, RunEvent};
@@ -51,7 +51,7 @@ pub(crate) struct Survey {
     /// How many failures of reads there were before containers were read.
     failed: usize,
     /// Rows that the job claims in containers of kinds that it does not cover any more, and that another job claims, too.
-    pub(crate) ceded: Vec<(LedgerKey, LedgerRow)>,
+    pub(crate) ceded: Vec<LedgerEntry>,
     /// Whether every container that the job covers is among them.
     pub(crate) is_whole: bool,
     /// Listed containers of the target that the job does not cover.
@@ -323,7 +323,7 @@ impl Survey {
         let mut is_kept = true;
         while let Some(chunk) = chunks.try_next().await? {
             for entry in chunk {
-                let Subject::Principal(principal) = entry.key.subject else {
+                let Subject::Principal(principal) = &entry.key.subject else {
                     continue;
                 };
                 if entry.key.container.system != job.target {
@@ -339,14 +339,15 @@ impl Survey {
                 };
                 let Some(place) = place else {
                     if complete && entry.row.is_claimed_by(&job.id) {
-                        let (container, row) = (entry.key.container, entry.row);
+                        let container = &entry.key.container;
                         // Whoever covers it now may remove what only they claim.
-                        if self.uncovered.contains(&container) && row.is_claimed_beside(&job.id) {
-                            self.ceded.push((LedgerKey::member(container, principal), row));
-                        } else if unlisted.as_ref() != Some(&container) {
+                        if self.uncovered.contains(container) && entry.row.is_claimed_beside(&job.id) {
+                            self.ceded.push(entry);
+                        } else if unlisted.as_ref() != Some(container) {
                             // The rows of a container come together.
                             unlisted = Some(container.clone());
-                            self.warnings.insert(Warning::UnlistedContainer(container));
+                            self.warnings
+                                .insert(Warning::UnlistedContainer(container.clone()));
                         }
                     }
                     continue;
@@ -360,8 +361,8 @@ impl Survey {
                     }
                     continue;
                 }
-                let id = self.sources.intern(&principal);
-                self.sights[place].push_row(id, entry.row, &job.id);
+                let id = self.sources.intern(principal);
+                self.sights[place].push_row(id, entry.row, entry.revision, &job.id);
             }
         }
         if weight > limit {

@@ -63,7 +63,7 @@ impl Survey {
                     && let Some(place) = self.place(&entry.key.container)
                 {
                     let id = self.sources.intern(&principal);
-                    self.sights[place].push_row(id, entry.row, &job.id);
+                    self.sights[place].push_row(id, entry.row, entry.revision, &job.id);
                 }
             }
         }

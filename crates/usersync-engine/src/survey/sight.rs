@@ -1,8 +1,13 @@
 //! What is known of one container.
 
+use std::collections::BTreeSet;
+
 use usersync_connector::{PresentMember, Version};
 use usersync_model::{JobId, LedgerRow, MemberFacets, NodeId, Origin, PartialReason};
 use usersync_reconcile::{BaseRow, Standing, standing};
+use usersync_store::Revision;
+
+use crate::ground::RowBefore;
 
 /// What is known of one container.
 #[derive(Debug, Default)]
@@ -23,6 +28,10 @@ pub(crate) struct Sight {
     pub(crate) other: Vec<BaseRow>,
     /// The rows of `other`, in the same order.
     rows: Vec<LedgerRow>,
+    /// The highest revision of a row that was read: what is written from then on has a higher one.
+    newest: Revision,
+    /// Whose rows the run wrote, or will before it comes to what rests on them.
+    written: BTreeSet<NodeId>,
     /// Whether the target mentioned it.
     pub(super) told: bool,
 }
@@ -39,8 +48,17 @@ impl Sight {
             .map(|at| self.rows[at].clone())
     }
 
-    /// Replaces the ledger row of `id`.
+    /// The ledger row of `id`, and up to which write it is known.
+    pub(crate) fn row_before(&self, id: NodeId, job: &JobId) -> RowBefore {
+        RowBefore {
+            row: self.row(id, job),
+            as_of: (!self.written.contains(&id)).then_some(self.newest),
+        }
+    }
+
+    /// Replaces the ledger row of `id` by what the run makes of it.
     pub(crate) fn set_row(&mut self, id: NodeId, row: Option<LedgerRow>, job: &JobId) {
+        self.written.insert(id);
         if let Ok(at) = self.ours.binary_search(&id) {
             self.ours.remove(at);
         }
@@ -99,7 +117,8 @@ impl Sight {
     }
 
     /// Takes in a ledger row. [`settle_rows`](Self::settle_rows) is to follow.
-    pub(super) fn push_row(&mut self, id: NodeId, row: LedgerRow, job: &JobId) {
+    pub(super) fn push_row(&mut self, id: NodeId, row: LedgerRow, revision: Revision, job: &JobId) {
+        self.newest = self.newest.max(revision);
         match classify(&row, job) {
             None => self.ours.push(id),
             Some(standing) => {
@@ -131,6 +150,8 @@ impl Sight {
             ours: self.ours.iter().copied().filter(|id| is_named(*id)).collect(),
             other,
             rows,
+            newest: self.newest,
+            written: std::mem::take(&mut self.written),
             rest: self.rest.take(),
             missing: self.missing,
             told: self.told,

@@ -12,13 +12,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use usersync_connector::Clock;
-use usersync_model::{ContainerRef, LedgerRow, TenantId};
+use usersync_model::{ContainerRef, TenantId};
 use usersync_store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
     Stored, Table, Transaction,
 };
 
-use self::state::{Ledger, Rows, State, Tenant, values_of};
+use self::state::{Ledger, Rows, State, StoredRow, Tenant, values_of};
 use crate::call::{CallKind, CallSite, SubjectRef};
 use crate::shared::{entries, entries_after, lock};
 use crate::sync::Mutex;
@@ -133,13 +133,17 @@ impl StateRead for MemoryStore {
         })
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         let site = CallSite::new(CallKind::LedgerRow)
             .tenant(tenant)
             .containers(std::slice::from_ref(&key.container.object))
             .subject(SubjectRef::from(&key.subject));
         self.tap
-            .call(site, || Ok(self.tenant(tenant).ledger_row(key).cloned()))
+            .call(site, || {
+                let tenant = self.tenant(tenant);
+                let found = tenant.ledger_row(key).cloned();
+                Ok(found.map(|stored| entry(key.clone(), stored)))
+            })
             .await
     }
 
@@ -185,18 +189,22 @@ fn ledger_of(
         })
         .collect();
     let rows_of = |(container, rows): (ContainerRef, Arc<Rows>)| {
-        entries(rows).map(move |(subject, row)| LedgerEntry {
-            key: LedgerKey {
+        entries(rows).map(move |(subject, stored)| {
+            let key = LedgerKey {
                 container: container.clone(),
                 subject,
-            },
-            row,
+            };
+            entry(key, stored)
         })
     };
     listed
         .into_iter()
         .chain(all.into_iter().flatten())
         .flat_map(rows_of)
+}
+
+fn entry(key: LedgerKey, StoredRow { row, revision }: StoredRow) -> LedgerEntry {
+    LedgerEntry { key, row, revision }
 }
 
 #[async_trait]

@@ -26,12 +26,12 @@ impl StoreSnapshot {
     pub(super) fn of(tenant: &Tenant) -> Self {
         let counters = tenant.counters.iter().filter(|(_, value)| **value > 0);
         let ledger = tenant.ledger.iter().flat_map(|(container, rows)| {
-            rows.iter().map(|(subject, row)| {
+            rows.iter().map(|(subject, stored)| {
                 let key = LedgerKey {
                     container: container.clone(),
                     subject: subject.clone(),
                 };
-                (key, row.clone())
+                (key, stored.row.clone())
             })
         });
         let logs = tenant.logs.iter().filter(|(_, log)| !log.entries.is_empty());

@@ -12,8 +12,15 @@ use usersync_store::{
 use super::lease::{Leases, fenced};
 
 pub(super) type Values = BTreeMap<Key, Arc<Stored>>;
-pub(super) type Rows = BTreeMap<Subject, LedgerRow>;
+pub(super) type Rows = BTreeMap<Subject, StoredRow>;
 pub(super) type Ledger = BTreeMap<ContainerRef, Arc<Rows>>;
+
+/// A ledger row, and which write it was.
+#[derive(Clone, Debug)]
+pub(super) struct StoredRow {
+    pub(super) row: LedgerRow,
+    pub(super) revision: Revision,
+}
 
 /// Everything, in shared pieces: a clone shares all of them, and a write copies only those that it touches and
 /// somebody else still holds.
@@ -76,7 +83,7 @@ impl Tenant {
         self.values.get(&table)?.get(key)
     }
 
-    pub(super) fn ledger_row(&self, key: &LedgerKey) -> Option<&LedgerRow> {
+    pub(super) fn ledger_row(&self, key: &LedgerKey) -> Option<&StoredRow> {
         self.ledger.get(&key.container)?.get(&key.subject)
     }
 
@@ -101,8 +108,10 @@ impl Tenant {
                         ));
                     }
                 }
-                Check::Ledger { key, row } => {
-                    if self.ledger_row(key) != row.as_ref() {
+                Check::Ledger { key, row, as_of } => {
+                    let present = self.ledger_row(key);
+                    let is_later = |stored: &StoredRow| as_of.is_some_and(|as_of| stored.revision > as_of);
+                    if present.map(|stored| &stored.row) != row.as_ref() || present.is_some_and(is_later) {
                         return Err(StoreError::conflict(
                             index,
                             format!(
@@ -159,7 +168,9 @@ impl Tenant {
                 Write::Deliver { log, sequence } => self.deliver(log, sequence),
                 Write::Ledger { key, row: Some(row) } => {
                     let rows = Arc::make_mut(&mut self.ledger).entry(key.container).or_default();
-                    Arc::make_mut(rows).insert(key.subject, row);
+                    self.revision += 1;
+                    let revision = self.revision;
+                    Arc::make_mut(rows).insert(key.subject, StoredRow { row, revision });
                 }
                 Write::Ledger { key, row: None } => self.forget(&key),
                 Write::Put { table, key, bytes } => {

@@ -73,6 +73,7 @@ fn a_check_that_fails_leaves_everything_as_it_was() {
     let row = |who, row| Check::Ledger {
         key: ledger_key("team", who),
         row,
+        as_of: None,
     };
     let foreign = || LedgerRow::new(Origin::Foreign, [context().job]);
     // c is 3 before, and 6 after.

@@ -21,6 +21,10 @@ pub struct DesiredMembers<'a> {
     pub rest: Option<&'a PartialReason>,
     /// Left their directory, and keep what they have until their grace period ends.
     pub in_grace: &'a [NodeId],
+    /// May be in grace, since a directory that was read in part does not show them: they are not removed until that is known.
+    pub perhaps_in_grace: &'a [NodeId],
+    /// Why that is not known.
+    pub perhaps_reason: Option<&'a PartialReason>,
 }
 
 /// Who is in a container. All lists are ascending and without repetition.

@@ -87,6 +87,7 @@ fn are_in_order(desired: &DesiredMembers<'_>, actual: &ActualMembers<'_>, base: 
         desired.maybe,
         desired.denied,
         desired.in_grace,
+        desired.perhaps_in_grace,
         actual.present,
         actual.absent,
         base.ours,
@@ -155,6 +156,7 @@ impl<'a> MemberPlan<'a> {
         let mut maybe = Cursor(self.desired.maybe);
         let mut denied = Cursor(self.desired.denied);
         let mut in_grace = Cursor(self.desired.in_grace);
+        let mut perhaps = Cursor(self.desired.perhaps_in_grace);
         let mut present = Cursor(self.actual.present);
         let mut absent = Cursor(self.actual.absent);
         let mut ours = Cursor(base.ours);
@@ -176,7 +178,7 @@ impl<'a> MemberPlan<'a> {
                 present.skip(settled);
                 ours.skip(settled);
             }
-            // Ids that only `denied`, `in_grace` or `absent` name need no decision, so they do not drive the walk.
+            // Ids that only `denied`, a list of those in grace, or `absent` names need no decision, so they do not drive the walk.
             let heads = [
                 certain.head(),
                 maybe.head(),
@@ -191,6 +193,7 @@ impl<'a> MemberPlan<'a> {
             let is_maybe = maybe.take(id);
             let is_denied = denied.skip_to(id);
             let graced = in_grace.skip_to(id);
+            let perhaps_graced = perhaps.skip_to(id);
             let is_absent = absent.skip_to(id);
             let is_ours = ours.take(id);
             let row = other
@@ -205,6 +208,7 @@ impl<'a> MemberPlan<'a> {
                 desired: match (is_certain, is_maybe, is_denied) {
                     (true, _, _) => Truth::Yes,
                     (_, true, _) => Truth::Unknown,
+                    _ if perhaps_graced => Truth::Unknown,
                     (_, _, true) => Truth::No,
                     _ => otherwise,
                 },
@@ -274,7 +278,10 @@ impl<'a> MemberPlan<'a> {
                 .maybe_reason
                 .cloned()
                 .map(HoldCause::IncompleteExclusion),
-            (Truth::Unknown, Truth::Yes) => self.desired.rest.cloned().map(HoldCause::IncompleteSource),
+            (Truth::Unknown, Truth::Yes) => {
+                let reason = self.desired.rest.or(self.desired.perhaps_reason);
+                reason.cloned().map(HoldCause::IncompleteSource)
+            }
             (Truth::Yes, Truth::Unknown) => self.actual.rest.cloned().map(HoldCause::IncompleteTarget),
             _ => None,
         };

@@ -24,6 +24,7 @@ pub(crate) enum Wish {
     Denied,
     InGrace,
     Maybe,
+    PerhapsInGrace,
     Unlisted,
 }
 
@@ -171,6 +172,8 @@ impl World {
                 denied: &wishes(Wish::Denied),
                 rest: self.source_partial.then_some(&reason),
                 in_grace: &wishes(Wish::InGrace),
+                perhaps_in_grace: &wishes(Wish::PerhapsInGrace),
+                perhaps_reason: Some(&reason),
             },
             ActualMembers {
                 present: &pick(&|person| matches!(person.sight, Sight::Present(_))),
@@ -273,7 +276,7 @@ pub(crate) fn member_facets() -> impl Strategy<Value = MemberFacets> {
 fn person() -> impl Strategy<Value = Person> {
     let wish = prop_oneof![
         4 => Just(Wish::Certain), 1 => Just(Wish::Denied), 1 => Just(Wish::InGrace),
-        1 => Just(Wish::Maybe), 4 => Just(Wish::Unlisted)];
+        1 => Just(Wish::Maybe), 1 => Just(Wish::PerhapsInGrace), 4 => Just(Wish::Unlisted)];
     let sight = prop_oneof![
         5 => member_facets().prop_map(Sight::Present), 1 => Just(Sight::Absent), 3 => Just(Sight::Unseen)];
     // A row without a claim does not exist.
@@ -370,8 +373,10 @@ pub(crate) fn complete_world() -> impl Strategy<Value = World> {
         world.source_partial = false;
         world.target_partial = false;
         for person in world.people.values_mut() {
-            if person.wish == Wish::Maybe {
-                person.wish = Wish::Certain;
+            match person.wish {
+                Wish::Maybe => person.wish = Wish::Certain,
+                Wish::PerhapsInGrace => person.wish = Wish::InGrace,
+                Wish::Certain | Wish::Denied | Wish::InGrace | Wish::Unlisted => {}
             }
         }
         world

@@ -184,7 +184,7 @@ impl Attempt<'_> {
             container: self.container.clone()?,
             subject: self.subject.clone()?,
         };
-        let row = wait(store.ledger_row(tenant, &key)).ok()?;
+        let row = wait(store.ledger_row(tenant, &key)).ok()?.map(|entry| entry.row);
         let claims_of_others = row
             .as_ref()
             .is_some_and(|row| row.claims().iter().any(|claim| *claim != self.context.job));

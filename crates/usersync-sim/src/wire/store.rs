@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::executor::block_on;
 use futures::stream::{self, StreamExt};
 use usersync_license::Entitlement;
-use usersync_model::{ContainerRef, LedgerRow, TenantId};
+use usersync_model::{ContainerRef, TenantId};
 use usersync_store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
     StoreErrorKind, Stored, Table, Transaction,
@@ -153,10 +153,17 @@ impl StateRead for WireStore {
         })
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         self.call("store row", || {
             let found = block_on(self.inner.ledger_row(tenant, key))?;
-            let is_true = self.core.lock().history.shadow.tenant(tenant).ledger.get(key) == found.as_ref();
+            let is_true = {
+                let mut state = self.core.lock();
+                let shadow = state.history.shadow.tenant(tenant);
+                if let Some(found) = &found {
+                    shadow.seen_row(found);
+                }
+                shadow.ledger.get(key) == found.as_ref().map(|found| &found.row)
+            };
             self.lies(
                 &format!("the row of {} in {}", key.subject, key.container),
                 is_true,
@@ -174,6 +181,9 @@ impl StateRead for WireStore {
             let is_true = {
                 let mut state = this.core.lock();
                 let shadow = state.history.shadow.tenant(&tenant);
+                for entry in chunks.iter().flatten().flatten() {
+                    shadow.seen_row(entry);
+                }
                 let asked = |key: &LedgerKey| {
                     containers
                         .as_ref()

@@ -14,9 +14,7 @@ use usersync_connector::{
     MembershipRead, MembershipTarget, PresentMember, ReadEvent, ReadStream, TargetCapabilities,
 };
 use usersync_memory::{ManualClock, MemoryDirectory, MemoryStore, MemoryTarget};
-use usersync_model::{
-    ContainerRef, DirectoryChange, LedgerRow, Member, ObjectId, PrincipalRef, SystemId, TenantId,
-};
+use usersync_model::{ContainerRef, DirectoryChange, Member, ObjectId, PrincipalRef, SystemId, TenantId};
 use usersync_sim::{TargetSpec, TargetUnderTest};
 use usersync_store::{
     Check, Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead,
@@ -92,7 +90,7 @@ impl StateRead for FaultyStore {
         self.inner.values(tenant, table, prefix)
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         self.inner.ledger_row(tenant, key).await
     }
 

@@ -11,12 +11,12 @@ use futures::task::noop_waker;
 use usersync_connector::{ActorState, TargetCapabilities};
 use usersync_engine::{Engine, EngineError, Job, RunEnd, RunReport, RunRequest};
 use usersync_memory::{
-    CallKind, FaultRule, Faults, ManualClock, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryNotifier,
-    MemoryStore, MemoryTarget,
+    CallKind, Fault, FaultRule, Faults, ManualClock, MemoryActors, MemoryCatalog, MemoryDirectory,
+    MemoryNotifier, MemoryStore, MemoryTarget,
 };
 use usersync_model::{
-    Container, ContainerKind, ContainerRef, JobId, ObjectId, Principal, PrincipalKind, PrincipalRef,
-    Selection, SystemId, TenantId,
+    Container, ContainerKind, ContainerRef, JobId, ObjectId, PartialKind, Principal, PrincipalKind,
+    PrincipalRef, Selection, SystemId, TenantId,
 };
 use usersync_reconcile::{Guards, HoldCause, Mode, Policy};
 use usersync_store::StateStore;
@@ -74,6 +74,10 @@ impl Small {
     }
 
     fn engine(&self, store: impl StateStore) -> Engine {
+        self.engine_reading(store, self.directory.clone())
+    }
+
+    fn engine_reading(&self, store: impl StateStore, directory: MemoryDirectory) -> Engine {
         Engine::builder(
             Arc::new(store),
             Arc::new(self.clock.clone()),
@@ -81,7 +85,7 @@ impl Small {
             Arc::new(self.actors.clone()),
             Arc::new(MemoryNotifier::new()),
         )
-        .directory(Arc::new(self.directory.clone()))
+        .directory(Arc::new(directory))
         .target(Arc::new(self.target.clone()))
         .build()
     }
@@ -252,4 +256,79 @@ fn a_circle_shows_whom_a_guard_holds_in_it() {
     assert_eq!(small.run(RunRequest::everything()).end, RunEnd::Changed);
     assert_eq!((small.members(), small.members_of(&club)), (1, 1));
     assert_eq!(small.run(RunRequest::everything()).end, RunEnd::InSync);
+}
+
+/// Seed 2486: somebody left the directory, and no complete read had missed them yet, when a container stopped selecting them and the
+/// directory could not be read. They were taken out, although a read would have begun their grace.
+#[test]
+fn whom_a_failed_read_does_not_show_may_be_in_grace() {
+    let small = Small::new();
+    let policy = Policy {
+        grace_hours: Some(48),
+        ..Policy::new(Mode::Managed)
+    };
+    let job = small.job(Guards::default()).with_policy(policy);
+    block_on(small.engine(small.store.clone()).save_job(&job)).expect("jobs can be saved");
+    assert_eq!(small.run(RunRequest::everything()).end, RunEnd::Changed);
+    small.directory.remove(&user("bob").object);
+    small.catalog.select(&small.team, Selection::of([user("ada")]));
+    let faults = Faults::default();
+    let fault = Fault::Partial {
+        shown: 0,
+        kind: PartialKind::Unreadable,
+    };
+    faults.inject(FaultRule::new(fault).on(CallKind::Directory).once());
+    let unlucky = small.engine_reading(small.store.clone(), small.directory.clone().with_faults(&faults));
+    let run = block_on(unlucky.run(&small.tenant, &small.job, RunRequest::everything()));
+    assert_eq!(run.expect("runs come to a report").end, RunEnd::Held);
+    assert_eq!(small.members(), 2);
+    assert_eq!(
+        small.run(RunRequest::everything()).end,
+        RunEnd::InSync,
+        "his grace begins"
+    );
+    small.clock.advance(Duration::from_secs(48 * 3600));
+    assert_eq!(small.run(RunRequest::everything()).end, RunEnd::Changed);
+    assert_eq!(small.members(), 1);
+}
+
+/// Seed 4626: a job read a member as absent and was to forget its claim. Before it wrote that, another job added the member and gave up
+/// its own claim, so that the row was again what was read; the claim was forgotten, and the member was nobody's for ever.
+#[test]
+fn a_row_that_is_again_what_it_was_is_not_the_same() {
+    let small = Small::new();
+    let mut more = small.job(Guards::default());
+    more.id = JobId::new("more").expect("an id");
+    let (engine, faults) = (small.engine(small.store.clone()), Faults::default());
+    block_on(engine.save_job(&more)).expect("jobs can be saved");
+    let run_more = |engine: &Engine| {
+        let run = block_on(engine.run(&small.tenant, &more.id, RunRequest::everything()));
+        run.expect("runs come to a report").end
+    };
+    assert_eq!(run_more(&engine), RunEnd::Changed);
+    assert!(small.target.remove_by_hand(&small.team.object, &user("ada")));
+    let select = |everybody: bool| {
+        let ada = everybody.then(|| user("ada"));
+        Selection::of([user("bob")].into_iter().chain(ada))
+    };
+    small.catalog.select(&small.team, select(false));
+    let (catalog, team) = (small.catalog.clone(), small.team.clone());
+    let (tenant, members) = (small.tenant.clone(), small.job.clone());
+    let meanwhile = move || {
+        for everybody in [true, false] {
+            catalog.select(&team, select(everybody));
+            let run = engine.run(&tenant, &members, RunRequest::everything());
+            assert!(poll(pin!(run)).is_ready());
+        }
+    };
+    faults.inject(FaultRule::meanwhile(meanwhile).on(CallKind::Commit).once());
+    let slow = small.engine(small.store.clone().with_faults(&faults));
+    let _ = run_more(&slow);
+    assert_eq!(
+        small.members(),
+        2,
+        "ada was added, and is claimed by the slow job alone"
+    );
+    assert_eq!(run_more(&slow), RunEnd::Changed);
+    assert_eq!(small.members(), 1, "nobody selects her any more");
 }

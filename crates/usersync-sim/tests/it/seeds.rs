@@ -102,3 +102,13 @@ fn a_seed_replays_exactly() {
         assert_eq!(report.trace_hash, taped.trace_hash, "the tape of seed {seed}");
     }
 }
+
+/// Worlds that once broke a rule where the simulator itself was wrong, or that broke one in more than one way.
+#[test]
+fn seeds_that_broke_a_rule_end_well() {
+    // Who is in grace and was taken out by a person during the run is wanted all the same: 6281. Told without an effect: 70041.
+    for seed in [2486, 3494, 4626, 6281, 70041] {
+        let report = Simulation::new(seed, Config::default()).run();
+        assert!(report.is_ok(), "{report}");
+    }
+}

@@ -111,6 +111,9 @@ fn a_newer_version_is_refused_also_when_it_comes_while_the_store_is_open() {
     let store = open(&folder.file());
     works(&store);
     let conn = Connection::open(folder.file()).unwrap();
+    let version: i64 = conn
+        .query_row("SELECT version FROM meta", (), |row| row.get(0))
+        .unwrap();
     conn.execute("UPDATE meta SET version = 99", ()).unwrap();
     assert_eq!(
         kind(commit(&store, vec![put("kept", b"no")])),
@@ -125,7 +128,7 @@ fn a_newer_version_is_refused_also_when_it_comes_while_the_store_is_open() {
     is_refused(&folder.file(), StoreErrorKind::NewerFormat, "99");
     Connection::open(folder.file())
         .unwrap()
-        .execute("UPDATE meta SET version = 1", ())
+        .execute("UPDATE meta SET version = ?1", [version])
         .unwrap();
     works(&open(&folder.file()));
 }

@@ -10,6 +10,7 @@ mod host;
 mod integrity;
 mod kill;
 mod model;
+mod older;
 mod processes;
 mod scans;
 mod support;

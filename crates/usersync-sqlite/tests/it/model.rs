@@ -56,8 +56,8 @@ enum Call {
 #[derive(Clone, Debug)]
 enum Guess {
     AtMost(Vec<Key>, u64),
-    /// What is there, or something else.
-    Ledger(LedgerKey, Option<LedgerRow>, bool),
+    /// What is there, or something else; as of the write that it is of, changed by so much.
+    Ledger(LedgerKey, Option<LedgerRow>, bool, Option<i64>),
     /// What is there, changed by so much.
     Value(Table, Key, u64),
 }
@@ -139,9 +139,10 @@ fn any_guess() -> impl Strategy<Value = Guess> {
         (
             any_ledger_key(),
             prop::option::of(any_row()),
-            prop::bool::weighted(0.9)
+            prop::bool::weighted(0.9),
+            prop::option::of(prop_oneof![1 => -2_i64..0, 4 => 0_i64..3]),
         )
-            .prop_map(|(key, row, is_there)| Guess::Ledger(key, row, is_there)),
+            .prop_map(|(key, row, is_there, as_of)| Guess::Ledger(key, row, is_there, as_of)),
         (
             any_table(),
             any_key(),
@@ -265,10 +266,16 @@ impl Pair {
         let tenant = tenant(of);
         match guess {
             Guess::AtMost(counters, limit) => Check::AtMost { counters, limit },
-            Guess::Ledger(key, row, is_there) => {
+            Guess::Ledger(key, row, is_there, as_of) => {
                 let present = block_on(self.model.ledger_row(&tenant, &key)).unwrap();
-                let row = if is_there { present } else { row };
-                Check::Ledger { key, row }
+                let revision = present.as_ref().map_or(0, |entry| entry.revision);
+                let row = if is_there {
+                    present.map(|entry| entry.row)
+                } else {
+                    row
+                };
+                let as_of = as_of.map(|off| revision.saturating_add_signed(off));
+                Check::Ledger { key, row, as_of }
             }
             Guess::Value(table, key, off) => {
                 let present = block_on(self.model.value(&tenant, table, &key)).unwrap();

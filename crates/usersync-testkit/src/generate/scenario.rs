@@ -6,7 +6,7 @@ use usersync_model::{
     Container, ContainerRef, DirectoryChange, JobId, LedgerRow, Member, MemberFacets, MembershipState,
     Origin, PrincipalRef, Role, TenantId,
 };
-use usersync_store::{LedgerEntry, LedgerKey};
+use usersync_store::LedgerKey;
 
 use super::directory::{DirectoryShape, directory};
 use super::rng::SplitMix64;
@@ -69,7 +69,7 @@ pub struct Scenario {
     /// The members of every container, ascending.
     pub present: BTreeMap<ContainerRef, Vec<Member>>,
     /// The ledger, ascending.
-    pub ledger: Vec<LedgerEntry>,
+    pub ledger: Vec<(LedgerKey, LedgerRow)>,
 }
 
 impl Scenario {
@@ -135,7 +135,7 @@ pub fn scenario(shape: &ScenarioShape, seed: u64) -> Scenario {
             if is_known {
                 let row = row(shape, &made.job, &made.other_job, &mut rng).with_facets(facets);
                 let key = LedgerKey::member(container.id.clone(), principal);
-                made.ledger.push(LedgerEntry { key, row });
+                made.ledger.push((key, row));
             }
         }
         made.present.insert(container.id.clone(), members);

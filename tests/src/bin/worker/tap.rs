@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use usersync::model::{ContainerRef, LedgerRow, TenantId};
+use usersync::model::{ContainerRef, TenantId};
 use usersync::sqlite::SqliteStore;
 use usersync::store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
@@ -181,7 +181,7 @@ impl StateRead for TappedStore {
         self.store.values(tenant, table, prefix)
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         self.store.ledger_row(tenant, key).await
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use usersync_memory::{Call, CallKind};
-use usersync_model::{ContainerRef, LedgerRow, TenantId};
+use usersync_model::{ContainerRef, TenantId};
 use usersync_store::{
     Chunks, Key, Lease, LeaseName, LedgerEntry, LedgerKey, Log, LogEntry, Result, StateRead, StateStore,
     Stored, Table, Transaction,
@@ -57,7 +57,7 @@ impl StateRead for Store {
             .stream(call, move || inner.values(&of, table, &keys), |_| false)
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         let mut call = of_tenant(CallKind::LedgerRow, tenant);
         call.containers = vec![key.container.object.clone()];
         call.subject = Some(key.subject.clone());

@@ -48,6 +48,7 @@ pub async fn point_01_a_failing_last_check_lets_nothing_be_written(harness: &dyn
         Check::Ledger {
             key: member_key("team", "ada"),
             row: Some(row(Origin::Ours, "job")),
+            as_of: None,
         },
         Check::AtMost {
             counters: vec![counter()],
@@ -151,6 +152,7 @@ pub async fn point_01_ledger_rows_are_checked_by_their_content(harness: &dyn Sto
         vec![Check::Ledger {
             key: key.clone(),
             row,
+            as_of: None,
         }]
     };
     let write = |row| {
@@ -243,6 +245,7 @@ pub async fn point_01_other_checks_see_the_state_before_the_writes(harness: &dyn
         Check::Ledger {
             key: member_key("team", "ada"),
             row: None,
+            as_of: None,
         },
     ];
     let writes = vec![
@@ -297,7 +300,7 @@ pub async fn point_01_writes_take_effect_in_their_order(harness: &dyn StoreHarne
         .store
         .ledger_row(&subject.tenant, &member_key("team", "ada"))
         .await;
-    let seen = subject.succeeds(done, seen)?;
+    let seen = subject.succeeds(done, seen)?.map(|entry| entry.row);
     subject
         .point
         .equal(done, &Some(row(Origin::Foreign, "job")), &seen)

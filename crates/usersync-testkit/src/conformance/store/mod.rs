@@ -5,6 +5,7 @@ mod lease;
 mod log;
 mod read;
 mod reopen;
+mod rows;
 mod subject;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use lease::*;
 pub use log::*;
 pub use read::*;
 pub use reopen::*;
+pub use rows::*;
 
 /// Gives stores to check.
 #[async_trait]
@@ -62,6 +64,7 @@ suite!($
     point_01_a_conflict_names_the_check_that_did_not_hold,
     point_01_values_are_checked_by_their_revision,
     point_01_ledger_rows_are_checked_by_their_content,
+    point_01_a_row_that_was_written_since_is_another_one,
     point_01_at_most_counts_after_the_writes,
     point_01_other_checks_see_the_state_before_the_writes,
     point_01_writes_take_effect_in_their_order,
@@ -72,6 +75,7 @@ suite!($
     point_02_an_expired_lease_writes_until_it_is_taken,
     point_02_a_lease_of_another_tenant_is_fenced,
     point_03_revisions_rise_also_over_a_deletion,
+    point_03_revisions_of_ledger_rows_rise_over_all_rows,
     point_04_a_key_that_is_not_delivered_is_not_appended_again,
     point_04_a_key_that_was_delivered_is_appended_again,
     point_05_a_held_lease_is_refused_to_everybody,

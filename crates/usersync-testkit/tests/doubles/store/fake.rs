@@ -71,7 +71,7 @@ pub(super) struct State {
 #[derive(Clone, Debug, Default)]
 struct Tenant {
     values: BTreeMap<(&'static str, Key), Stored>,
-    ledger: BTreeMap<LedgerKey, LedgerRow>,
+    ledger: BTreeMap<LedgerKey, LedgerEntry>,
     counters: BTreeMap<Key, u64>,
     /// What was subtracted from nothing, for a store that remembers it.
     debts: BTreeMap<Key, u64>,
@@ -203,16 +203,19 @@ impl Fake {
                     _ => counters.iter().map(count).sum::<u64>() <= *limit,
                 }
             }
-            Check::Ledger { key, row } => {
-                let there = seen.ledger.get(key);
+            Check::Ledger { key, row, as_of } => {
+                let entry = seen.ledger.get(key);
+                let there = entry.map(|entry| &entry.row);
+                let is_later = |entry: &LedgerEntry| as_of.is_some_and(|as_of| entry.revision > as_of);
                 match flaw {
+                    "does not look when rows were written" => there == row.as_ref(),
                     "compares origins only" => {
                         there.map(|row| row.origin) == row.as_ref().map(|row| row.origin)
                     }
                     "compares claims only" => {
                         there.map(LedgerRow::claims) == row.as_ref().map(LedgerRow::claims)
                     }
-                    _ => there == row.as_ref(),
+                    _ => there == row.as_ref() && !entry.is_some_and(is_later),
                 }
             }
             Check::Value { table, key, revision } => {
@@ -297,7 +300,20 @@ impl Fake {
                 }
             }
             Write::Ledger { key, row: None } => drop(tenant.ledger.remove(&key)),
-            Write::Ledger { key, row: Some(row) } => drop(tenant.ledger.insert(key, row)),
+            Write::Ledger { key, row: Some(row) } => {
+                let known = tenant.ledger.get(&key);
+                let revision = match flaw {
+                    "counts the writes of each row alone" => known.map_or(1, |known| known.revision + 1),
+                    "gives no revision to equal rows" if known.is_some_and(|known| known.row == row) => {
+                        state.revision
+                    }
+                    _ => state.revision + 1,
+                };
+                state.revision = state.revision.max(revision);
+                tenant
+                    .ledger
+                    .insert(key.clone(), LedgerEntry { key, row, revision });
+            }
             Write::Put { table, key, bytes } => {
                 let place = (self.table(table), key);
                 let is_equal = tenant
@@ -424,16 +440,13 @@ impl StateRead for Fake {
         }
     }
 
-    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerRow>> {
+    async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
         Ok(self.tenant(tenant).ledger.get(key).cloned())
     }
 
     fn ledger(&self, tenant: &TenantId, containers: Option<Vec<ContainerRef>>) -> Chunks<LedgerEntry> {
         let rows = self.tenant(tenant).ledger;
-        let mut rows: Vec<_> = rows
-            .into_iter()
-            .map(|(key, row)| LedgerEntry { key, row })
-            .collect();
+        let mut rows: Vec<_> = rows.into_values().collect();
         if let Some(asked) = containers {
             match self.flaw {
                 "shows all rows" => {}

@@ -183,6 +183,21 @@ fn each_check_catches_its_double() {
                 "point_01_ledger_rows_are_checked_by_their_content",
             ),
             (
+                "does not look when rows were written",
+                (),
+                "point_01_a_row_that_was_written_since_is_another_one",
+            ),
+            (
+                "counts the writes of each row alone",
+                (),
+                "point_03_revisions_of_ledger_rows_rise_over_all_rows",
+            ),
+            (
+                "gives no revision to equal rows",
+                (),
+                "point_03_revisions_of_ledger_rows_rise_over_all_rows",
+            ),
+            (
                 "counts before the writes",
                 (),
                 "point_01_at_most_counts_after_the_writes",

@@ -1,0 +1,42 @@
+//! Files of older versions.
+
+use futures::executor::block_on;
+use rusqlite::Connection;
+use usersync_store::{Check, StateStore, StoreErrorKind, Write};
+
+use super::support::{Folder, kind, member, open, ours, rows, transaction, works};
+
+/// In the first version, ledger rows had no revision.
+#[test]
+fn rows_of_the_first_version_are_older_than_whatever_is_written() {
+    let folder = Folder::new();
+    let set = || Write::Ledger {
+        key: member("team", "ada"),
+        row: Some(ours("job")),
+    };
+    let store = open(&folder.file());
+    block_on(store.commit(transaction(vec![set()]))).unwrap();
+    drop(store);
+    let conn = Connection::open(folder.file()).unwrap();
+    conn.execute_batch("ALTER TABLE ledger DROP COLUMN revision; UPDATE meta SET version = 1;")
+        .unwrap();
+    drop(conn);
+    let store = open(&folder.file());
+    works(&store);
+    let seen = rows(&store);
+    assert_eq!(seen.len(), 1);
+    assert_eq!((&seen[0].row, seen[0].revision), (&ours("job"), 0));
+    let mut as_of_then = transaction(vec![set()]);
+    as_of_then.check(Check::Ledger {
+        key: member("team", "ada"),
+        row: Some(ours("job")),
+        as_of: Some(0),
+    });
+    block_on(store.commit(as_of_then.clone())).unwrap();
+    assert!(rows(&store)[0].revision > 0);
+    assert_eq!(
+        kind(block_on(store.commit(as_of_then))),
+        Some(StoreErrorKind::Conflict)
+    );
+    assert_eq!(block_on(store.check_integrity()).unwrap(), []);
+}
