@@ -64,20 +64,20 @@ impl Interner {
     /// Takes less time than one by one where there are many: it reads all that comparing will read before it compares, so that
     /// memory is waited for once and not for each.
     pub(super) fn intern_block(&mut self, block: &[(u32, &str)], numbers: &mut Vec<u32>) {
-        let (mut tags, mut likely) = ([0; BLOCK], [0; BLOCK]);
+        let (mut tags, mut likely) = ([0; BLOCK], [None; BLOCK]);
         for (tag, (_, object)) in tags.iter_mut().zip(block) {
             *tag = self.tag(object);
         }
         for ((likely, tag), (system, _)) in likely.iter_mut().zip(tags).zip(block) {
-            *likely = self.tables[*system as usize].likely(tag);
+            *likely = self.tables[*system as usize].find(tag, |_| true);
         }
-        if self.len() > 0 {
-            let objects = self.objects.as_bytes();
-            let read = |number: &u32| objects[self.ends.range(*number).start];
-            black_box(likely.iter().map(read).fold(0, |all, byte| all ^ byte));
-        }
-        for (tag, (system, object)) in tags.into_iter().zip(block) {
-            numbers.push(self.intern_tagged(tag, *system, object));
+        let begins = |number: &u32| self.objects.as_bytes()[self.ends.range(*number).start];
+        black_box(likely.iter().flatten().map(begins).fold(0, |all, byte| all ^ byte));
+        for ((tag, likely), (system, object)) in tags.into_iter().zip(likely).zip(block) {
+            numbers.push(match likely {
+                Some(number) if self.is_object(number, object) => number,
+                _ => self.intern_tagged(tag, *system, object),
+            });
         }
     }
 
@@ -106,9 +106,11 @@ impl Interner {
     }
 
     fn find_tagged(&self, tag: u32, system: u32, object: &str) -> Option<u32> {
-        let objects = self.objects.as_bytes();
-        let is_same = |number| &objects[self.ends.range(number)] == object.as_bytes();
-        self.tables[system as usize].find(tag, is_same)
+        self.tables[system as usize].find(tag, |number| self.is_object(number, object))
+    }
+
+    fn is_object(&self, number: u32, object: &str) -> bool {
+        &self.objects.as_bytes()[self.ends.range(number)] == object.as_bytes()
     }
 
     fn tag(&self, object: &str) -> u32 {

@@ -1,9 +1,6 @@
 //! Finds numbers by the hashes of what they stand for.
 
-/// The slots of a table that has any.
-const FEWEST: usize = 16;
-/// No number: as many principals do not fit into memory.
-const EMPTY: u64 = u64::MAX;
+const EMPTY: u64 = 0;
 
 /// Numbers below 2^32 - 1, each beside a tag: 32 bits of the hash of what it stands for. What has the same tag need not be the
 /// same.
@@ -11,6 +8,7 @@ const EMPTY: u64 = u64::MAX;
 /// Slots are in the order of tags, but for those that were taken, so growing takes no hash and goes over memory in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
+    /// A tag and a number plus one.
     slots: Vec<u64>,
     len: usize,
 }
@@ -29,38 +27,27 @@ impl Table {
             if slot == EMPTY {
                 return None;
             }
-            if (slot >> 32) as u32 == tag && is_same(slot as u32) {
-                return Some(slot as u32);
+            let number = slot as u32 - 1;
+            if (slot >> 32) as u32 == tag && is_same(number) {
+                return Some(number);
             }
             place = self.after(place);
         }
     }
 
-    /// The number that [`find`](Self::find) most likely looks at first; zero where there is none.
-    pub(super) fn likely(&self, tag: u32) -> u32 {
-        let slot = self.slots.get(self.place(tag)).copied().unwrap_or(EMPTY);
-        if (slot >> 32) as u32 == tag && slot != EMPTY {
-            slot as u32
-        } else {
-            0
-        }
-    }
-
     /// Adds `number`, which is not there.
     pub(super) fn insert(&mut self, tag: u32, number: u32) {
-        self.reserve(1);
-        self.put(u64::from(tag) << 32 | u64::from(number));
+        // A third stays empty, so that places are found soon.
+        if self.len >= self.slots.len() / 3 * 2 {
+            self.reserve(self.len / 2 + 8);
+        }
+        self.put(u64::from(tag) << 32 | u64::from(number + 1));
         self.len += 1;
     }
 
-    /// Makes room for `more` numbers.
+    /// Makes room for `more` numbers, with half of it empty.
     pub(super) fn reserve(&mut self, more: usize) {
-        // A quarter stays empty, so that places are found soon.
-        let needed = (self.len + more) / 3 * 4 + 4;
-        if needed <= self.slots.len() {
-            return;
-        }
-        let room = needed.max(self.slots.len() / 2 * 3).max(FEWEST);
+        let room = (self.len + more) * 2;
         let before = std::mem::replace(&mut self.slots, vec![EMPTY; room]);
         for slot in before.into_iter().filter(|&slot| slot != EMPTY) {
             self.put(slot);
