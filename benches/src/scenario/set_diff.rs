@@ -148,7 +148,7 @@ impl Members {
     /// Nobody is known before.
     fn anew(&self, three_way: bool) -> usize {
         let mut graph = DirectoryGraph::default();
-        let mut list = |list: &[PrincipalRef]| sorted(list.iter().map(|one| graph.intern(one)));
+        let mut list = |list: &[PrincipalRef]| sorted(graph.intern_all(list));
         let (desired, actual) = (list(&self.desired), list(&self.actual));
         let base = three_way.then(|| list(&self.base));
         let base = base.as_ref().unwrap_or(&actual);
@@ -174,9 +174,8 @@ fn texts(list: &[PrincipalRef]) -> impl Iterator<Item = &str> {
     list.iter().map(|one| one.object.as_str())
 }
 
-fn sorted(ids: impl Iterator<Item = NodeId>) -> Vec<NodeId> {
-    let mut ids: Vec<NodeId> = ids.collect();
-    ids.sort_unstable();
+fn sorted(mut ids: Vec<NodeId>) -> Vec<NodeId> {
+    NodeId::sort(&mut ids);
     ids
 }
 
@@ -195,8 +194,8 @@ struct Known {
 fn two_way(members: Members) -> Vec<Way> {
     assert_eq!(members.anew(false), members.naive(), "the ways disagree");
     let mut graph = DirectoryGraph::default();
-    let desired = sorted(members.desired.iter().map(|one| graph.intern(one)));
-    let base = sorted(members.base.iter().map(|one| graph.intern(one)));
+    let desired = sorted(graph.intern_all(&members.desired));
+    let base = sorted(graph.intern_all(&members.base));
     let members = Rc::new(members);
     let known = Rc::new(Known { graph, desired, base });
     let way = |part, name, work: fn(&Members, &Known) -> usize| {
@@ -212,7 +211,8 @@ fn two_way(members: Members) -> Vec<Way> {
             Part::Usersync,
             "the target's texts looked up",
             |members, known| {
-                let actual = sorted(members.actual.iter().filter_map(|one| known.graph.find(one)));
+                let found = members.actual.iter().filter_map(|one| known.graph.find(one));
+                let actual = sorted(found.collect());
                 members
                     .plan(&known.graph, &known.desired, &actual, &actual)
                     .operations

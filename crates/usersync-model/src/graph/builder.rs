@@ -147,8 +147,7 @@ impl GraphBuilder {
     }
 
     fn join(&mut self, group: u32, system: u32, members: &[ObjectId]) {
-        for member in members {
-            let member = self.graph.intern_in(system, member.as_str());
+        for member in self.graph.intern_objects(system, members) {
             if self.memberships.len() < MAX_MEMBERSHIPS {
                 self.memberships.push((group, member));
             } else {

@@ -38,7 +38,7 @@ impl DirectoryGraph {
                 members,
             } => {
                 let group = self.intern_in(number, group.as_str());
-                for member in self.intern_all(system, members) {
+                for member in self.intern_members(system, members) {
                     self.connect(group, member);
                 }
             }
@@ -48,7 +48,7 @@ impl DirectoryGraph {
                 members,
             } => {
                 let group = self.intern_in(number, group.as_str());
-                for member in self.intern_all(system, members) {
+                for member in self.intern_members(system, members) {
                     self.disconnect(group, member);
                 }
             }
@@ -120,12 +120,9 @@ impl DirectoryGraph {
         changes
     }
 
-    pub(super) fn intern_all(&mut self, system: &SystemId, objects: &[ObjectId]) -> Vec<u32> {
+    pub(super) fn intern_members(&mut self, system: &SystemId, members: &[ObjectId]) -> Vec<u32> {
         let system = self.intern_system(system);
-        objects
-            .iter()
-            .map(|object| self.intern_in(system, object.as_str()))
-            .collect()
+        self.intern_objects(system, members)
     }
 
     pub(super) fn is_connected(&self, group: u32, member: u32) -> bool {

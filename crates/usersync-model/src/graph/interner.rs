@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
+use std::hint::black_box;
+use std::ops::Range;
 
 use foldhash::quality::RandomState;
-use hashbrown::HashTable;
 
+use super::table::Table;
 use crate::id::{ObjectId, PrincipalRef, SystemId};
+
+/// How many objects are looked up together.
+pub(super) const BLOCK: usize = 256;
 
 /// Principals by number. The hash is seeded at random, because directories choose the keys; it serves
 /// lookups only and never reaches an output.
@@ -14,16 +19,17 @@ use crate::id::{ObjectId, PrincipalRef, SystemId};
 pub(super) struct Interner {
     systems: Vec<SystemId>,
     system_numbers: BTreeMap<SystemId, u32>,
+    /// By system: the numbers of its objects.
+    tables: Vec<Table>,
     objects: String,
-    ends: Vec<usize>,
+    ends: Ends,
     system_of: Vec<u32>,
-    table: HashTable<u32>,
     hasher: RandomState,
 }
 
 impl Interner {
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.system_of.len()
     }
 
     pub(super) fn intern_system(&mut self, system: &SystemId) -> u32 {
@@ -33,6 +39,7 @@ impl Interner {
         let number = u32::try_from(self.systems.len()).expect("memory ends before 2^32 systems are named");
         self.systems.push(system.clone());
         self.system_numbers.insert(system.clone(), number);
+        self.tables.push(Table::default());
         number
     }
 
@@ -49,23 +56,67 @@ impl Interner {
     }
 
     pub(super) fn intern(&mut self, system: u32, object: &str) -> u32 {
-        let hash = self.hash(system, object);
-        if let Some(number) = self.lookup(hash, system, object) {
+        self.intern_tagged(self.tag(object), system, object)
+    }
+
+    /// Adds to `numbers` those of `block`, systems and their objects, in its order; [`BLOCK`] of them at most.
+    ///
+    /// Takes less time than one by one where there are many: it reads all that comparing will read before it compares, so that
+    /// memory is waited for once and not for each.
+    pub(super) fn intern_block(&mut self, block: &[(u32, &str)], numbers: &mut Vec<u32>) {
+        let (mut tags, mut likely) = ([0; BLOCK], [None; BLOCK]);
+        for (tag, (_, object)) in tags.iter_mut().zip(block) {
+            *tag = self.tag(object);
+        }
+        for ((likely, tag), (system, _)) in likely.iter_mut().zip(tags).zip(block) {
+            *likely = self.tables[*system as usize].find(tag, |_| true);
+        }
+        let begins = |number: &u32| self.objects.as_bytes()[self.ends.range(*number).start];
+        black_box(likely.iter().flatten().map(begins).fold(0, |all, byte| all ^ byte));
+        for ((tag, likely), (system, object)) in tags.into_iter().zip(likely).zip(block) {
+            numbers.push(match likely {
+                Some(number) if self.is_object(number, object) => number,
+                _ => self.intern_tagged(tag, *system, object),
+            });
+        }
+    }
+
+    /// Makes room for `more` objects of a system of which none is known.
+    pub(super) fn expect(&mut self, system: u32, more: usize) {
+        let table = &mut self.tables[system as usize];
+        if table.is_empty() {
+            table.reserve(more);
+        }
+    }
+
+    fn intern_tagged(&mut self, tag: u32, system: u32, object: &str) -> u32 {
+        if let Some(number) = self.find_tagged(tag, system, object) {
             return number;
         }
-        let number = u32::try_from(self.ends.len()).expect("memory ends before 2^32 principals are named");
+        let number = u32::try_from(self.len()).expect("memory ends before 2^32 principals are named");
         self.objects.push_str(object);
         self.ends.push(self.objects.len());
         self.system_of.push(system);
-        let (hasher, objects, ends, system_of) = (&self.hasher, &self.objects, &self.ends, &self.system_of);
-        self.table.insert_unique(hash, number, |&other| {
-            hash_parts(hasher, system_of[other as usize], object_in(objects, ends, other))
-        });
+        self.tables[system as usize].insert(tag, number);
         number
     }
 
     pub(super) fn find(&self, system: u32, object: &str) -> Option<u32> {
-        self.lookup(self.hash(system, object), system, object)
+        self.find_tagged(self.tag(object), system, object)
+    }
+
+    fn find_tagged(&self, tag: u32, system: u32, object: &str) -> Option<u32> {
+        self.tables[system as usize].find(tag, |number| self.is_object(number, object))
+    }
+
+    fn is_object(&self, number: u32, object: &str) -> bool {
+        &self.objects.as_bytes()[self.ends.range(number)] == object.as_bytes()
+    }
+
+    fn tag(&self, object: &str) -> u32 {
+        let mut state = self.hasher.build_hasher();
+        state.write(object.as_bytes());
+        (state.finish() >> 32) as u32
     }
 
     pub(super) fn system_of(&self, number: u32) -> u32 {
@@ -73,7 +124,7 @@ impl Interner {
     }
 
     pub(super) fn object(&self, number: u32) -> &str {
-        object_in(&self.objects, &self.ends, number)
+        &self.objects[self.ends.range(number)]
     }
 
     /// System and object as text: what outputs are ordered by, since numbers follow the order of entries.
@@ -85,28 +136,36 @@ impl Interner {
         let object = ObjectId::new(self.object(number)).expect("only identifiers are interned");
         PrincipalRef::new(self.system(self.system_of(number)).clone(), object)
     }
-
-    fn hash(&self, system: u32, object: &str) -> u64 {
-        hash_parts(&self.hasher, system, object)
-    }
-
-    fn lookup(&self, hash: u64, system: u32, object: &str) -> Option<u32> {
-        let same = |&number: &u32| self.system_of[number as usize] == system && self.object(number) == object;
-        self.table.find(hash, same).copied()
-    }
 }
 
-fn hash_parts(hasher: &RandomState, system: u32, object: &str) -> u64 {
-    let mut state = hasher.build_hasher();
-    state.write_u32(system);
-    state.write(object.as_bytes());
-    state.finish()
+/// Where texts end that lie behind each other, in four bytes each.
+#[derive(Clone, Debug, Default)]
+struct Ends {
+    /// From the base of its part.
+    ends: Vec<u32>,
+    /// Where each part begins.
+    bases: Vec<usize>,
 }
 
-fn object_in<'a>(objects: &'a str, ends: &[usize], number: u32) -> &'a str {
-    let at = number as usize;
-    let start = if at == 0 { 0 } else { ends[at - 1] };
-    &objects[start..ends[at]]
+impl Ends {
+    /// How many texts a part has: with the longest ids, far less than 2^32 bytes.
+    const PART: usize = 1 << 8;
+
+    /// Adds a text that ends at `end` and begins where the last one ended.
+    fn push(&mut self, end: usize) {
+        if self.ends.len() % Self::PART == 0 {
+            let last = self.ends.last().zip(self.bases.last());
+            self.bases.push(last.map_or(0, |(end, base)| base + *end as usize));
+        }
+        self.ends.push((end - self.bases[self.bases.len() - 1]) as u32);
+    }
+
+    fn range(&self, number: u32) -> Range<usize> {
+        let at = number as usize;
+        let base = self.bases[at / Self::PART];
+        let start = if at % Self::PART == 0 { 0 } else { self.ends[at - 1] };
+        base + start as usize..base + self.ends[at] as usize
+    }
 }
 
 /// The names shown to people, by number. They may change: the arena is compacted once half of it is stale.

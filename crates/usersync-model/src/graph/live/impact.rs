@@ -56,7 +56,7 @@ impl LiveSelections {
                 members,
             } => {
                 let group = graph.intern_in(number, group.as_str());
-                let members = graph.intern_all(system, members);
+                let members = graph.intern_members(system, members);
                 self.attach_new(graph);
                 self.change_members(graph, group, &members, true, &mut tally);
             }
@@ -66,7 +66,7 @@ impl LiveSelections {
                 members,
             } => {
                 let group = graph.intern_in(number, group.as_str());
-                let members = graph.intern_all(system, members);
+                let members = graph.intern_members(system, members);
                 self.attach_new(graph);
                 self.change_members(graph, group, &members, false, &mut tally);
             }

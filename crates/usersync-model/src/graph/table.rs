@@ -1,0 +1,72 @@
+//! Finds numbers by the hashes of what they stand for.
+
+const EMPTY: u64 = 0;
+
+/// Numbers below 2^32 - 1, each beside a tag: 32 bits of the hash of what it stands for. What has the same tag need not be the
+/// same.
+///
+/// Slots are in the order of tags, but for those that were taken, so growing takes no hash and goes over memory in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    /// A tag and a number plus one.
+    slots: Vec<u64>,
+    len: usize,
+}
+
+impl Table {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The first number with `tag` that `is_same` knows.
+    pub(super) fn find(&self, tag: u32, is_same: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut place = self.place(tag);
+        loop {
+            // Without slots, there is none.
+            let slot = self.slots.get(place).copied().unwrap_or(EMPTY);
+            if slot == EMPTY {
+                return None;
+            }
+            let number = slot as u32 - 1;
+            if (slot >> 32) as u32 == tag && is_same(number) {
+                return Some(number);
+            }
+            place = self.after(place);
+        }
+    }
+
+    /// Adds `number`, which is not there.
+    pub(super) fn insert(&mut self, tag: u32, number: u32) {
+        // A third stays empty, so that places are found soon.
+        if self.len >= self.slots.len() / 3 * 2 {
+            self.reserve(self.len / 2 + 8);
+        }
+        self.put(u64::from(tag) << 32 | u64::from(number + 1));
+        self.len += 1;
+    }
+
+    /// Makes room for `more` numbers, with half of it empty.
+    pub(super) fn reserve(&mut self, more: usize) {
+        let room = (self.len + more) * 2;
+        let before = std::mem::replace(&mut self.slots, vec![EMPTY; room]);
+        for slot in before.into_iter().filter(|&slot| slot != EMPTY) {
+            self.put(slot);
+        }
+    }
+
+    fn put(&mut self, slot: u64) {
+        let mut place = self.place((slot >> 32) as u32);
+        while self.slots[place] != EMPTY {
+            place = self.after(place);
+        }
+        self.slots[place] = slot;
+    }
+
+    fn place(&self, tag: u32) -> usize {
+        ((u128::from(tag) * self.slots.len() as u128) >> 32) as usize
+    }
+
+    fn after(&self, place: usize) -> usize {
+        if place + 1 == self.slots.len() { 0 } else { place + 1 }
+    }
+}
