@@ -19,6 +19,9 @@ const MAX_ADDRESS_BYTES: usize = 1024;
 /// 3.1). Other characters that look like one, or decompose into one, make no label.
 const DOTS: [char; 4] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
 
+/// What stands in a local part in quotes only (RFC 5322, section 3.2.3).
+const SPECIALS: &str = r#"@"(),:;<>[\]"#;
+
 /// A mail address as a system writes it, with its key.
 ///
 /// It is an attribute and never identifies anybody: it may change, and may be given to somebody else.
@@ -69,16 +72,8 @@ impl Address {
     /// [`AddressError`] when it has no `@`, or a part that no address can have. Address literals, comments and display names are
     /// not read.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        if text.len() > MAX_ADDRESS_BYTES {
-            return Err(AddressError::Local);
-        }
-        let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoAt)?;
-        check_local(local)?;
-        let mut key = local.to_ascii_lowercase();
-        key.push('@');
-        key.push_str(&ascii_domain(domain)?);
         Ok(Self {
-            key: AddressKey(Arc::from(key)),
+            key: AddressKey::of(text)?,
             text: Arc::from(text),
         })
     }
@@ -102,7 +97,32 @@ impl AddressKey {
     /// # Errors
     /// As [`Address::parse`].
     pub fn of(text: &str) -> Result<Self, AddressError> {
-        Ok(Address::parse(text)?.key)
+        let mut key = String::with_capacity(text.len());
+        Self::write(text, &mut key)?;
+        Ok(Self(Arc::from(key)))
+    }
+
+    /// Writes the text of the key of the address `text` behind what `to` holds: for many that are compared and not kept.
+    ///
+    /// # Errors
+    /// As [`Address::parse`]; then nothing is written.
+    pub fn write(text: &str, to: &mut String) -> Result<(), AddressError> {
+        if text.len() > MAX_ADDRESS_BYTES {
+            return Err(AddressError::Local);
+        }
+        let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoAt)?;
+        check_local(local)?;
+        let domain = match is_plain_domain(domain) {
+            true => Cow::Borrowed(domain),
+            false => Cow::Owned(ascii_domain(domain)?),
+        };
+        let from = to.len();
+        to.reserve(local.len() + 1 + domain.len());
+        to.push_str(local);
+        to.push('@');
+        to.push_str(&domain);
+        to[from..].make_ascii_lowercase();
+        Ok(())
     }
 
     /// The key as text; an address itself.
@@ -135,10 +155,14 @@ impl AddressKey {
 }
 
 fn check_local(local: &str) -> Result<(), AddressError> {
+    // Nearly all are plain ASCII, which needs no look at characters.
+    if (1..=MAX_LOCAL_BYTES).contains(&local.len()) && local.bytes().all(is_plain_byte) {
+        return Ok(());
+    }
     let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let fits = !local.is_empty() && local.len() <= MAX_LOCAL_BYTES;
     // Quoted, anything printable may be in it, an @ too (RFC 5321, section 4.1.2).
-    let is_plain = |c: char| !(c.is_whitespace() || r#"@"(),:;<>[\]"#.contains(c));
+    let is_plain = |c: char| !(c.is_whitespace() || SPECIALS.contains(c));
     let is_well_formed = match quoted {
         Some(inner) => is_quotable(inner),
         None => local.chars().all(is_plain),
@@ -150,6 +174,25 @@ fn check_local(local: &str) -> Result<(), AddressError> {
     }
 }
 
+/// Whether an ASCII character may stand in a local part without quotes.
+fn is_plain_byte(byte: u8) -> bool {
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = b'!';
+        while byte <= b'~' {
+            plain[byte as usize] = true;
+            byte += 1;
+        }
+        let mut at = 0;
+        while at < SPECIALS.len() {
+            plain[SPECIALS.as_bytes()[at] as usize] = false;
+            at += 1;
+        }
+        plain
+    };
+    PLAIN[usize::from(byte)]
+}
+
 /// Whether quotes around it end where it does, and not earlier or later.
 fn is_quotable(inner: &str) -> bool {
     let mut rest = inner.chars();
@@ -159,6 +202,18 @@ fn is_quotable(inner: &str) -> bool {
         }
     }
     !inner.is_empty()
+}
+
+/// Whether a domain is such that IDNA only makes it lower case, which is true of nearly all and quick to see.
+fn is_plain_domain(domain: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    let is_encoded = |label: &str| {
+        label
+            .get(..4)
+            .is_some_and(|start| start.eq_ignore_ascii_case("xn--"))
+    };
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && !is_encoded(label);
+    domain.len() <= 253 && domain.bytes().all(is_plain) && domain.split('.').all(is_label)
 }
 
 fn ascii_domain(domain: &str) -> Result<String, AddressError> {
@@ -229,6 +284,84 @@ impl<'de> Deserialize<'de> for AddressKey {
             Ok(key) if *key.0 == *text => Ok(key),
             Ok(_) => Err(serde::de::Error::custom("the address is not the key of itself")),
             Err(error) => Err(serde::de::Error::custom(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Domains and local parts of what makes a difference, many of them right.
+    fn text() -> impl Strategy<Value = String> {
+        let part = prop::sample::select(vec![
+            "a",
+            "B",
+            "7",
+            "-",
+            ".",
+            "xn--",
+            "XN--",
+            "_",
+            " ",
+            "@",
+            "\"",
+            "\\",
+            "\t",
+            "\u{7f}",
+            "\u{fc}",
+            "example",
+            "bcher-kva",
+        ]);
+        let long = prop::sample::select(vec!["a".repeat(63), "b".repeat(64), "c.".repeat(126)]);
+        (
+            prop::collection::vec(part, 0..6),
+            prop::option::weighted(0.2, long),
+        )
+            .prop_map(|(parts, long)| parts.concat() + &long.unwrap_or_default())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_quick_look_at_a_domain_says_what_idna_says(domain in text()) {
+            if is_plain_domain(&domain) {
+                prop_assert_eq!(ascii_domain(&domain), Ok(domain.to_ascii_lowercase()));
+            }
+        }
+
+        #[test]
+        fn the_quick_look_at_a_local_part_says_what_its_characters_say(local in text()) {
+            let is_plain = |c: char| c.is_ascii() && !(c.is_whitespace() || c.is_control() || SPECIALS.contains(c));
+            prop_assert_eq!(local.bytes().all(is_plain_byte), local.chars().all(is_plain));
+        }
+    }
+
+    #[test]
+    fn most_domains_are_plain() {
+        for domain in [
+            "example.org",
+            "Mail.Example.ORG",
+            "a-b.example",
+            "192.0.2.1",
+            "-.a",
+        ] {
+            assert!(is_plain_domain(domain), "{domain}");
+        }
+        for domain in [
+            "",
+            ".",
+            "a.",
+            "a..b",
+            "xn--a.example",
+            "a.Xn--b",
+            "a_b.example",
+            "b\u{fc}cher.example",
+        ] {
+            assert!(!is_plain_domain(domain), "{domain}");
         }
     }
 }
