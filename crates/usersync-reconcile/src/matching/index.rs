@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use usersync_model::{AttributeName, Value};
 
+use super::ahead::{BLOCK, fetch};
 use super::groups::{Group, Groups, Holder};
 use super::input::{Link, MatchRule, Party, Side};
 use super::texts::{Slot, Texts};
@@ -51,7 +52,7 @@ impl<'a> Index<'a> {
         let accounts = Held::new(accounts, rules, false, &mut texts, &mut holders);
         let mut then = texts.next();
         for key in links.iter().flat_map(|link| link.known.addresses) {
-            texts.add_key(key.as_str());
+            texts.add_key(key);
         }
         let groups = Groups::new(&texts, &holders, accounts.first);
         let mut index = Self {
@@ -207,21 +208,16 @@ impl Held {
             lists,
             without_primary: Vec::new(),
         };
-        for (party, at) in (0..).zip(0..side.parties.len()) {
+        for at in 0..side.parties.len() {
+            if at % BLOCK == 0 {
+                let block = side.parties[at..].iter().take(BLOCK);
+                fetch(block.filter_map(|party| party.addresses.first()?.bytes().last()));
+            }
             let first = texts.next();
-            let mut addresses = side.told(at).flat_map(|told| told.addresses);
-            let has_primary = addresses.next().is_some_and(|primary| texts.add_address(primary));
+            let has_primary = held.add(side, at, &attributes, texts);
+            let party = at as u32;
             if !has_primary {
                 held.without_primary.push(party);
-            }
-            for address in addresses {
-                texts.add_address(address);
-            }
-            held.ends.push(texts.next());
-            for (rule, name) in &attributes {
-                side.told(at)
-                    .for_each(|told| add_values(told, name, *rule, texts));
-                held.ends.push(texts.next());
             }
             let holder = |slot| Holder {
                 party,
@@ -230,6 +226,30 @@ impl Held {
             holders.extend((first..texts.next()).map(holder));
         }
         held
+    }
+
+    /// Adds what a party holds; answers whether its first address is one.
+    fn add(
+        &mut self,
+        side: &Side<'_>,
+        at: usize,
+        attributes: &[(u32, &AttributeName)],
+        texts: &mut Texts,
+    ) -> bool {
+        let mut has_primary = None;
+        for told in side.told(at) {
+            for address in told.addresses {
+                let is_address = texts.add_address(address);
+                has_primary.get_or_insert(is_address);
+            }
+        }
+        self.ends.push(texts.next());
+        for (rule, name) in attributes {
+            side.told(at)
+                .for_each(|told| add_values(told, name, *rule, texts));
+            self.ends.push(texts.next());
+        }
+        has_primary.unwrap_or(false)
     }
 
     /// What a party holds in some of its lists, which follow one another.
@@ -265,17 +285,16 @@ fn attributes(rules: &[MatchRule], is_principal: bool) -> impl Iterator<Item = (
 
 /// The values of an attribute that can tell one party from another.
 fn add_values(party: &Party<'_>, name: &AttributeName, rule: u32, texts: &mut Texts) {
-    const BYTES: u8 = 0;
-    const INTEGER: u8 = 1;
-    const TEXT: u8 = 2;
     match party.attributes.get(name) {
-        Some(Value::Bytes(bytes)) if !bytes.is_empty() => texts.add_value(rule, BYTES, bytes),
-        Some(Value::Integer(number)) => texts.add_value(rule, INTEGER, &number.to_be_bytes()),
+        Some(Value::Bytes(bytes)) if !bytes.is_empty() => {
+            texts.add_value(rule, 'b', bytes.iter().map(|byte| char::from(*byte)));
+        }
+        Some(Value::Integer(number)) => texts.add_value(rule, 'i', number.to_string().chars()),
         Some(Value::Set(values)) => values
             .iter()
             .filter(|value| !value.is_empty())
-            .for_each(|value| texts.add_value(rule, TEXT, value.as_bytes())),
-        Some(Value::Text(text)) if !text.is_empty() => texts.add_value(rule, TEXT, text.as_bytes()),
+            .for_each(|value| texts.add_value(rule, 't', value.chars())),
+        Some(Value::Text(text)) if !text.is_empty() => texts.add_value(rule, 't', text.chars()),
         Some(Value::Bytes(_) | Value::Flag(_) | Value::Text(_)) | None => {}
     }
 }

@@ -13,58 +13,65 @@ pub(super) struct Look(Vec<u8>);
 impl Look {
     /// What an address looks like, of which this is the key.
     pub(super) fn of(&mut self, key: &str) -> &[u8] {
-        if !self.take_ascii(key) {
-            let key = AddressKey::of(key).expect("the key of an address is an address");
-            self.0.clear();
-            self.0
-                .extend_from_slice(unicode_look(&key.to_unicode()).as_bytes());
+        if let Some(len) = self.take_ascii(key) {
+            return &self.0[..len];
         }
+        let key = AddressKey::of(key).expect("the key of an address is an address");
+        self.0.clear();
+        self.0
+            .extend_from_slice(unicode_look(&key.to_unicode()).as_bytes());
         &self.0
     }
 
-    /// The same for an address of ASCII alone, letter by letter, which saves the tables; answers `false` where it takes them.
-    fn take_ascii(&mut self, key: &str) -> bool {
-        static LETTERS: LazyLock<Vec<Option<Letter>>> =
-            LazyLock::new(|| (0..128).map(|letter| Letter::new(char::from(letter))).collect());
-        if key.contains("xn--") {
-            return false;
+    /// The same for an address of ASCII alone, letter by letter, which saves the tables; answers how long it is, and `None` where
+    /// it takes the tables.
+    fn take_ascii(&mut self, key: &str) -> Option<usize> {
+        static LETTERS: LazyLock<[Letter; 256]> =
+            LazyLock::new(|| std::array::from_fn(|byte| Letter::new(byte as u8 as char)));
+        let letters: &[Letter; 256] = &LETTERS;
+        let most = key.len() * Letter::MOST;
+        if self.0.len() < most {
+            self.0.resize(most, 0);
         }
-        let letters: &[Option<Letter>] = &LETTERS;
-        self.0.clear();
-        self.0.resize(key.len() * Letter::MOST, 0);
         let mut end = 0;
+        let mut are_known = true;
         for byte in key.bytes() {
-            let Some(Some(letter)) = letters.get(usize::from(byte)) else {
-                return false;
-            };
+            let letter = letters[usize::from(byte)];
             self.0[end..end + Letter::MOST].copy_from_slice(&letter.look);
-            end += letter.len;
+            end += usize::from(letter.len);
+            are_known &= letter.len > 0;
         }
-        self.0.truncate(end);
-        true
+        (are_known && !key.contains("xn--")).then_some(end)
     }
 }
 
-/// What an ASCII letter looks like beside any other.
-#[derive(Clone, Copy, Debug)]
+/// What a letter looks like beside any other.
+#[derive(Clone, Copy, Debug, Default)]
 struct Letter {
     look: [u8; Self::MOST],
-    len: usize,
+    /// How many of `look` it looks like; none if only tables tell.
+    len: u8,
 }
 
 impl Letter {
     /// The most ASCII letters that one looks like: an `m` is `rn`.
     const MOST: usize = 2;
 
-    /// Only what looks like ASCII looks the same beside any other.
-    fn new(letter: char) -> Option<Self> {
+    /// Only ASCII that looks like ASCII looks the same beside any other.
+    fn new(letter: char) -> Self {
         let text = unicode_look(&letter.to_string());
-        let mut look = [0; Self::MOST];
-        look.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        text.is_ascii().then_some(Self {
-            look,
-            len: text.len(),
-        })
+        let is_plain = letter.is_ascii() && text.is_ascii();
+        match (is_plain, text.as_bytes()) {
+            (true, &[one]) => Self {
+                look: [one, 0],
+                len: 1,
+            },
+            (true, &[one, two]) => Self {
+                look: [one, two],
+                len: 2,
+            },
+            _ => Self::default(),
+        }
     }
 }
 
@@ -97,8 +104,8 @@ mod tests {
 
     fn ascii_look(text: &str) -> Option<String> {
         let mut look = Look::default();
-        let is_ascii = look.take_ascii(text);
-        is_ascii.then(|| String::from_utf8(look.0).expect("ASCII"))
+        let len = look.take_ascii(text)?;
+        Some(String::from_utf8(look.0[..len].to_vec()).expect("ASCII"))
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Matching principals with accounts.
 
+mod ahead;
 mod groups;
 mod index;
 mod input;
@@ -14,6 +15,7 @@ pub use input::{KnownLink, MatchRule, Party, Side};
 pub use look_alike::looks_like;
 pub use situation::{Dispute, Few, Gone, Ineligible, IneligibleReason, Matched, Matching, Situation};
 
+use ahead::{BLOCK, fetch};
 use index::Index;
 use input::Link;
 
@@ -59,7 +61,7 @@ struct Matcher<'a> {
     decided: Vec<Option<u32>>,
     /// Of each account, why nobody is linked with it by a rule.
     claims: Vec<Option<Claim>>,
-    /// Of each group, the first of its accounts that is claimed.
+    /// Of each group, the first of its accounts that is claimed; empty where none is.
     first_claimed: Vec<Option<u32>>,
 }
 
@@ -103,7 +105,8 @@ impl<'a> Matcher<'a> {
                 .or_else(|| is_privileged().then_some(Claim::Privileged))
         };
         let claims: Vec<_> = (0..).zip(link_of_account).map(claim).collect();
-        let mut first_claimed = vec![None; index.len()];
+        let is_any_claimed = claims.iter().any(Option::is_some);
+        let mut first_claimed = vec![None; if is_any_claimed { index.len() } else { 0 }];
         for (at, _) in (0..).zip(&claims).filter(|(_, claim)| claim.is_some()) {
             for group in index.of_account(at) {
                 first_claimed[group as usize].get_or_insert(at);
@@ -125,6 +128,9 @@ impl<'a> Matcher<'a> {
     fn run(&self) -> Matching {
         let mut matched = Vec::with_capacity(self.principals.parties.len());
         for (at, party) in (0..).zip(&self.principals.parties) {
+            if at as usize % BLOCK == 0 {
+                self.fetch_names(at);
+            }
             matched.push(Matched {
                 principal: party.id.clone(),
                 situation: self.situation(at),
@@ -144,6 +150,20 @@ impl<'a> Matcher<'a> {
             principals: matched,
             unclaimed: self.unclaimed(),
         }
+    }
+
+    /// Reads ahead the names that a block of principals is told with: to share one is to write beside it.
+    fn fetch_names(&self, from: u32) {
+        let principals = &self.principals.parties[from as usize..];
+        let names = (from..).zip(principals).take(BLOCK).flat_map(|(at, principal)| {
+            let account = self.decided[at as usize].and_then(|place| {
+                let group = self.index.decisive(at, place).next()?;
+                let account = *self.index.accounts(group).first()?;
+                Some(self.accounts.parties[account as usize].id)
+            });
+            [Some(principal.id), account]
+        });
+        fetch(names.flatten().filter_map(|id| id.as_str().bytes().next()));
     }
 
     fn look_alikes(&self, at: u32) -> Few {
@@ -175,7 +195,7 @@ impl<'a> Matcher<'a> {
         };
         let groups = self.index.decisive(at, place);
         let claimed = groups
-            .filter_map(|group| self.first_claimed[group as usize])
+            .filter_map(|group| *self.first_claimed.get(group as usize)?)
             .min();
         if let Some(dispute) = claimed.and_then(|account| self.dispute(account)) {
             return Situation::Disputed(dispute);

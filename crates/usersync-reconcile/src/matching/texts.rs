@@ -5,13 +5,14 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::quality::RandomState;
 use usersync_model::AddressKey;
 
+use super::ahead::fetch;
 use super::look_alike::Look;
 
 /// A place among texts.
 pub(super) type Slot = u32;
 
-/// What no address begins with: no UTF-8 has it.
-const NO_ADDRESS: u8 = 0xff;
+/// What values begin with, and no address does.
+const VALUE: char = '\0';
 
 /// About so many texts are put in order at a time: what they are compared by fits the nearest cache.
 const BUCKET: usize = 1024;
@@ -20,13 +21,12 @@ const BUCKET: usize = 1024;
 /// serves the search only and never reaches an output.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    bytes: Vec<u8>,
+    all: String,
     /// Of each slot, where its text ends.
     ends: Vec<usize>,
     /// Of each slot, the hash of what its text looks like: the same for equal texts, too.
     hashes: Vec<u64>,
     hasher: RandomState,
-    key: String,
     look: Look,
 }
 
@@ -38,51 +38,52 @@ impl Texts {
 
     /// Adds the key of an address; answers whether it is one.
     pub(super) fn add_address(&mut self, address: &str) -> bool {
-        self.key.clear();
-        let is_address = AddressKey::write(address, &mut self.key).is_ok();
+        let start = self.all.len();
+        let is_address = AddressKey::write(address, &mut self.all).is_ok();
         if is_address {
-            let key = std::mem::take(&mut self.key);
-            self.add_key(&key);
-            self.key = key;
+            self.end_address(start);
         }
         is_address
     }
 
     /// Adds the key of an address.
-    pub(super) fn add_key(&mut self, key: &str) {
-        self.bytes.extend_from_slice(key.as_bytes());
-        let hash = hash(&self.hasher, self.look.of(key));
+    pub(super) fn add_key(&mut self, key: &AddressKey) {
+        let start = self.all.len();
+        self.all.push_str(key.as_str());
+        self.end_address(start);
+    }
+
+    /// Adds a value under a rule. Values of one rule are equal if they are of one kind and written alike.
+    pub(super) fn add_value(&mut self, rule: u32, kind: char, value: impl IntoIterator<Item = char>) {
+        let start = self.all.len();
+        self.all.extend([VALUE, kind]);
+        self.all.extend(rule.to_string().chars());
+        self.all.push(VALUE);
+        self.all.extend(value);
+        let hash = hash(&self.hasher, self.all[start..].as_bytes());
         self.end(hash);
     }
 
-    /// Adds a value under a rule. Of one rule, no two kinds of value are equal.
-    pub(super) fn add_value(&mut self, rule: u32, kind: u8, value: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.push(NO_ADDRESS);
-        self.bytes.extend_from_slice(&rule.to_be_bytes());
-        self.bytes.push(kind);
-        self.bytes.extend_from_slice(value);
-        let hash = hash(&self.hasher, &self.bytes[start..]);
+    fn end_address(&mut self, start: usize) {
+        let hash = hash(&self.hasher, self.look.of(&self.all[start..]));
         self.end(hash);
     }
 
     fn end(&mut self, hash: u64) {
-        self.ends.push(self.bytes.len());
+        self.ends.push(self.all.len());
         self.hashes.push(hash);
     }
 
     /// The text in a slot.
-    pub(super) fn get(&self, slot: Slot) -> &[u8] {
+    pub(super) fn get(&self, slot: Slot) -> &str {
         let at = slot as usize;
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        &self.bytes[start..self.ends[at]]
+        &self.all[start..self.ends[at]]
     }
 
     /// The key of the address in a slot, if it is one.
     pub(super) fn address(&self, slot: Slot) -> Option<&str> {
-        let text = self.get(slot);
-        let is_value = text.first() == Some(&NO_ADDRESS);
-        std::str::from_utf8(text).ok().filter(|_| !is_value)
+        Some(self.get(slot)).filter(|text| !text.starts_with(VALUE))
     }
 
     /// Gives `each` the slots that may hold equal texts or texts that look alike, ascending: all that may, at once. A text that is
@@ -109,6 +110,11 @@ impl Texts {
         for end in ends {
             let bucket = &mut entries[start..end];
             start = end;
+            fetch(
+                bucket
+                    .iter()
+                    .filter_map(|entry| self.get(*entry as Slot).bytes().next()),
+            );
             bucket.sort_unstable();
             for run in bucket
                 .chunk_by(|a, b| a >> 32 == b >> 32)
