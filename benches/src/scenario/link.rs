@@ -10,10 +10,11 @@ use usersync_reconcile::{MatchRule, Matching, Party, Side, Situation, match_acco
 
 use super::{Aim, Scenario, Target};
 use crate::random::SplitMix64;
-use crate::way::{Part, Way};
+use crate::way::{Part, Way, measured};
 
 const HASHED: &str = "make each comparable, hash it once";
 const OURS: &str = "match";
+const SIDES: &str = "put both sides in the order of their ids, match";
 const MAPS: &str = "HashMap of lower case texts";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -85,8 +86,8 @@ impl People {
     }
 }
 
-fn usersync(principals: &People, accounts: &People) -> Matching {
-    match_accounts(&principals.side(), &accounts.side(), &[], &MatchRule::DEFAULT)
+fn usersync(principals: &Side<'_>, accounts: &Side<'_>) -> Matching {
+    match_accounts(principals, accounts, &[], &MatchRule::DEFAULT)
 }
 
 /// Who is the only one on either side with an address.
@@ -111,7 +112,7 @@ fn ways(rows: u64) -> Vec<Way> {
     let principals = People::new("p", 0, len, 2, &mut random);
     let accounts = People::new("a", len / 5, len, 3, &mut random);
     let is_proposed = |situation: &Situation| matches!(situation, Situation::Proposed { .. });
-    let matching = usersync(&principals, &accounts);
+    let matching = usersync(&principals.side(), &accounts.side());
     let situations = matching.principals.iter().map(|one| &one.situation);
     let proposed = situations.filter(|one| is_proposed(one)).count();
     assert_eq!(proposed, naive(&principals, &accounts), "the ways disagree");
@@ -121,6 +122,7 @@ fn ways(rows: u64) -> Vec<Way> {
         Way::new(part, name, move || work(&sides.0, &sides.1))
     };
     let ours = Rc::clone(&sides);
+    let all = Rc::clone(&sides);
     vec![
         way(Part::Limit, HASHED, |principals, accounts| {
             let state = foldhash::quality::RandomState::default();
@@ -132,7 +134,14 @@ fn ways(rows: u64) -> Vec<Way> {
                 sum ^ state.hash_one(text.as_str())
             }) as usize
         }),
-        Way::new(Part::Usersync, OURS, move || usersync(&ours.0, &ours.1)),
+        // The usual way takes both sides as they come, and tells nothing in the order of anything.
+        Way::timed(Part::Usersync, OURS, move || {
+            let (principals, accounts) = (ours.0.side(), ours.1.side());
+            measured(|| usersync(&principals, &accounts)).1
+        }),
+        Way::new(Part::Usersync, SIDES, move || {
+            usersync(&all.0.side(), &all.1.side())
+        }),
         way(Part::Usual, MAPS, naive),
     ]
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ const MAX_ADDRESS_BYTES: usize = 1024;
 /// Everything that a domain may be written with to mean a dot (UTS #46, section 4, step 2 of older editions; RFC 3490, section
 /// 3.1). Other characters that look like one, or decompose into one, make no label.
 const DOTS: [char; 4] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
+
+/// What stands in a local part in quotes only (RFC 5322, section 3.2.3).
+const SPECIALS: &str = r#"@"(),:;<>[\]"#;
 
 /// A mail address as a system writes it, with its key.
 ///
@@ -69,16 +73,8 @@ impl Address {
     /// [`AddressError`] when it has no `@`, or a part that no address can have. Address literals, comments and display names are
     /// not read.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        if text.len() > MAX_ADDRESS_BYTES {
-            return Err(AddressError::Local);
-        }
-        let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoAt)?;
-        check_local(local)?;
-        let mut key = local.to_ascii_lowercase();
-        key.push('@');
-        key.push_str(&ascii_domain(domain)?);
         Ok(Self {
-            key: AddressKey(Arc::from(key)),
+            key: AddressKey::of(text)?,
             text: Arc::from(text),
         })
     }
@@ -102,7 +98,33 @@ impl AddressKey {
     /// # Errors
     /// As [`Address::parse`].
     pub fn of(text: &str) -> Result<Self, AddressError> {
-        Ok(Address::parse(text)?.key)
+        let mut key = String::with_capacity(text.len());
+        Self::write(text, &mut key)?;
+        Ok(Self(Arc::from(key)))
+    }
+
+    /// Writes the text of the key of the address `text` behind what `to` holds: for many that are compared and not kept.
+    ///
+    /// # Errors
+    /// As [`Address::parse`]; then nothing is written.
+    pub fn write(text: &str, to: &mut String) -> Result<(), AddressError> {
+        let from = to.len();
+        if is_plain(text.as_bytes()) {
+            to.push_str(text);
+            to[from..].make_ascii_lowercase();
+            return Ok(());
+        }
+        if text.len() > MAX_ADDRESS_BYTES {
+            return Err(AddressError::Local);
+        }
+        let (local, domain) = text.rsplit_once('@').ok_or(AddressError::NoAt)?;
+        check_local(local)?;
+        let domain = ascii_domain(domain)?;
+        to.push_str(local);
+        to[from..].make_ascii_lowercase();
+        to.push('@');
+        to.push_str(&domain);
+        Ok(())
     }
 
     /// The key as text; an address itself.
@@ -134,11 +156,65 @@ impl AddressKey {
     }
 }
 
+/// Stands in a local part without quotes.
+const LOCAL: u8 = 1;
+/// Stands anywhere in a label of a domain.
+const LABEL: u8 = 2;
+
+/// Where each ASCII character stands.
+const PLACES: [u8; 256] = {
+    let mut places = [0; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        places[byte as usize] = match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => LOCAL | LABEL,
+            _ => LOCAL,
+        };
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < SPECIALS.len() {
+        places[SPECIALS.as_bytes()[at] as usize] = 0;
+        at += 1;
+    }
+    places
+};
+
+fn stands(byte: u8, place: u8) -> bool {
+    PLACES[usize::from(byte)] & place != 0
+}
+
+/// Whether an address is one whose key is itself in lower case: true of nearly all, and quick to see.
+fn is_plain(address: &[u8]) -> bool {
+    let local = address.iter().take_while(|byte| stands(**byte, LOCAL)).count();
+    match address[local..].split_first() {
+        Some((b'@', domain)) => (1..=MAX_LOCAL_BYTES).contains(&local) && is_plain_domain(domain),
+        _ => false,
+    }
+}
+
+/// Whether a domain is one that IDNA only makes lower case. Two hyphens may begin what it decodes.
+fn is_plain_domain(domain: &[u8]) -> bool {
+    const LABEL_BYTES: RangeInclusive<usize> = 1..=63;
+    let mut label = 0;
+    let mut before = b'.';
+    for &byte in domain {
+        label = match byte {
+            byte if stands(byte, LABEL) => label + 1,
+            b'-' if before != b'-' => label + 1,
+            b'.' if LABEL_BYTES.contains(&label) => 0,
+            _ => return false,
+        };
+        before = byte;
+    }
+    domain.len() <= 253 && LABEL_BYTES.contains(&label)
+}
+
 fn check_local(local: &str) -> Result<(), AddressError> {
     let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let fits = !local.is_empty() && local.len() <= MAX_LOCAL_BYTES;
     // Quoted, anything printable may be in it, an @ too (RFC 5321, section 4.1.2).
-    let is_plain = |c: char| !(c.is_whitespace() || r#"@"(),:;<>[\]"#.contains(c));
+    let is_plain = |c: char| !(c.is_whitespace() || SPECIALS.contains(c));
     let is_well_formed = match quoted {
         Some(inner) => is_quotable(inner),
         None => local.chars().all(is_plain),
@@ -229,6 +305,88 @@ impl<'de> Deserialize<'de> for AddressKey {
             Ok(key) if *key.0 == *text => Ok(key),
             Ok(_) => Err(serde::de::Error::custom("the address is not the key of itself")),
             Err(error) => Err(serde::de::Error::custom(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Addresses of what makes a difference, many of them right.
+    fn text() -> impl Strategy<Value = String> {
+        let part = prop::sample::select(vec![
+            "a",
+            "B",
+            "7",
+            "-",
+            ".",
+            "a-b.",
+            "xn--",
+            "XN--",
+            "_",
+            " ",
+            "@",
+            "\"",
+            "\\",
+            "\t",
+            "\u{7f}",
+            "\u{fc}",
+            "example",
+            "bcher-kva",
+            "--",
+        ]);
+        let long = ["a".repeat(63), "b".repeat(64), "c.".repeat(126)];
+        let long = prop::option::weighted(0.2, prop::sample::select(long.to_vec()));
+        let text = (prop::collection::vec(part, 0..6), long)
+            .prop_map(|(parts, long)| parts.concat() + &long.unwrap_or_default());
+        (text.clone(), text).prop_map(|(local, domain)| format!("{local}@{domain}"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 8192, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_quick_look_says_what_the_careful_one_says(address in text()) {
+            if is_plain(address.as_bytes()) {
+                let (local, domain) = address.rsplit_once('@').expect("there is one");
+                prop_assert_eq!(check_local(local), Ok(()));
+                prop_assert_eq!(ascii_domain(domain), Ok(domain.to_ascii_lowercase()));
+            }
+        }
+    }
+
+    #[test]
+    fn most_addresses_are_plain() {
+        for address in [
+            "Anna.Berg@example.org",
+            "a+b_c@Mail.Example.ORG",
+            "a@a-b.example",
+            "a@-.a",
+        ] {
+            assert!(is_plain(address.as_bytes()), "{address}");
+        }
+        for address in [
+            "",
+            "a",
+            "@a",
+            "a@",
+            "a@.",
+            "a@a.",
+            "a@.a",
+            "a@a..b",
+            "a@b@c",
+            "\"a\"@b",
+            "a@xn--a",
+            "a@a.Xn--b",
+            "a@a_b",
+            "a b@c",
+            "a@b\u{fc}cher.example",
+            "\u{e9}va@a",
+        ] {
+            assert!(!is_plain(address.as_bytes()), "{address}");
         }
     }
 }

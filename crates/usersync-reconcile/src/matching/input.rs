@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use usersync_model::{Activity, AddressKey, AttributeName, ObjectId, PrincipalKind, Value};
 
+use super::order::by_id;
+
 /// By what a principal and an account are taken for one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,29 +99,38 @@ impl<'a> Side<'a> {
     /// holders.
     #[must_use]
     pub fn new(parties: impl IntoIterator<Item = Party<'a>>, complete: bool, vouched: bool) -> Self {
-        let mut all: Vec<_> = parties.into_iter().collect();
-        all.sort_unstable();
-        all.dedup();
-        let mut parties: Vec<Party<'a>> = Vec::with_capacity(all.len());
-        let mut versions = Vec::new();
-        let mut contradictory = Vec::with_capacity(all.len());
-        for party in all {
-            if parties.last().is_some_and(|last| last.id == party.id) {
-                if let Some(last) = contradictory.last_mut() {
-                    *last = true;
-                }
-                versions.push((parties.len() - 1, party));
-            } else {
-                parties.push(party);
-                contradictory.push(false);
-            }
-        }
-        Self {
-            parties,
-            versions,
-            contradictory,
+        let all: Vec<_> = parties.into_iter().collect();
+        let mut side = Self {
+            parties: Vec::with_capacity(all.len()),
+            versions: Vec::new(),
+            contradictory: Vec::with_capacity(all.len()),
             complete,
             vouched,
+        };
+        by_id(&all, |told| match told {
+            [party] => side.add(*party),
+            _ => side.add_told(told),
+        });
+        side
+    }
+
+    fn add(&mut self, party: Party<'a>) {
+        self.parties.push(party);
+        self.contradictory.push(false);
+    }
+
+    /// Adds parties in their order, some of which may be one.
+    fn add_told(&mut self, told: &[Party<'a>]) {
+        for (at, party) in told.iter().enumerate() {
+            match told[..at].last() {
+                Some(before) if before == party => {}
+                Some(before) if before.id == party.id => {
+                    let at = self.parties.len() - 1;
+                    self.contradictory[at] = true;
+                    self.versions.push((at, *party));
+                }
+                _ => self.add(*party),
+            }
         }
     }
 
@@ -132,8 +143,13 @@ impl<'a> Side<'a> {
         std::iter::once(&self.parties[at]).chain(others.map(|(_, party)| party))
     }
 
-    pub(super) fn find(&self, id: &ObjectId) -> Option<usize> {
-        self.parties.binary_search_by(|party| party.id.cmp(id)).ok()
+    pub(super) fn id(&self, at: u32) -> ObjectId {
+        self.parties[at as usize].id.clone()
+    }
+
+    fn find(&self, id: &ObjectId) -> Option<u32> {
+        let at = self.parties.binary_search_by(|party| party.id.cmp(id)).ok()?;
+        Some(at as u32)
     }
 }
 
@@ -146,4 +162,22 @@ pub struct KnownLink<'a> {
     pub account: &'a ObjectId,
     /// The addresses that both had when they were linked.
     pub addresses: &'a [AddressKey],
+}
+
+/// A known link, and who of it was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link<'a> {
+    pub(super) known: KnownLink<'a>,
+    pub(super) principal: Option<u32>,
+    pub(super) account: Option<u32>,
+}
+
+impl<'a> Link<'a> {
+    pub(super) fn new(known: KnownLink<'a>, principals: &Side<'_>, accounts: &Side<'_>) -> Self {
+        Self {
+            known,
+            principal: principals.find(known.principal),
+            account: accounts.find(known.account),
+        }
+    }
 }

@@ -5,35 +5,80 @@ use std::sync::LazyLock;
 use unicode_security::skeleton;
 use usersync_model::AddressKey;
 
-/// Equal for addresses that people may take for each other (UTS #39, section 4), whatever the case of their letters.
-pub(super) fn look(key: &AddressKey) -> String {
-    ascii_look(key.as_str()).unwrap_or_else(|| unicode_look(&key.to_unicode()))
+/// Takes the looks of addresses, one after the other in the same memory: equal for addresses that people may take for each other
+/// (UTS #39, section 4), whatever the case of their letters.
+#[derive(Debug, Default)]
+pub(super) struct Look(Vec<u8>);
+
+impl Look {
+    /// What an address looks like, of which this is the key.
+    pub(super) fn of(&mut self, key: &str) -> &[u8] {
+        if let Some(len) = self.take_ascii(key) {
+            return &self.0[..len];
+        }
+        let key = AddressKey::of(key).expect("the key of an address is an address");
+        self.0.clear();
+        self.0
+            .extend_from_slice(unicode_look(&key.to_unicode()).as_bytes());
+        &self.0
+    }
+
+    /// The same for an address of ASCII alone, letter by letter, which saves the tables; answers how long it is, and `None` where
+    /// it takes the tables.
+    fn take_ascii(&mut self, key: &str) -> Option<usize> {
+        static LETTERS: LazyLock<[Letter; 256]> =
+            LazyLock::new(|| std::array::from_fn(|byte| Letter::new(byte as u8 as char)));
+        let letters: &[Letter; 256] = &LETTERS;
+        let most = key.len() * Letter::MOST;
+        if self.0.len() < most {
+            self.0.resize(most, 0);
+        }
+        let mut end = 0;
+        let mut are_known = true;
+        for byte in key.bytes() {
+            let letter = letters[usize::from(byte)];
+            self.0[end..end + Letter::MOST].copy_from_slice(&letter.look);
+            end += usize::from(letter.len);
+            are_known &= letter.len > 0;
+        }
+        (are_known && !key.contains("xn--")).then_some(end)
+    }
+}
+
+/// What a letter looks like beside any other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Letter {
+    look: [u8; Self::MOST],
+    /// How many of `look` it looks like; none if only tables tell.
+    len: u8,
+}
+
+impl Letter {
+    /// The most ASCII letters that one looks like: an `m` is `rn`.
+    const MOST: usize = 2;
+
+    /// Only ASCII that looks like ASCII looks the same beside any other.
+    fn new(letter: char) -> Self {
+        let text = unicode_look(&letter.to_string());
+        let is_plain = letter.is_ascii() && text.is_ascii();
+        match (is_plain, text.as_bytes()) {
+            (true, &[one]) => Self {
+                look: [one, 0],
+                len: 1,
+            },
+            (true, &[one, two]) => Self {
+                look: [one, two],
+                len: 2,
+            },
+            _ => Self::default(),
+        }
+    }
 }
 
 fn unicode_look(text: &str) -> String {
     // Twice lower case: the skeleton of a digit may be a capital letter.
     let text = text.to_lowercase();
     skeleton(&text).collect::<String>().to_lowercase()
-}
-
-/// The same for an address of ASCII alone, letter by letter, which saves the tables; `None` where it takes them.
-fn ascii_look(text: &str) -> Option<String> {
-    static LETTERS: LazyLock<Vec<Option<String>>> = LazyLock::new(|| {
-        let look = |letter: u8| unicode_look(&char::from(letter).to_string());
-        // Only what looks like ASCII looks the same beside any other.
-        (0..128)
-            .map(|letter| Some(look(letter)).filter(|look| look.is_ascii()))
-            .collect()
-    });
-    if text.contains("xn--") {
-        return None;
-    }
-    let letters: &[Option<String>] = &LETTERS;
-    let mut look = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        look.push_str(letters.get(usize::from(byte))?.as_deref()?);
-    }
-    Some(look)
 }
 
 /// Whether people may take one address for the other although they are two.
@@ -50,61 +95,18 @@ fn ascii_look(text: &str) -> Option<String> {
 /// ```
 #[must_use]
 pub fn looks_like(one: &AddressKey, other: &AddressKey) -> bool {
-    one != other && look(one) == look(other)
-}
-
-/// How many different addresses that look alike are looked through for one address: an attacker can make any number.
-const MOST_ADDRESSES: usize = 64;
-
-/// The addresses of all principals and accounts by their looks.
-#[derive(Debug)]
-pub(super) struct Looks<'a> {
-    principals: &'a [Vec<Option<AddressKey>>],
-    /// Ascending: looks, key, account.
-    accounts: Vec<(String, &'a AddressKey, u32)>,
-}
-
-impl<'a> Looks<'a> {
-    pub(super) fn new(
-        principals: &'a [Vec<Option<AddressKey>>],
-        accounts: &'a [Vec<Option<AddressKey>>],
-    ) -> Self {
-        let of = |(at, keys): (u32, &'a Vec<Option<AddressKey>>)| {
-            keys.iter().flatten().map(move |key| (look(key), key, at))
-        };
-        let mut accounts: Vec<_> = (0..).zip(accounts).flat_map(of).collect();
-        accounts.sort_unstable();
-        accounts.dedup();
-        Self { principals, accounts }
-    }
-
-    /// Accounts with an address that looks like one of this principal's and is none of them: of each such address the first few.
-    pub(super) fn of(&self, principal: usize, few: usize) -> Vec<u32> {
-        let own = &self.principals[principal];
-        let mut found = Vec::new();
-        for key in own.iter().flatten() {
-            let looks = look(key);
-            let from = self.accounts.partition_point(|(other, ..)| *other < looks);
-            let alike = &self.accounts[from..];
-            let mut rest = &alike[..alike.partition_point(|(other, ..)| *other == looks)];
-            for _ in 0..MOST_ADDRESSES {
-                let Some((_, other, _)) = rest.first() else {
-                    break;
-                };
-                let (same, after) = rest.split_at(rest.partition_point(|(_, key, _)| key == other));
-                rest = after;
-                if !own.iter().flatten().any(|own| own == *other) {
-                    found.extend(same.iter().take(few).map(|(.., account)| *account));
-                }
-            }
-        }
-        found
-    }
+    one != other && Look::default().of(one.as_str()) == Look::default().of(other.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn ascii_look(text: &str) -> Option<String> {
+        let mut look = Look::default();
+        let len = look.take_ascii(text)?;
+        Some(String::from_utf8(look.0[..len].to_vec()).expect("ASCII"))
+    }
 
     #[test]
     fn letter_by_letter_ascii_looks_as_it_does_as_a_whole() {

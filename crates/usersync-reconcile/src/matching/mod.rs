@@ -1,18 +1,23 @@
 //! Matching principals with accounts.
 
+mod ahead;
+mod groups;
 mod index;
 mod input;
 mod look_alike;
+mod order;
 mod situation;
+mod texts;
 
-use usersync_model::{Activity, AddressKey, ObjectId};
+use usersync_model::{Activity, ObjectId};
 
 pub use input::{KnownLink, MatchRule, Party, Side};
 pub use look_alike::looks_like;
 pub use situation::{Dispute, Few, Gone, Ineligible, IneligibleReason, Matched, Matching, Situation};
 
-use index::{Group, Holdings, Index};
-use look_alike::Looks;
+use ahead::{BLOCK, fetch};
+use index::Index;
+use input::Link;
 
 /// Gives every principal that was seen or is linked exactly one situation.
 ///
@@ -37,92 +42,76 @@ pub fn match_accounts(
     let mut links = links.to_vec();
     links.sort_unstable();
     links.dedup_by(|b, a| a.principal == b.principal);
-    let principal_keys = address_keys(principals);
-    let account_keys = address_keys(accounts);
-    let index = Index::new(
-        principals,
-        accounts,
-        &principal_keys,
-        &account_keys,
-        &links,
-        rules,
-    );
-    let matcher = Matcher::new(principals, accounts, &links, rules, index);
-    let looks = Looks::new(&principal_keys, &account_keys);
-    matcher.run(&looks)
+    let links: Vec<_> = links
+        .into_iter()
+        .map(|known| Link::new(known, principals, accounts))
+        .collect();
+    Matcher::new(principals, accounts, &links, rules).run()
 }
 
 struct Matcher<'a> {
     principals: &'a Side<'a>,
     accounts: &'a Side<'a>,
-    links: &'a [KnownLink<'a>],
+    links: &'a [Link<'a>],
     rules: &'a [MatchRule],
-    index: Index,
+    index: Index<'a>,
     /// Of each principal, its link.
     link_of: Vec<Option<u32>>,
-    /// Of each principal without a link, the rule that decides, and what it decides by.
-    decided: Vec<Option<(usize, Vec<Group>)>>,
-    /// Of each group, the principals that it decides for, ascending.
-    deciders: Vec<Vec<u32>>,
+    /// Of each principal without a link, the place of the rule that decides.
+    decided: Vec<Option<u32>>,
     /// Of each account, why nobody is linked with it by a rule.
-    disputes: Vec<Option<Dispute>>,
-    /// Of each group, the first of its accounts that is disputed.
-    first_disputed: Vec<Option<u32>>,
+    claims: Vec<Option<Claim>>,
+    /// Of each group, the first of its accounts that is claimed; empty where none is.
+    first_claimed: Vec<Option<u32>>,
+}
+
+/// Why an account is not free.
+#[derive(Clone, Copy, Debug)]
+enum Claim {
+    /// By the link at this place.
+    AccountLinked(u32),
+    /// By the link at this place, to an address of it.
+    AddressLinked(u32),
+    Privileged,
 }
 
 impl<'a> Matcher<'a> {
     fn new(
         principals: &'a Side<'a>,
         accounts: &'a Side<'a>,
-        links: &'a [KnownLink<'a>],
+        links: &'a [Link<'a>],
         rules: &'a [MatchRule],
-        index: Index,
     ) -> Self {
+        let mut index = Index::new(principals, accounts, links, rules);
         let mut link_of = vec![None; principals.parties.len()];
         let mut link_of_account = vec![None; accounts.parties.len()];
-        for (at, link) in (0_u32..).zip(links) {
-            if let Some(principal) = principals.find(link.principal) {
-                link_of[principal] = Some(at);
+        for (at, link) in (0..).zip(links) {
+            if let Some(principal) = link.principal {
+                link_of[principal as usize] = Some(at);
             }
-            if let Some(account) = accounts.find(link.account) {
-                link_of_account[account].get_or_insert(at);
+            if let Some(account) = link.account {
+                link_of_account[account as usize].get_or_insert(at);
             }
         }
-        let mut deciders = vec![Vec::new(); index.linked.len()];
-        let mut decided = Vec::with_capacity(link_of.len());
-        for (at, holdings) in (0..).zip(&index.principals) {
-            let decision = match link_of[at as usize] {
-                Some(_) => None,
-                None => decide(rules, holdings, &index),
-            };
-            for group in decision.iter().flat_map(|(_, groups)| groups) {
-                deciders[*group as usize].push(at);
-            }
-            decided.push(decision);
-        }
-        let dispute = |(at, party): (usize, &input::Party<'_>)| {
-            let account = || party.id.clone();
-            let linked = |link: u32| links[link as usize];
-            if let Some(link) = link_of_account[at].map(linked) {
-                return Some(Dispute::AccountLinked {
-                    account: account(),
-                    principal: link.principal.clone(),
-                });
-            }
-            let addresses = &index.accounts[at].addresses;
-            if let Some(link) = addresses.iter().find_map(|group| index.linked[*group as usize]) {
-                return Some(address_linked(linked(link)));
-            }
-            let is_privileged = accounts.told(at).any(|party| party.privileged);
-            is_privileged.then(|| Dispute::Privileged { account: account() })
+        let decided = (0..).zip(&link_of).map(|(at, link)| match link {
+            Some(_) => None,
+            None => index.decide(at),
+        });
+        let decided = decided.collect();
+        let claim = |(at, link): (u32, Option<u32>)| {
+            let is_privileged = || accounts.told(at as usize).any(|party| party.privileged);
+            link.map(Claim::AccountLinked)
+                .or_else(|| index.link_of_account(at).map(Claim::AddressLinked))
+                .or_else(|| is_privileged().then_some(Claim::Privileged))
         };
-        let disputes: Vec<_> = accounts.parties.iter().enumerate().map(dispute).collect();
-        let is_disputed = |account: &&u32| disputes[**account as usize].is_some();
-        let first_disputed = index
-            .held_by_accounts
-            .iter()
-            .map(|holders| holders.iter().find(is_disputed).copied())
-            .collect();
+        let claims: Vec<_> = (0..).zip(link_of_account).map(claim).collect();
+        let is_any_claimed = claims.iter().any(Option::is_some);
+        let mut first_claimed = vec![None; if is_any_claimed { index.len() } else { 0 }];
+        for (at, _) in (0..).zip(&claims).filter(|(_, claim)| claim.is_some()) {
+            for group in index.of_account(at) {
+                first_claimed[group as usize].get_or_insert(at);
+            }
+        }
         Self {
             principals,
             accounts,
@@ -131,102 +120,111 @@ impl<'a> Matcher<'a> {
             index,
             link_of,
             decided,
-            deciders,
-            disputes,
-            first_disputed,
+            claims,
+            first_claimed,
         }
     }
 
-    fn run(&self, looks: &Looks<'_>) -> Matching {
+    fn run(&self) -> Matching {
         let mut matched = Vec::with_capacity(self.principals.parties.len());
-        for (at, party) in self.principals.parties.iter().enumerate() {
-            let own = self.link_of[at].and_then(|link| self.accounts.find(self.links[link as usize].account));
-            let mut alike = looks.of(at, Few::MOST + 2);
-            alike.sort_unstable();
-            alike.dedup();
-            let (alike, more) = few([alike.as_slice()], own.and_then(number));
+        for (at, party) in (0..).zip(&self.principals.parties) {
+            if at as usize % BLOCK == 0 {
+                self.fetch_names(at);
+            }
             matched.push(Matched {
                 principal: party.id.clone(),
                 situation: self.situation(at),
-                look_alikes: names(self.accounts, &alike, more),
+                look_alikes: self.look_alikes(at),
             });
         }
-        for link in self.links {
-            if self.principals.find(link.principal).is_none() {
-                matched.push(Matched {
-                    principal: link.principal.clone(),
-                    situation: self.linked(None, *link),
-                    look_alikes: Few::default(),
-                });
-            }
+        let unseen = self.links.iter().filter(|link| link.principal.is_none());
+        matched.extend(unseen.map(|link| Matched {
+            principal: link.known.principal.clone(),
+            situation: self.linked(None, *link),
+            look_alikes: Few::default(),
+        }));
+        if matched.len() > self.principals.parties.len() {
+            matched.sort_unstable_by(|a, b| a.principal.cmp(&b.principal));
         }
-        matched.sort_unstable_by(|a, b| a.principal.cmp(&b.principal));
         Matching {
             principals: matched,
             unclaimed: self.unclaimed(),
         }
     }
 
-    fn situation(&self, at: usize) -> Situation {
-        if let Some(link) = self.link_of[at] {
+    /// Reads ahead the names that a block of principals is told with: to share one is to write beside it.
+    fn fetch_names(&self, from: u32) {
+        let principals = &self.principals.parties[from as usize..];
+        let names = (from..).zip(principals).take(BLOCK).flat_map(|(at, principal)| {
+            let account = self.decided[at as usize].and_then(|place| {
+                let group = self.index.decisive(at, place).next()?;
+                let account = *self.index.accounts(group).first()?;
+                Some(self.accounts.parties[account as usize].id)
+            });
+            [Some(principal.id), account]
+        });
+        fetch(names.flatten().filter_map(|id| id.as_str().bytes().next()));
+    }
+
+    fn look_alikes(&self, at: u32) -> Few {
+        let mut alike = self.index.look_alikes(at, Few::MOST + 2);
+        if alike.is_empty() {
+            return Few::default();
+        }
+        alike.sort_unstable();
+        alike.dedup();
+        let own = self.link_of[at as usize].and_then(|link| self.links[link as usize].account);
+        few(self.accounts, [alike.as_slice()].into_iter(), own)
+    }
+
+    fn situation(&self, at: u32) -> Situation {
+        if let Some(link) = self.link_of[at as usize] {
             return self.linked(Some(at), self.links[link as usize]);
         }
         if let Some(reason) = ineligible(self.principals, at) {
             return Situation::NotEligible(Ineligible::Principal(reason));
         }
-        let holdings = &self.index.principals[at];
-        if let Some(link) = holdings
-            .addresses
-            .iter()
-            .find_map(|group| self.index.linked[*group as usize])
-        {
-            return Situation::Disputed(address_linked(self.links[link as usize]));
+        if let Some(link) = self.index.link_of_principal(at) {
+            return Situation::Disputed(self.address_linked(link));
         }
-        let Some((rule, groups)) = &self.decided[at] else {
+        let Some(place) = self.decided[at as usize] else {
             return match self.accounts.complete {
                 true => Situation::Unmatched,
                 false => Situation::Unknown { candidate: None },
             };
         };
-        let disputed = groups
-            .iter()
-            .filter_map(|group| self.first_disputed[*group as usize])
+        let groups = self.index.decisive(at, place);
+        let claimed = groups
+            .filter_map(|group| *self.first_claimed.get(group as usize)?)
             .min();
-        if let Some(dispute) = disputed.and_then(|account| self.disputes[account as usize].clone()) {
+        if let Some(dispute) = claimed.and_then(|account| self.dispute(account)) {
             return Situation::Disputed(dispute);
         }
-        if self.principals.told(at).any(|party| party.privileged) {
+        if self.principals.told(at as usize).any(|party| party.privileged) {
             return Situation::Disputed(Dispute::PrivilegedPrincipal);
         }
-        self.candidates(at, &self.rules[*rule], groups)
+        self.candidates(at, place)
     }
 
     /// Of a principal whose candidates nobody else has a claim to.
-    fn candidates(&self, at: usize, rule: &MatchRule, groups: &[Group]) -> Situation {
-        let held = |group: &Group| self.index.held_by_accounts[*group as usize].as_slice();
-        let (candidates, more) = few(groups.iter().map(held), None);
-        let shared = groups
-            .iter()
-            .map(|group| self.index.held_by_principals[*group as usize].as_slice());
-        let found = |rivals: (Vec<u32>, bool)| Situation::Ambiguous {
-            rule: rule.clone(),
-            accounts: names(self.accounts, &candidates, more),
-            rivals: names(self.principals, &rivals.0, rivals.1),
+    fn candidates(&self, at: u32, place: u32) -> Situation {
+        let groups = self.index.decisive(at, place);
+        let candidates = groups.clone().map(|group| self.index.accounts(group));
+        let shared = groups.map(|group| self.index.principals(group));
+        let rule = &self.rules[place as usize];
+        let Some(account) = only(candidates.clone()) else {
+            return self.ambiguous(rule, candidates, shared, at);
         };
-        let [account] = candidates[..] else {
-            return found(few(shared, number(at)));
-        };
-        let account = account as usize;
         // Others may have come to the same account by another rule.
-        let others = self.index.accounts[account]
-            .all()
-            .map(|group| self.deciders[group as usize].as_slice());
-        let others: Vec<_> = others.collect();
-        let rivals = few(shared.chain(others), number(at));
-        if !rivals.0.is_empty() {
-            return found(rivals);
+        let others = self
+            .index
+            .of_account(account)
+            .map(|group| self.index.deciders(group));
+        let rivals = shared.chain(others);
+        if only(rivals.clone()) != Some(at) {
+            return self.ambiguous(rule, candidates, rivals, at);
         }
-        let id = self.accounts.parties[account].id.clone();
+        let id = self.accounts.id(account);
         if !(self.principals.complete && self.accounts.complete) {
             return Situation::Unknown { candidate: Some(id) };
         }
@@ -246,21 +244,34 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    fn linked(&self, principal: Option<usize>, link: KnownLink<'_>) -> Situation {
-        let account = self.accounts.find(link.account);
+    fn ambiguous<'l>(
+        &self,
+        rule: &MatchRule,
+        accounts: impl Iterator<Item = &'l [u32]>,
+        principals: impl Iterator<Item = &'l [u32]>,
+        at: u32,
+    ) -> Situation {
+        Situation::Ambiguous {
+            rule: rule.clone(),
+            accounts: few(self.accounts, accounts, None),
+            rivals: few(self.principals, principals, Some(at)),
+        }
+    }
+
+    fn linked(&self, principal: Option<u32>, link: Link<'_>) -> Situation {
         let principal_gone = principal.is_none() && self.principals.complete;
-        let account_gone = account.is_none() && self.accounts.complete;
+        let account_gone = link.account.is_none() && self.accounts.complete;
         let gone = match (principal_gone, account_gone) {
             (false, false) => None,
             (false, true) => Some(Gone::Account),
             (true, false) => Some(Gone::Principal),
             (true, true) => Some(Gone::Both),
         };
-        let id = link.account.clone();
+        let id = link.known.account.clone();
         if let Some(gone) = gone {
             return Situation::Vanished { account: id, gone };
         }
-        let of_account = account.and_then(|at| ineligible(self.accounts, at));
+        let of_account = link.account.and_then(|at| ineligible(self.accounts, at));
         let of_principal = principal.and_then(|at| ineligible(self.principals, at));
         let trouble = match (of_account, of_principal) {
             (Some(reason), _) => Some(Ineligible::Account {
@@ -272,43 +283,45 @@ impl<'a> Matcher<'a> {
         Situation::Linked { account: id, trouble }
     }
 
+    fn dispute(&self, account: u32) -> Option<Dispute> {
+        let id = self.accounts.id(account);
+        self.claims[account as usize].map(|claim| match claim {
+            Claim::AccountLinked(link) => Dispute::AccountLinked {
+                account: id,
+                principal: self.links[link as usize].known.principal.clone(),
+            },
+            Claim::AddressLinked(link) => self.address_linked(link),
+            Claim::Privileged => Dispute::Privileged { account: id },
+        })
+    }
+
+    fn address_linked(&self, link: u32) -> Dispute {
+        let known = self.links[link as usize].known;
+        Dispute::AddressLinked {
+            principal: known.principal.clone(),
+            account: known.account.clone(),
+        }
+    }
+
     fn unclaimed(&self) -> Vec<ObjectId> {
         if !(self.principals.complete && self.accounts.complete) {
             return Vec::new();
         }
-        let is_linked = |dispute: &Option<Dispute>| matches!(dispute, Some(Dispute::AccountLinked { .. }));
-        let is_wanted = |at: usize| {
-            let mut groups = self.index.accounts[at].all();
-            groups.any(|group| !self.deciders[group as usize].is_empty())
+        let is_linked = |claim: &Option<Claim>| matches!(claim, Some(Claim::AccountLinked(_)));
+        let is_wanted = |at: u32| {
+            let mut groups = self.index.of_account(at);
+            groups.any(|group| !self.index.deciders(group).is_empty())
         };
-        let accounts = self.accounts.parties.iter().enumerate();
-        accounts
-            .filter(|(at, _)| !is_linked(&self.disputes[*at]) && !is_wanted(*at))
-            .map(|(_, party)| party.id.clone())
-            .collect()
+        let free = (0..)
+            .zip(&self.claims)
+            .filter(|(at, claim)| !is_linked(claim) && !is_wanted(*at));
+        free.map(|(at, _)| self.accounts.id(at)).collect()
     }
 }
 
-/// The first rule under which some account holds what the principal holds, and what that is.
-fn decide(rules: &[MatchRule], holdings: &Holdings, index: &Index) -> Option<(usize, Vec<Group>)> {
-    let is_held = |group: &Group| !index.held_by_accounts[*group as usize].is_empty();
-    rules.iter().enumerate().find_map(|(place, rule)| {
-        let groups: Vec<Group> = match rule {
-            MatchRule::AnyAddress => holdings.addresses.iter().copied().filter(is_held).collect(),
-            MatchRule::Attribute { .. } => holdings.values[place].iter().copied().filter(is_held).collect(),
-            MatchRule::PrimaryAddress => holdings
-                .primary
-                .into_iter()
-                .filter(|group| index.is_primary[*group as usize])
-                .collect(),
-        };
-        (!groups.is_empty()).then_some((place, groups))
-    })
-}
-
-fn ineligible(side: &Side<'_>, at: usize) -> Option<IneligibleReason> {
-    let party = &side.parties[at];
-    if side.contradictory[at] {
+fn ineligible(side: &Side<'_>, at: u32) -> Option<IneligibleReason> {
+    let party = &side.parties[at as usize];
+    if side.contradictory[at as usize] {
         Some(IneligibleReason::Contradictory)
     } else if party.kind.is_group() {
         Some(IneligibleReason::Group)
@@ -321,22 +334,16 @@ fn ineligible(side: &Side<'_>, at: usize) -> Option<IneligibleReason> {
     }
 }
 
-fn address_linked(link: KnownLink<'_>) -> Dispute {
-    Dispute::AddressLinked {
-        principal: link.principal.clone(),
-        account: link.account.clone(),
-    }
+/// What ascending lists hold, if that is one and the same. O(1) for each list.
+fn only<'l>(lists: impl Iterator<Item = &'l [u32]>) -> Option<u32> {
+    let mut found = lists.flat_map(|list| list.iter().take(2));
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(*first)
 }
 
-fn address_keys(side: &Side<'_>) -> Vec<Vec<Option<AddressKey>>> {
-    let key = |address: &String| AddressKey::of(address).ok();
-    let keys = |at| side.told(at).flat_map(|party| party.addresses).map(key).collect();
-    (0..side.parties.len()).map(keys).collect()
-}
-
-/// The first of what ascending lists hold, and whether there are more. O(1) for each list.
-fn few<'l>(lists: impl IntoIterator<Item = &'l [u32]>, except: Option<u32>) -> (Vec<u32>, bool) {
-    let first = lists.into_iter().flat_map(|list| {
+/// The names of the first of what ascending lists hold. O(1) for each list.
+fn few<'l>(side: &Side<'_>, lists: impl Iterator<Item = &'l [u32]>, except: Option<u32>) -> Few {
+    let first = lists.flat_map(|list| {
         list.iter()
             .copied()
             .filter(|one| Some(*one) != except)
@@ -345,19 +352,8 @@ fn few<'l>(lists: impl IntoIterator<Item = &'l [u32]>, except: Option<u32>) -> (
     let mut first: Vec<u32> = first.collect();
     first.sort_unstable();
     first.dedup();
-    let more = first.len() > Few::MOST;
-    first.truncate(Few::MOST);
-    (first, more)
-}
-
-fn names(side: &Side<'_>, places: &[u32], more: bool) -> Few {
-    let name = |at: &u32| side.parties[*at as usize].id.clone();
     Few {
-        shown: places.iter().map(name).collect(),
-        more,
+        shown: first.iter().take(Few::MOST).map(|at| side.id(*at)).collect(),
+        more: first.len() > Few::MOST,
     }
-}
-
-fn number(at: usize) -> Option<u32> {
-    u32::try_from(at).ok()
 }
