@@ -305,7 +305,7 @@ impl fmt::Display for Path {
             if hidden > 0 && at == head {
                 write!(f, " > … {hidden} more …")?;
             }
-            if hidden > 0 && (head..head + hidden).contains(&at) {
+            if (head..head + hidden).contains(&at) {
                 continue;
             }
             if at > 0 {
