@@ -39,7 +39,7 @@ fn what_was_changed_directly_is_noticed_and_reported_with_the_next_change() {
         system: sys("a"),
         members: vec![obj("u0")],
     };
-    let changes: [(&str, Change<'_>); 9] = [
+    let changes: [(&str, Change<'_>); 13] = [
         ("the verdict on the system", &|graph| {
             graph.set_verdict(&sys("a"), partial())
         }),
@@ -68,6 +68,28 @@ fn what_was_changed_directly_is_noticed_and_reported_with_the_next_change() {
         ("a group without members", &|graph| {
             graph.apply(&sys("a"), &DirectoryChange::MembersReset { group: obj("g1") });
         }),
+        ("a group that nobody showed", &|graph| {
+            let group = graph.intern(&parse("a:u2"));
+            graph.set_members(group, &[]);
+        }),
+        // Two things at once, so that one cannot be taken back by the other.
+        ("a membership that begins, and a verdict", &|graph| {
+            graph.apply(&sys("a"), &members("g1", "a", &["u0"]));
+            let group = find(graph, "a:g0");
+            graph.set_group_verdict(group, partial());
+        }),
+        (
+            "a membership that begins, and a group that nobody showed",
+            &|graph| {
+                graph.apply(&sys("a"), &members("g1", "a", &["u0"]));
+                let group = graph.intern(&parse("a:u2"));
+                graph.set_members(group, &[]);
+            },
+        ),
+        ("a membership that begins, and one that ends", &|graph| {
+            graph.apply(&sys("a"), &members("g0", "a", &["u1"]));
+            graph.apply(&sys("a"), &ended);
+        }),
     ];
     let policy = ResolvePolicy::default();
     for (what, change) in changes {
@@ -89,4 +111,37 @@ fn what_was_changed_directly_is_noticed_and_reported_with_the_next_change() {
         assert!(impact.re_resolve.is_empty(), "{what} is told once");
         check(&graph, &live);
     }
+}
+
+/// Nobody says anything of them yet, so that the graph did not change.
+#[test]
+fn who_was_only_named_stands_as_the_selection_says() {
+    let policy = ResolvePolicy::default();
+    let mut graph = graph();
+    let mut live = LiveSelections::new(policy);
+    let selection = Selection::of([parse("b:g0")]).except([parse("a:u7"), parse("b:u7")]);
+    let id = live.insert(&graph, selection.clone());
+    for one in ["a:u7", "b:u7", "b:u8"] {
+        graph.intern(&parse(one));
+    }
+    for (node, standing) in graph.nodes().zip(standings(&graph, &selection, &policy)) {
+        assert_eq!(live.standing(&graph, id, node), standing, "{node:?}");
+    }
+}
+
+#[test]
+fn a_number_that_nothing_was_kept_under_is_replaced_by_nothing() {
+    let graph = graph();
+    let selection = || Selection::of([parse("a:g0")]);
+    let mut live = LiveSelections::new(ResolvePolicy::default());
+    let mut others = live.clone();
+    let strange = [
+        others.insert(&graph, selection()),
+        others.insert(&graph, selection()),
+    ];
+    for id in strange {
+        live.replace(&graph, id, selection());
+        assert_eq!(live.selection(id), None, "{id:?}");
+    }
+    assert_eq!(live.ids().count(), 0);
 }

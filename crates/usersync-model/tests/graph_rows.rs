@@ -4,7 +4,7 @@ mod graph_common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use graph_common::{config, members, obj, sys, upsert};
+use graph_common::{config, members, obj, parse, sys, upsert};
 use proptest::prelude::*;
 use usersync_model::{
     Completeness, DirectoryChange, DirectoryGraph, GraphBuilder, NodeId, PrincipalRef, ResolvePolicy,
@@ -182,6 +182,43 @@ fn memberships_stay_what_they_are_through_thousands_of_changes() {
     }
 }
 
+/// Many changes of one group, of which half is taken back.
+#[test]
+fn compaction_changes_nothing() {
+    let mut graph = DirectoryGraph::default();
+    graph.set_verdict(&sys("a"), Completeness::Complete);
+    graph.apply(&sys("a"), &upsert("g0", true));
+    let names: Vec<String> = (0..20_000).map(|at| format!("u{at}")).collect();
+    for name in &names {
+        graph.apply(&sys("a"), &upsert(name, true));
+        graph.apply(&sys("a"), &members("g0", "a", &[name]));
+    }
+    for name in names.iter().step_by(2) {
+        let change = DirectoryChange::MembersRemoved {
+            group: obj("g0"),
+            system: sys("a"),
+            members: vec![obj(name)],
+        };
+        graph.apply(&sys("a"), &change);
+    }
+    let resolved = graph.resolve(
+        &Selection::of([parse("a:g0")]),
+        &ResolvePolicy::default(),
+        &mut Scratch::new(),
+    );
+    let expected: Vec<NodeId> = names
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .filter_map(|name| graph.find_parts(&sys("a"), name))
+        .collect();
+    assert_eq!(resolved.certain, expected);
+    assert_eq!(graph.membership_count(), 10_000);
+    for node in expected {
+        assert_eq!(graph.direct_groups(node).count(), 1);
+    }
+}
+
 /// Results are gathered many at a time, wherever among all nodes they are.
 #[test]
 fn a_selection_of_few_among_many_is_just_these() {
@@ -221,5 +258,28 @@ fn a_selection_of_few_among_many_is_just_these() {
                 "{picked:?}"
             );
         }
+    }
+}
+
+/// Short rows are brought together, and long ones are not, wherever one block of them ends.
+#[test]
+fn groups_of_any_size_are_gathered_whole() {
+    for (groups, size) in [(2100, 1), (800, 3), (5, 512), (4, 600), (2, 3000), (1, 9000)] {
+        let users: Vec<String> = (0..groups * size).map(|number| format!("u{number}")).collect();
+        let mut builder = GraphBuilder::new();
+        let names: Vec<String> = (0..groups).map(|number| format!("g{number}")).collect();
+        for (group, row) in names.iter().zip(users.chunks(size)) {
+            let row: Vec<&str> = row.iter().map(String::as_str).collect();
+            builder.add(&sys("a"), members(group, "a", &row));
+        }
+        for id in users.iter().chain(&names) {
+            builder.add(&sys("a"), upsert(id, true));
+        }
+        builder.end(&sys("a"), Completeness::Complete, Vec::new());
+        let graph = builder.finish();
+        let selection = Selection::of(names.iter().map(|group| PrincipalRef::new(sys("a"), obj(group))));
+        let resolved = graph.resolve(&selection, &ResolvePolicy::default(), &mut Scratch::new());
+        let expected: BTreeSet<NodeId> = users.iter().filter_map(|id| node(&graph, id)).collect();
+        assert!(resolved.certain.iter().eq(&expected), "{groups} groups of {size}");
     }
 }

@@ -3,7 +3,7 @@
 use usersync_model::{
     Absence, Activity, Completeness, DirectoryChange, DirectoryGraph, Explanation, GraphBuilder,
     GraphWarning, GroupKind, MAX_WARNINGS, ObjectId, PartialKind, PartialReason, Path, Principal,
-    PrincipalKind, PrincipalRef, Rest, Standing, Step, SystemId,
+    PrincipalKind, PrincipalRef, ResourceKind, Rest, Standing, Step, SystemId,
 };
 
 fn system() -> SystemId {
@@ -74,6 +74,139 @@ fn a_graph_tells_of_everybody_what_it_was_told() {
         (empty.len(), empty.is_empty(), empty.membership_count()),
         (0, true, 0)
     );
+}
+
+fn told(changes: &[DirectoryChange]) -> DirectoryGraph {
+    let mut builder = GraphBuilder::new();
+    for change in changes {
+        builder.add(&system(), change.clone());
+    }
+    builder.end(&system(), Completeness::Complete, Vec::new());
+    builder.finish()
+}
+
+fn changed(changes: &[DirectoryChange]) -> DirectoryGraph {
+    let mut graph = DirectoryGraph::default();
+    graph.set_verdict(&system(), Completeness::Complete);
+    for change in changes {
+        graph.apply(&system(), change);
+    }
+    graph
+}
+
+fn joins(group: &str, member: &str) -> DirectoryChange {
+    DirectoryChange::Members {
+        group: object(group),
+        system: system(),
+        members: vec![object(member)],
+    }
+}
+
+#[test]
+fn who_is_told_as_two_things_is_neither_until_he_is_removed() {
+    let show = |kind| DirectoryChange::Upsert(Principal::new(object("p1"), kind, "P"));
+    let room = PrincipalKind::Resource(ResourceKind::Room);
+    let histories = [
+        (
+            "a user with members",
+            [show(PrincipalKind::User), joins("p1", "p2")],
+        ),
+        (
+            "members of a user",
+            [joins("p1", "p2"), show(PrincipalKind::User)],
+        ),
+        ("members of a room", [joins("p1", "p2"), show(room)]),
+        ("a user, and a room", [show(PrincipalKind::User), show(room)]),
+        ("a group, and a user", [show(GROUP), show(PrincipalKind::User)]),
+    ];
+    for (what, history) in &histories {
+        for mut graph in [told(history), changed(history)] {
+            let node = graph.find(&principal("p1")).expect("it was named");
+            assert_eq!(graph.node(node).kind(), None, "{what}");
+            let partial = Completeness::partial(PartialKind::Contradiction, "p1");
+            assert_eq!(graph.system_verdict(&system()), partial, "{what}");
+            let warnings: Vec<_> = graph.warnings().iter().cloned().collect();
+            assert_eq!(warnings, [GraphWarning::Contradiction(principal("p1"))], "{what}");
+            graph.apply(&system(), &DirectoryChange::Removed(object("p1")));
+            assert_eq!(graph.system_verdict(&system()), Completeness::Complete, "{what}");
+        }
+    }
+    let mut graph = changed(&[show(PrincipalKind::User)]);
+    let node = graph.find(&principal("p1")).expect("it was named");
+    graph.set_group_verdict(node, Completeness::partial(PartialKind::Limit, ""));
+    assert_eq!(
+        graph.node(node).kind(),
+        None,
+        "a user whose members were read in part"
+    );
+}
+
+#[test]
+fn of_two_contents_what_is_careful_counts_in_either_order() {
+    let ann = |name: &str, activity, privileged| {
+        let ann = Principal::new(object("ann"), PrincipalKind::User, name);
+        DirectoryChange::Upsert(ann.with_activity(activity).with_privileged(privileged))
+    };
+    let contents = [
+        ann("Ann", Activity::Inactive, true),
+        ann("Anna", Activity::Active, false),
+        ann("Anna", Activity::Active, true),
+    ];
+    for (first, second) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
+        let graph = told(&[contents[first].clone(), contents[second].clone()]);
+        let node = graph.node(graph.find(&principal("ann")).expect("it was named"));
+        let has_short_name = first == 0 || second == 0;
+        assert_eq!(node.name(), if has_short_name { "Ann" } else { "Anna" });
+        assert_eq!(node.activity(), Activity::Active);
+        assert!(node.privileged(), "{first} and {second}");
+        let warnings: Vec<_> = graph.warnings().iter().cloned().collect();
+        assert_eq!(warnings, [GraphWarning::Differs(principal("ann"))]);
+    }
+}
+
+#[test]
+fn of_two_reasons_for_one_group_the_smaller_counts_in_either_order() {
+    let reasons = ["x", "y"].map(|detail| PartialReason::new(PartialKind::Limit, detail));
+    for order in [[0, 1], [1, 0], [0, 0]] {
+        let mut builder = GraphBuilder::new();
+        for at in order {
+            let group = (object("team"), reasons[at].clone());
+            builder.end(&system(), Completeness::Complete, vec![group]);
+        }
+        let graph = builder.finish();
+        let team = graph.find(&principal("team")).expect("it was named");
+        assert_eq!(
+            graph.group_verdict(team),
+            Completeness::Partial(reasons[0].clone())
+        );
+    }
+}
+
+/// Each alone, since one of a kind must not need another to be looked at.
+#[test]
+fn a_removal_counts_for_what_was_told_before_it() {
+    let ends = [
+        DirectoryChange::MembersRemoved {
+            group: object("team"),
+            system: system(),
+            members: vec![object("ann")],
+        },
+        DirectoryChange::MembersReset {
+            group: object("team"),
+        },
+        DirectoryChange::Removed(object("ann")),
+        DirectoryChange::Removed(object("team")),
+    ];
+    for end in ends {
+        let begins = joins("team", "ann");
+        let before = [begins.clone(), end.clone()];
+        let after = [end.clone(), begins.clone()];
+        let between = [begins.clone(), end, begins];
+        for (history, count) in [(&before[..], 0), (&after, 1), (&between, 1)] {
+            assert_eq!(told(history).membership_count(), count, "{history:?}");
+            assert_eq!(changed(history).membership_count(), count, "{history:?}");
+        }
+    }
 }
 
 #[test]

@@ -134,3 +134,93 @@ pub(super) fn each_bit(at: usize, mut word: u64, mut found: impl FnMut(u32)) {
         word &= word - 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Below 64, around the ends of words, and around the ends of what a word of the second level stands for.
+    fn number() -> impl Strategy<Value = u32> {
+        prop_oneof![
+            0..64_u32,
+            60..70_u32,
+            120..136_u32,
+            4090..4102_u32,
+            8185..8200_u32
+        ]
+    }
+
+    fn all(len: usize, word: impl Fn(usize) -> u64) -> Vec<u32> {
+        let mut found = Vec::new();
+        (0..len).for_each(|at| each_bit(at, word(at), |bit| found.push(bit)));
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn bits_are_a_set(steps in prop::collection::vec((number(), 0..4), 0..40)) {
+            let (mut bits, mut set, mut room) = (Bits::default(), BTreeSet::new(), 0);
+            for (bit, step) in steps {
+                match step {
+                    0 => {
+                        bits.grow(bit as usize + 1);
+                        prop_assert_eq!(bits.insert(bit), set.insert(bit));
+                    }
+                    1 => bits.remove(bit),
+                    put => bits.put(bit, put == 2),
+                }
+                match step {
+                    0 | 2 => set.insert(bit),
+                    _ => set.remove(&bit),
+                };
+                if step != 1 {
+                    room = room.max(bit as usize / 64 + 1);
+                }
+                prop_assert_eq!(bits.words.len(), room);
+                let listed = all(room + 1, |at| bits.word(at));
+                prop_assert!(listed.iter().eq(&set), "{listed:?}, and not {set:?}");
+                prop_assert!((0..8300).all(|bit| bits.contains(bit) == set.contains(&bit)));
+            }
+        }
+
+        #[test]
+        fn sparse_bits_are_a_set_that_is_emptied_in_order(
+            rounds in prop::collection::vec((prop::collection::vec(number(), 0..20), any::<bool>()), 1..5),
+        ) {
+            let mut bits = SparseBits::default();
+            let mut room = 0;
+            for (numbers, expected) in rounds {
+                let set: BTreeSet<u32> = numbers.iter().copied().collect();
+                let len = set.last().map_or(0, |last| *last as usize + 1);
+                bits.grow(len);
+                room = room.max(len);
+                prop_assert!(bits.is_empty());
+                if expected {
+                    bits.expect_all();
+                    bits.insert_expected(&numbers);
+                } else {
+                    bits.insert_all(&numbers);
+                    prop_assert_eq!(bits.is_empty(), set.is_empty());
+                }
+                prop_assert!((0..8300).all(|bit| bits.contains(bit) == set.contains(&bit)));
+                let (mut emptied, mut places) = (Vec::new(), Vec::new());
+                bits.drain(|at, word| {
+                    places.push(at);
+                    each_bit(at, word, |bit| emptied.push(bit));
+                });
+                prop_assert!(emptied.iter().eq(&set), "{emptied:?}, and not {set:?}");
+                prop_assert!(places.is_sorted_by(|a, b| a < b), "words twice, or not in order: {places:?}");
+                // Reading costs what was put in, and the memory is little more than what was asked for.
+                let words: BTreeSet<usize> = set.iter().map(|bit| *bit as usize / 64).collect();
+                prop_assert!(expected || places.iter().eq(&words), "{places:?}, and not {words:?}");
+                prop_assert_eq!(bits.words.len(), room.div_ceil(4096) * 64);
+                prop_assert!(bits.is_empty());
+                prop_assert_eq!(all(bits.words.len() + 1, |at| bits.word(at)), Vec::<u32>::new());
+            }
+        }
+    }
+}

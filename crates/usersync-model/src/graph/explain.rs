@@ -142,13 +142,11 @@ impl DirectoryGraph {
             Category::Unseen => {}
             Category::Group => found.push(Absence::Group),
             Category::Leaf => {
-                if self.leaves.is_unwanted(policy, node) {
-                    if entry.activity == Activity::Inactive && policy.inactive == super::Inactive::Drop {
-                        found.push(Absence::Inactive);
-                    }
-                    if !policy.resources && matches!(entry.kind, Some(PrincipalKind::Resource(_))) {
-                        found.push(Absence::Resource);
-                    }
+                if entry.activity == Activity::Inactive && policy.inactive == super::Inactive::Drop {
+                    found.push(Absence::Inactive);
+                }
+                if !policy.resources && matches!(entry.kind, Some(PrincipalKind::Resource(_))) {
+                    found.push(Absence::Resource);
                 }
             }
         }
@@ -307,7 +305,7 @@ impl fmt::Display for Path {
             if hidden > 0 && at == head {
                 write!(f, " > … {hidden} more …")?;
             }
-            if hidden > 0 && (head..head + hidden).contains(&at) {
+            if (head..head + hidden).contains(&at) {
                 continue;
             }
             if at > 0 {

@@ -216,3 +216,44 @@ impl Names {
         self.stale = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Against a list of texts, and with room for twice what they take, or for 64 KiB more than it.
+        #[test]
+        fn names_are_what_was_set_last_and_their_stale_text_goes(
+            steps in prop::collection::vec(
+                (0..4_u32, prop_oneof![Just(0), Just(1), Just(0x4000), Just(0x8000), Just(0x10000), 0..0x8000_usize]),
+                1..40,
+            ),
+        ) {
+            let mut names = Names::default();
+            let mut texts = vec![String::new(); 4];
+            let (mut len, mut stale) = (0, 0);
+            for (at, (number, size)) in steps.into_iter().enumerate() {
+                let letter = char::from(b'a' + u8::try_from(at % 26).expect("a letter"));
+                let text = letter.to_string().repeat(size);
+                names.set(number, &text);
+                let before = std::mem::replace(&mut texts[number as usize], text);
+                if before != texts[number as usize] {
+                    stale += before.len();
+                    len += size;
+                }
+                if stale > 1 << 16 && stale > len / 2 {
+                    len -= std::mem::take(&mut stale);
+                }
+                for (number, text) in (0..).zip(&texts) {
+                    prop_assert!(names.name(number) == text, "{number} after step {at}");
+                }
+                prop_assert_eq!((names.text.len(), names.stale), (len, stale), "after step {}", at);
+            }
+        }
+    }
+}

@@ -48,8 +48,4 @@ impl Leaves {
     pub(super) fn unwanted_word(&self, policy: &ResolvePolicy, at: usize) -> u64 {
         self.all.word(at) & !self.wanted(policy).word(at)
     }
-
-    pub(super) fn is_unwanted(&self, policy: &ResolvePolicy, node: u32) -> bool {
-        self.contains(node) && !self.wanted(policy).contains(node)
-    }
 }
