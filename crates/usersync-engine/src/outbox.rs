@@ -29,7 +29,7 @@ const REFUSAL: Format = Format {
 pub(crate) const STORED: crate::fuzzing::StoredFormat = crate::fuzzing::stored!(REFUSAL, Refusal);
 
 /// How many deliveries are put on record together: so many may come again after a crash.
-const BATCH: usize = 32;
+const BATCH: usize = 128;
 
 /// After so many refusals in a row the rest waits for the next time: the notifier is out of order, not the recipients.
 const REFUSALS: usize = 16;

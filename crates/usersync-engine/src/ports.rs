@@ -35,7 +35,8 @@ pub struct Readers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// How many operations share their two transactions.
+    /// How many operations become durable together, before their effects. What became of them is recorded with the next ones, which is
+    /// when no more are left than run at once.
     pub batch: NonZeroUsize,
     /// How many calls to the target run at once.
     pub concurrency: NonZeroUsize,

@@ -1,6 +1,7 @@
 //! What a run leaves behind: audit records and notifications.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use usersync_connector::{Actor, News, Notification, Recipient};
 use usersync_model::{ContainerRef, Digest, DigestBuilder, JobId, OperationId, Subject};
 use usersync_reconcile::RecordBase;
@@ -9,7 +10,7 @@ use usersync_store::{Key, Log, Table, Write};
 use crate::error::Result;
 use crate::job::Job;
 use crate::report::Outcome;
-use crate::state::{AUDIT, AuditRecord, BASE, Effect, INTENT, Intent, NOTIFICATION, base_key, intent_key};
+use crate::state::{AUDIT, BASE, Effect, INTENT, Intent, NOTIFICATION, base_key, intent_key};
 
 pub(crate) fn intent_write(job: &JobId, intent: &Intent) -> Result<Write> {
     Ok(Write::Put {
@@ -19,16 +20,32 @@ pub(crate) fn intent_write(job: &JobId, intent: &Intent) -> Result<Write> {
     })
 }
 
+/// What is read as an [`AuditRecord`](crate::state::AuditRecord), without copies of what it is made of.
+#[derive(Serialize)]
+struct AuditLine<'a> {
+    job: &'a JobId,
+    operation: OperationId,
+    container: &'a ContainerRef,
+    subject: &'a Subject,
+    action: &'a str,
+    reason: &'a str,
+    outcome: &'a str,
+    actor: &'a Actor,
+    approved: bool,
+    plan: Digest,
+    at: DateTime<Utc>,
+}
+
 pub(crate) fn audit(job: &Job, intent: &Intent, outcome: &Outcome, at: DateTime<Utc>) -> Result<Write> {
-    let record = AuditRecord {
-        job: job.id.clone(),
+    let record = AuditLine {
+        job: &job.id,
         operation: intent.operation,
-        container: intent.container.clone(),
-        subject: intent.subject.clone(),
-        action: intent.effect.code().to_owned(),
-        reason: intent.reason.clone(),
-        outcome: outcome.code().to_owned(),
-        actor: intent.actor.clone(),
+        container: &intent.container,
+        subject: &intent.subject,
+        action: intent.effect.code(),
+        reason: &intent.reason,
+        outcome: outcome.code(),
+        actor: &intent.actor,
         approved: intent.approved,
         plan: intent.plan,
         at,

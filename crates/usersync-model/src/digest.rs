@@ -59,7 +59,7 @@ impl Digest {
     /// The first twelve digits: enough for a person to compare two by eye.
     #[must_use]
     pub fn short(&self) -> String {
-        hex(&self.0[..6])
+        with_hex(&self.0, |hex| hex[..12].to_owned())
     }
 }
 
@@ -72,6 +72,17 @@ impl OperationId {
         Self(bytes)
     }
 
+    /// The id made from the first four bytes of the digest of a group, followed by as much of another digest as there is room for: ids of one
+    /// group sort together. Ninety-six bits tell those of one group apart.
+    #[must_use]
+    pub fn within(group: &Digest, digest: &Digest) -> Self {
+        let mut bytes = [0; 16];
+        let (shared, own) = bytes.split_at_mut(4);
+        shared.copy_from_slice(&group.0[..4]);
+        own.copy_from_slice(&digest.0[..12]);
+        Self(bytes)
+    }
+
     /// The raw bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {
@@ -79,13 +90,15 @@ impl OperationId {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// What `then` makes of the digits of `bytes`, at most 32 of them. They are written so often that a text of their own is too much.
+fn with_hex<T>(bytes: &[u8], then: impl FnOnce(&str) -> T) -> T {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [b >> 4, b & 15])
-        .map(|d| char::from(DIGITS[usize::from(d)]))
-        .collect()
+    let mut digits = [0; 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    then(str::from_utf8(&digits[..2 * bytes.len()]).expect("digits are ASCII"))
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -115,7 +128,7 @@ macro_rules! hex_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex(&self.0))
+                with_hex(&self.0, |hex| f.write_str(hex))
             }
         }
 
@@ -132,15 +145,13 @@ macro_rules! hex_id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&hex(&self.0))
+                with_hex(&self.0, |hex| serializer.serialize_str(hex))
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?
-                    .parse()
-                    .map_err(serde::de::Error::custom)
+                crate::id::deserialize(deserializer)
             }
         }
     };

@@ -1,8 +1,11 @@
 //! Identifiers. Each is its own type, so that one cannot be passed for another.
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest identifier accepted, in bytes.
 pub const MAX_ID_BYTES: usize = 1024;
@@ -53,10 +56,37 @@ pub(crate) fn check(what: &'static str, text: &str) -> Result<(), IdError> {
             len: text.len(),
         });
     }
+    // Most ids are plain, which is quickly seen.
+    if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return Ok(());
+    }
     match text.char_indices().find(|(_, c)| c.is_control()) {
         Some((at, _)) => Err(IdError::Control { what, at }),
         None => Ok(()),
     }
+}
+
+/// Reads an id from its text, without a copy of it.
+pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: FromStr<Err = IdError>,
+    D: Deserializer<'de>,
+{
+    struct Text<T>(PhantomData<T>);
+
+    impl<T: FromStr<Err = IdError>> Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Text(PhantomData))
 }
 
 macro_rules! text_id {
@@ -120,8 +150,7 @@ macro_rules! text_id {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
-                Self::new(text).map_err(serde::de::Error::custom)
+                $crate::id::deserialize(deserializer)
             }
         }
     };

@@ -138,18 +138,21 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The id of an operation: the same for every attempt at it under this envelope.
+    /// The id of an operation: the same for every attempt at it under this envelope. Ids of one container begin alike, so that a
+    /// store that sorts by them keeps what is written together in one place.
     #[must_use]
     pub fn operation_id(&self, container: &ContainerRef, operation: &Operation) -> OperationId {
-        let digest = DigestBuilder::new("usersync.operation/1")
+        let of_container = DigestBuilder::new("usersync.operation/2")
             .part(self.lineage.as_bytes())
             .part(&self.serial.to_be_bytes())
             .part(container.system.as_str().as_bytes())
-            .part(container.object.as_str().as_bytes())
+            .part(container.object.as_str().as_bytes());
+        let digest = of_container
+            .clone()
             .part(canonical(&operation.subject).as_slice())
             .part(operation.action.code().as_bytes())
             .finish();
-        OperationId::from_digest(&digest)
+        OperationId::within(&of_container.finish(), &digest)
     }
 }
 

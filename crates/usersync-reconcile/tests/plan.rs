@@ -334,6 +334,17 @@ fn promise_12_operations_of_other_plans_have_other_ids() {
     assert!(others.iter().all(|other| *other != id));
 }
 
+/// A store that sorts by them keeps those of one container together.
+#[test]
+fn ids_of_the_operations_of_one_container_begin_alike() {
+    let envelope = envelope(1, 0);
+    let begins = |n, operation: &Operation| {
+        envelope.operation_id(&container(n), operation).to_string()[..8].to_owned()
+    };
+    assert_eq!(begins(1, &add(1)), begins(1, &remove(2)));
+    assert_ne!(begins(1, &add(1)), begins(2, &add(1)));
+}
+
 #[test]
 fn policies_of_other_content_have_other_digests() {
     let plain = Policy::default().digest();

@@ -98,12 +98,17 @@ fn find_object(db: &Database, names: &mut Names, system: i64, object: &ObjectId)
 }
 
 fn intern_object(db: &Database, names: &mut Names, system: i64, object: &ObjectId) -> Result<i64> {
-    if let Some(id) = find_object(db, names, system, object)? {
-        return Ok(id);
+    let key = (system, object.clone());
+    if let Some(id) = names.objects.get(&key) {
+        return Ok(*id);
     }
-    let mut add = db.conn.prepare_cached(&db.sql.object_add)?;
-    let id = add.insert((system, object.as_str()))?;
-    remember(&mut names.objects, (system, object.clone()), id);
+    // Whoever sets a row checked it before that, mostly: what is not remembered by now is new.
+    if db.execute(&db.sql.object_add, (system, object.as_str()))? == 0 {
+        let id = find_object(db, names, system, object)?;
+        return Ok(id.ok_or_else(|| corrupt("an object that is interned is not found"))?);
+    }
+    let id = db.conn.last_insert_rowid();
+    remember(&mut names.objects, key, id);
     Ok(id)
 }
 

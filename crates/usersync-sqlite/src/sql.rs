@@ -40,7 +40,7 @@ statements! {
     job_name: "SELECT name FROM {p}job WHERE id = ?1",
     job_add: "INSERT INTO {p}job (name) VALUES (?1)",
     object_find: "SELECT id FROM {p}object WHERE system = ?1 AND name = ?2",
-    object_add: "INSERT INTO {p}object (system, name) VALUES (?1, ?2)",
+    object_add: "INSERT INTO {p}object (system, name) VALUES (?1, ?2) ON CONFLICT (system, name) DO NOTHING",
     container_find: "SELECT id FROM {p}container WHERE tenant = ?1 AND system = ?2 AND name = ?3",
     container_add: "INSERT INTO {p}container (tenant, system, name) VALUES (?1, ?2, ?3)",
     containers: "SELECT id, name FROM {p}container

@@ -43,12 +43,16 @@ impl Format {
     /// # Errors
     /// [`StoreErrorKind::Corrupt`] if the value has no JSON form.
     pub fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>> {
-        serde_json::to_vec(&Envelope {
+        let envelope = Envelope {
             format: self.name,
             version: self.version,
             value,
-        })
-        .map_err(|error| {
+        };
+        // Most values have some hundred bytes, and are kept for long.
+        let mut bytes = Vec::with_capacity(1024);
+        let written = serde_json::to_writer(&mut bytes, &envelope);
+        bytes.shrink_to_fit();
+        written.map(|()| bytes).map_err(|error| {
             StoreError::new(
                 StoreErrorKind::Corrupt,
                 format!("a {} cannot be written", self.name),
@@ -63,6 +67,12 @@ impl Format {
     /// [`StoreErrorKind::NewerFormat`] for a newer version, with both versions named; [`StoreErrorKind::Corrupt`] for
     /// anything else that is not this format, with the place.
     pub fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
+        // What `encode` wrote is read once. Whatever else there is, and what is wrong with it, takes the long way.
+        if let Some(value) = self.value(bytes)
+            && let Ok(value) = serde_json::from_slice(value)
+        {
+            return Ok(value);
+        }
         let head: Head = serde_json::from_slice(bytes).map_err(|error| self.corrupt(error))?;
         if head.format != self.name {
             return Err(StoreError::new(
@@ -81,6 +91,15 @@ impl Format {
         }
         let body: Body<T> = serde_json::from_slice(bytes).map_err(|error| self.corrupt(error))?;
         Ok(body.value)
+    }
+
+    /// The value within what [`encode`](Self::encode) writes, if all before and behind it is as written by this version.
+    fn value<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = bytes.strip_prefix(br#"{"format":""#)?;
+        let rest = rest.strip_prefix(self.name.as_bytes())?;
+        let rest = rest.strip_prefix(br#"","version":"#)?;
+        let rest = rest.strip_prefix(self.version.to_string().as_bytes())?;
+        rest.strip_prefix(br#","value":"#)?.strip_suffix(b"}")
     }
 
     fn corrupt(&self, error: serde_json::Error) -> StoreError {

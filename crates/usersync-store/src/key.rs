@@ -20,7 +20,11 @@ impl Key {
     pub fn of(parts: &[&str]) -> Self {
         let mut key = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
         for part in parts {
-            key.extend(part.chars().filter(|c| !c.is_control()));
+            if part.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+                key.push_str(part);
+            } else {
+                key.extend(part.chars().filter(|c| !c.is_control()));
+            }
             key.push(SEPARATOR);
         }
         Self(key)

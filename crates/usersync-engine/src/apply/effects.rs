@@ -2,87 +2,55 @@
 
 use std::sync::Arc;
 
-use futures::stream::{self, StreamExt};
-use usersync_connector::{Actor, Applied, CallContext, Error as ConnectorError, ErrorKind};
-use usersync_model::{ContainerRef, ObjectId};
+use usersync_connector::{Applied, CallContext, Error as ConnectorError, ErrorKind};
 
-use super::target::Call;
-use super::{Applier, Attempt, Work};
+use super::{Applier, Attempt, Ended, Work};
 use crate::report::{NotStarted, Outcome};
-use crate::state::Effect;
 
-impl Applier<'_> {
-    /// Calls the target, several calls at once, each for one container. Answers in the order of the batch.
-    pub(super) async fn attempt(&self, batch: &[Work<'_>], actor: &Actor) -> Vec<Attempt> {
-        let context = Arc::new(CallContext {
-            tenant: self.job.tenant.clone(),
-            job: self.job.id.clone(),
-            actor: actor.clone(),
-        });
-        let mut attempts: Vec<Attempt> = vec![
-            Attempt::Done {
-                changed: false,
-                ours: true
-            };
-            batch.len()
-        ];
-        let calls = self.calls(batch);
-        let results = stream::iter(calls)
-            .map(|(container, places, call)| {
-                let target = self.target.clone();
-                let context = Arc::clone(&context);
-                let control = self.control.clone();
-                async move {
-                    if control.is_cancelled() {
-                        return (places, None);
-                    }
-                    let answers = target.apply(&container, call, &context).await;
-                    (places, Some(answers))
+/// Operations of one container that go to the target in one call.
+#[derive(Debug)]
+pub(super) struct Errand<'a> {
+    work: Vec<Work<'a>>,
+    context: Arc<CallContext>,
+}
+
+impl<'a> Applier<'a> {
+    /// Operations of one container together, no more than the target takes at once.
+    pub(super) fn errands(&self, batch: Vec<Work<'a>>, context: &Arc<CallContext>) -> Vec<Errand<'a>> {
+        let most = self.target.capabilities().max_batch.get();
+        let mut errands: Vec<Errand<'a>> = Vec::new();
+        for work in batch {
+            match errands.last_mut() {
+                Some(errand) if errand.work[0].container == work.container && errand.work.len() < most => {
+                    errand.work.push(work);
                 }
-            })
-            .buffer_unordered(self.readers.options.concurrency.get())
-            .collect::<Vec<_>>()
-            .await;
-        for (places, answers) in results {
-            match answers {
-                None => {
-                    for place in places {
-                        attempts[place] = Attempt::Not(Outcome::NotStarted(NotStarted::Cancelled));
-                    }
-                }
-                Some(answers) => {
-                    let mut answers = answers.into_iter();
-                    for place in places {
-                        let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
-                        attempts[place] = self.judge(&batch[place], answer, &context).await;
-                    }
-                }
+                _ => errands.push(Errand {
+                    work: vec![work],
+                    context: Arc::clone(context),
+                }),
             }
         }
-        attempts
+        errands
     }
 
-    /// The batch as calls, with the places in it that each is about: operations of one container together, no more than the target takes at once.
-    fn calls(&self, batch: &[Work<'_>]) -> Vec<(ObjectId, Vec<usize>, Call)> {
-        let most = self.target.capabilities().max_batch.get();
-        let mut calls: Vec<(&ContainerRef, Vec<usize>)> = Vec::new();
-        let called = batch
-            .iter()
-            .enumerate()
-            .filter(|(_, work)| work.effect != Effect::Adopt);
-        for (place, work) in called {
-            match calls.last_mut() {
-                Some((container, call)) if *container == work.container && call.len() < most => {
-                    call.push(place);
-                }
-                _ => calls.push((work.container, vec![place])),
-            }
-        }
-        let call = |(container, places): (&ContainerRef, Vec<usize>)| {
-            let call = self.target.call(places.iter().map(|place| &batch[*place]));
-            (container.object.clone(), places, call)
+    /// Calls the target, unless the run was told to end, and finds out what became of each operation.
+    pub(super) async fn attempt(&self, errand: Errand<'a>) -> Vec<Ended<'a>> {
+        let Errand { work, context } = errand;
+        let Some(first) = work.first().filter(|_| !self.control.is_cancelled()) else {
+            let attempt = Attempt::Not(Outcome::NotStarted(NotStarted::Cancelled));
+            let end = |work| Ended::new(work, attempt.clone(), &context);
+            return work.into_iter().map(end).collect();
         };
-        calls.into_iter().map(call).collect()
+        let call = self.target.call(work.iter());
+        let answers = self.target.apply(&first.container.object, call, &context).await;
+        let mut answers = answers.into_iter();
+        let mut ended = Vec::with_capacity(work.len());
+        for work in work {
+            let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
+            let attempt = self.judge(&work, answer, &context).await;
+            ended.push(Ended::new(work, attempt, &context));
+        }
+        ended
     }
 
     /// What an answer means. Where it leaves the outcome open, the target is asked.

@@ -1,28 +1,26 @@
-//! Carrying a plan out: durable intents, effects, one transaction of confirmations, batch by batch.
+//! Carrying a plan out: durable intents, effects, confirmations, batch by batch.
 
 mod confirm;
 mod effects;
 mod target;
+mod window;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tracing::Instrument;
-use usersync_connector::{Actor, Precondition, Version};
-use usersync_model::{ContainerRef, LedgerRow, OperationId, Origin, PrincipalRef, Subject};
+use usersync_connector::{Actor, CallContext, Precondition, Version};
+use usersync_model::{ContainerRef, LedgerRow, OperationId, Origin, Subject};
 use usersync_reconcile::{Action, Fingerprint, LedgerStep, Operation, Plan, RecordBase, Section};
 use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Transaction, Write};
 
-use crate::actor::container_actor;
 use crate::error::{EngineError, Result};
-use crate::event::{RunControl, RunEvent};
+use crate::event::RunControl;
 use crate::ground::{Ground, RowBefore};
 use crate::job::Job;
 use crate::ports::Readers;
 use crate::record::{base_write, intent_write};
 use crate::recover::Recovery;
-use crate::report::{NotStarted, OperationReport, Outcome};
+use crate::report::{OperationReport, Outcome};
 use crate::state::{Effect, Intent, window_hours, window_key, window_keys};
 
 pub(crate) use self::target::{Target, shows};
@@ -41,6 +39,8 @@ pub(crate) struct Applier<'a> {
 /// One operation on its way.
 #[derive(Clone, Debug)]
 struct Work<'a> {
+    /// Its place among the operations of the plan.
+    place: usize,
     id: OperationId,
     container: &'a ContainerRef,
     subject: &'a Subject,
@@ -69,6 +69,36 @@ struct RowChange {
     after: Option<LedgerRow>,
     /// What is stored of a record beside its row.
     base: Option<Write>,
+}
+
+/// An operation that was attempted.
+#[derive(Debug)]
+struct Ended<'a> {
+    work: Work<'a>,
+    attempt: Attempt,
+    context: Arc<CallContext>,
+    /// Whether somebody else wrote its ledger row while it was under way.
+    contested: bool,
+}
+
+impl<'a> Ended<'a> {
+    fn new(work: Work<'a>, attempt: Attempt, context: &Arc<CallContext>) -> Self {
+        Self {
+            work,
+            attempt,
+            context: Arc::clone(context),
+            contested: false,
+        }
+    }
+
+    /// What is only counted as ours from now on needs no call.
+    fn adopted(work: Work<'a>, context: &Arc<CallContext>) -> Self {
+        let attempt = Attempt::Done {
+            changed: false,
+            ours: true,
+        };
+        Self::new(work, attempt, context)
+    }
 }
 
 /// How an attempt at one operation went.
@@ -108,14 +138,16 @@ impl Work<'_> {
         self.effect.is_removal() && !self.approved
     }
 
-    fn report(&self, outcome: Outcome) -> OperationReport {
-        OperationReport {
+    /// With the place in the plan.
+    fn report(&self, outcome: Outcome) -> (usize, OperationReport) {
+        let report = OperationReport {
             operation: self.id,
             container: self.container.clone(),
             subject: self.subject.clone(),
             action: self.effect.code(),
             outcome,
-        }
+        };
+        (self.place, report)
     }
 }
 
@@ -173,7 +205,7 @@ impl<'a> Applier<'a> {
     async fn settle_rows(&mut self, chunk: &mut Vec<RowChange>) -> Result<bool> {
         let mut is_settled = true;
         if !chunk.is_empty() {
-            self.keep_lease().await?;
+            self.lease = self.kept(self.lease.clone()).await?;
         }
         while !chunk.is_empty() {
             let mut transaction = self.transaction();
@@ -207,51 +239,9 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// Applies every operation of the plan; each gets exactly one report.
-    pub(crate) async fn apply(
-        &mut self,
-        ground: &Ground,
-        recovery: &Recovery,
-    ) -> Result<Vec<OperationReport>> {
-        let mut by_owner: BTreeMap<Option<&PrincipalRef>, Vec<&Section>> = BTreeMap::new();
-        let plan = self.plan;
-        for section in plan
-            .sections()
-            .iter()
-            .filter(|section| !section.operations.is_empty())
-        {
-            by_owner.entry(section.owner.as_ref()).or_default().push(section);
-        }
-        let total = plan.summary().operations();
-        let mut reports = Vec::new();
-        for (owner, sections) in by_owner {
-            let operations: Vec<(&Section, &Operation)> = sections
-                .into_iter()
-                .flat_map(|section| {
-                    section
-                        .operations
-                        .iter()
-                        .map(move |operation| (section, operation))
-                })
-                .collect();
-            for batch in operations.chunks(self.readers.options.batch.get()) {
-                let batch: Vec<Work<'_>> = batch
-                    .iter()
-                    .map(|(section, operation)| self.work(section, operation, ground, recovery))
-                    .collect();
-                let span = tracing::info_span!("usersync.apply", operations = batch.len());
-                reports.extend(self.apply_batch(owner, batch).instrument(span).await?);
-                self.control.tell(RunEvent::Applied {
-                    done: reports.len() as u64,
-                    of: total,
-                });
-            }
-        }
-        Ok(reports)
-    }
-
     fn work(
         &self,
+        place: usize,
         section: &'a Section,
         operation: &'a Operation,
         ground: &Ground,
@@ -284,6 +274,7 @@ impl<'a> Applier<'a> {
             (_, None) => Precondition::None,
         };
         Work {
+            place,
             id: match carried {
                 Some(carried) => carried.operation,
                 None => self.plan.envelope().operation_id(&section.container, operation),
@@ -306,87 +297,43 @@ impl<'a> Applier<'a> {
         }
     }
 
-    async fn apply_batch(
-        &mut self,
-        owner: Option<&PrincipalRef>,
-        batch: Vec<Work<'a>>,
-    ) -> Result<Vec<OperationReport>> {
-        let not_started = |why| {
-            Ok(batch
-                .iter()
-                .map(|work| work.report(Outcome::NotStarted(why)))
-                .collect())
+    /// Takes the quota of this hour for removals that have none within the window yet: what an earlier attempt took is not taken
+    /// again.
+    fn take_quota(&self, work: &mut [Work<'_>], now: DateTime<Utc>) {
+        let Some(window) = self.job.policy.guards.window else {
+            return;
         };
-        if self.control.is_cancelled() {
-            return not_started(NotStarted::Cancelled);
-        }
-        let actor = match container_actor(self.readers, self.job, owner).await {
-            Ok(Ok(actor)) => actor,
-            Ok(Err(_)) => return not_started(NotStarted::NobodyActs),
-            Err(EngineError::Connector(error)) => {
-                tracing::warn!(name: "usersync.actor.unknown", kind = error.kind().code(), "nobody could tell who may act");
-                return not_started(NotStarted::ActorUnknown);
+        let hours = window_hours(now, window.hours);
+        for work in work.iter_mut().filter(|work| work.counts_in_window()) {
+            work.reserves = !work.quota.is_some_and(|hour| hours.contains(&hour));
+            if work.reserves {
+                work.quota = Some(*hours.end());
             }
-            Err(error) => return Err(error),
-        };
-        self.keep_lease().await?;
-        let (batch, mut reports) = self.begin(batch, &actor).await?;
-        let attempts = self.attempt(&batch, &actor).await;
-        reports.extend(self.confirm(&batch, attempts, &actor).await?);
-        Ok(reports)
+        }
     }
 
-    /// Makes the intents durable, if the ledger is still what the plan rests on and the window has room. What is not begun is
-    /// reported.
-    async fn begin(
+    /// Adds the intents, with the checks that the ledger is still what the plan rests on and, behind these, that the window has
+    /// room.
+    fn begin(
         &self,
-        mut batch: Vec<Work<'a>>,
+        batch: &[Work<'_>],
         actor: &Actor,
-    ) -> Result<(Vec<Work<'a>>, Vec<OperationReport>)> {
-        let mut reports = Vec::new();
-        let now = self.readers.clock.now();
-        if let Some(window) = self.job.policy.guards.window {
-            let hours = window_hours(now, window.hours);
-            for work in batch.iter_mut().filter(|work| work.counts_in_window()) {
-                // What an earlier attempt took is not taken again.
-                work.reserves = !work.quota.is_some_and(|hour| hours.contains(&hour));
-                if work.reserves {
-                    work.quota = Some(*hours.end());
-                }
+        now: DateTime<Utc>,
+        transaction: &mut Transaction,
+    ) -> Result<()> {
+        for work in batch {
+            transaction.check(work.row.check(work.key()));
+        }
+        let removals = batch.iter().filter(|work| work.reserves).count();
+        if removals > 0 {
+            self.reserve(removals, now, transaction);
+        }
+        for work in batch {
+            if work.effect != Effect::Adopt {
+                transaction.write(intent_write(&self.job.id, &self.intent(work, actor, now))?);
             }
         }
-        loop {
-            let mut transaction = self.transaction();
-            for work in &batch {
-                transaction.check(work.row.check(work.key()));
-            }
-            let removals = batch.iter().filter(|work| work.reserves).count();
-            if removals > 0 {
-                self.reserve(removals, now, &mut transaction);
-            }
-            for work in &batch {
-                if work.effect != Effect::Adopt {
-                    transaction.write(intent_write(&self.job.id, &self.intent(work, actor, now))?);
-                }
-            }
-            if transaction.writes.is_empty() {
-                return Ok((batch, reports));
-            }
-            match self.commit(transaction).await? {
-                None => return Ok((batch, reports)),
-                Some(check) if check < batch.len() => {
-                    reports.push(batch.remove(check).report(Outcome::Superseded));
-                }
-                Some(_) => {
-                    let (over, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|work| work.reserves);
-                    reports.extend(
-                        over.iter()
-                            .map(|w| w.report(Outcome::NotStarted(NotStarted::WindowLimit))),
-                    );
-                    batch = rest;
-                }
-            }
-        }
+        Ok(())
     }
 
     fn intent(&self, work: &Work<'_>, actor: &Actor, now: DateTime<Utc>) -> Intent {
@@ -428,18 +375,15 @@ impl<'a> Applier<'a> {
         commit(self.store, &self.job.id, transaction).await
     }
 
-    /// Renews the lease once half of it is over.
-    async fn keep_lease(&mut self) -> Result<()> {
-        let left = self.lease.expires.signed_duration_since(self.store.now().await?);
-        let lease = self.readers.options.lease;
-        if left.to_std().unwrap_or_default() < lease / 2 {
-            self.lease = self
-                .store
-                .renew(&self.lease, lease)
-                .await
-                .map_err(EngineError::store(&self.job.id))?;
+    /// The lease, renewed if half of it is over.
+    async fn kept(&self, lease: Lease) -> Result<Lease> {
+        let left = lease.expires.signed_duration_since(self.store.now().await?);
+        let ttl = self.readers.options.lease;
+        if left.to_std().unwrap_or_default() >= ttl / 2 {
+            return Ok(lease);
         }
-        Ok(())
+        let renewed = self.store.renew(&lease, ttl).await;
+        renewed.map_err(EngineError::store(&self.job.id))
     }
 }
 

@@ -168,7 +168,7 @@ impl StateRead for MemoryStore {
         self.tap.chunks(site, || {
             let tenant = self.tenant(tenant);
             let log = tenant.logs.get(&log).map(|log| Arc::clone(&log.entries));
-            entries_after(log.unwrap_or_default(), Some(after)).map(|(_, entry)| entry)
+            entries_after(log.unwrap_or_default(), Some(after)).map(|(_, entry)| Arc::unwrap_or_clone(entry))
         })
     }
 }

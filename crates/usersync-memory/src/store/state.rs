@@ -44,7 +44,7 @@ pub(super) struct Tenant {
 #[derive(Clone, Debug, Default)]
 pub(super) struct LogState {
     last: u64,
-    pub(super) entries: Arc<BTreeMap<u64, LogEntry>>,
+    pub(super) entries: Arc<BTreeMap<u64, Arc<LogEntry>>>,
     sequences: BTreeMap<Key, u64>,
 }
 
@@ -212,7 +212,7 @@ impl Tenant {
             key,
             bytes,
         };
-        Arc::make_mut(&mut log.entries).insert(log.last, entry);
+        Arc::make_mut(&mut log.entries).insert(log.last, Arc::new(entry));
     }
 
     fn deliver(&mut self, log: Log, sequence: u64) {

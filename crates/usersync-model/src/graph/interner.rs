@@ -72,7 +72,13 @@ impl Interner {
             *likely = self.tables[*system as usize].find(tag, |_| true);
         }
         let begins = |number: &u32| self.objects.as_bytes()[self.ends.range(*number).start];
-        black_box(likely.iter().flatten().map(begins).fold(0, |all, byte| all ^ byte));
+        black_box(
+            likely
+                .iter()
+                .flatten()
+                .map(begins)
+                .fold(0, |all, byte| all ^ byte),
+        );
         for ((tag, likely), (system, object)) in tags.into_iter().zip(likely).zip(block) {
             numbers.push(match likely {
                 Some(number) if self.is_object(number, object) => number,
@@ -155,7 +161,8 @@ impl Ends {
     fn push(&mut self, end: usize) {
         if self.ends.len() % Self::PART == 0 {
             let last = self.ends.last().zip(self.bases.last());
-            self.bases.push(last.map_or(0, |(end, base)| base + *end as usize));
+            self.bases
+                .push(last.map_or(0, |(end, base)| base + *end as usize));
         }
         self.ends.push((end - self.bases[self.bases.len() - 1]) as u32);
     }
@@ -163,7 +170,11 @@ impl Ends {
     fn range(&self, number: u32) -> Range<usize> {
         let at = number as usize;
         let base = self.bases[at / Self::PART];
-        let start = if at % Self::PART == 0 { 0 } else { self.ends[at - 1] };
+        let start = if at % Self::PART == 0 {
+            0
+        } else {
+            self.ends[at - 1]
+        };
         base + start as usize..base + self.ends[at] as usize
     }
 }

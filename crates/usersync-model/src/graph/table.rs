@@ -67,6 +67,10 @@ impl Table {
     }
 
     fn after(&self, place: usize) -> usize {
-        if place + 1 == self.slots.len() { 0 } else { place + 1 }
+        if place + 1 == self.slots.len() {
+            0
+        } else {
+            place + 1
+        }
     }
 }

@@ -1,0 +1,245 @@
+//! The window of what is under way: while some operations are called for, what became of those before them is recorded, and
+//! those behind them become durable.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Either, select};
+use futures::stream::{FuturesUnordered, StreamExt};
+use tracing::Instrument;
+use usersync_connector::CallContext;
+use usersync_model::PrincipalRef;
+use usersync_reconcile::{Operation, Section};
+use usersync_store::Lease;
+
+use super::confirm::outcome;
+use super::{Applier, Ended, Work};
+use crate::actor::container_actor;
+use crate::error::{EngineError, Result};
+use crate::event::RunEvent;
+use crate::ground::Ground;
+use crate::recover::Recovery;
+use crate::report::{NotStarted, OperationReport, Outcome};
+use crate::state::Effect;
+
+/// Operations of one owner's containers, whose intents are written together.
+struct Batch<'a> {
+    owner: Option<&'a PrincipalRef>,
+    /// The place of the first one among the operations of the plan.
+    first: usize,
+    operations: Vec<(&'a Section, &'a Operation)>,
+}
+
+/// What one transaction of the journal came to.
+struct Turn<'a> {
+    lease: Lease,
+    /// Whose intents are durable now, and in whose name they are called for.
+    begun: Option<(Vec<Work<'a>>, Arc<CallContext>)>,
+    reports: Vec<(usize, OperationReport)>,
+}
+
+impl<'a> Applier<'a> {
+    /// Applies every operation of the plan; each gets exactly one report, in the order in which they were to begin.
+    ///
+    /// The intents of the next batch become durable as soon as what is left of the one before keeps the target busy for one
+    /// round of calls at most, so that the target need not wait for the store. What answers at once is waited for before that.
+    pub(crate) async fn apply(&self, ground: &Ground, recovery: &Recovery) -> Result<Vec<OperationReport>> {
+        let batch = self.readers.options.batch.get();
+        let at_once = self.readers.options.concurrency.get();
+        let of = self.plan.summary().operations();
+        let mut waiting = self.batches();
+        let mut lease = self.lease.clone();
+        let mut ready = VecDeque::new();
+        let mut calls = FuturesUnordered::new();
+        let mut ended = Vec::new();
+        let mut turn: Option<BoxFuture<'_, Result<Turn<'a>>>> = None;
+        let (mut reports, mut told) = (Vec::new(), 0);
+        loop {
+            loop {
+                let free = at_once.saturating_sub(calls.len()).min(ready.len());
+                calls.extend(ready.drain(..free).map(|errand| self.attempt(errand)));
+                match calls.next().now_or_never() {
+                    Some(Some(answered)) => ended.extend(answered),
+                    _ => break,
+                }
+            }
+            if turn.is_none() {
+                let is_over = ready.is_empty() && calls.is_empty();
+                let next = if ready.len() <= at_once {
+                    waiting.pop_front()
+                } else {
+                    None
+                };
+                let is_to_be_told = waiting.is_empty() && (is_over || ended.len() >= batch);
+                if next.is_some() || is_to_be_told && !ended.is_empty() {
+                    let next = next.map(|batch| (batch.owner, self.work_of(&batch, ground, recovery)));
+                    let operations = next.as_ref().map_or(0, |(_, work)| work.len());
+                    let span = tracing::info_span!("usersync.apply", operations);
+                    let write = self.write(lease.clone(), std::mem::take(&mut ended), next);
+                    turn = Some(write.instrument(span).boxed());
+                } else if is_over {
+                    break;
+                }
+            }
+            let written = match turn.take() {
+                None => {
+                    ended.extend(calls.next().await.into_iter().flatten());
+                    continue;
+                }
+                Some(under_way) if calls.is_empty() => under_way.await,
+                Some(under_way) => match select(calls.next(), under_way).await {
+                    Either::Left((answered, under_way)) => {
+                        turn = Some(under_way);
+                        ended.extend(answered.into_iter().flatten());
+                        continue;
+                    }
+                    Either::Right((written, _)) => written,
+                },
+            };
+            let written = match written {
+                Ok(written) => written,
+                Err(error) => {
+                    // What is on its way arrives before the lease is given up: it cannot be called back.
+                    while calls.next().await.is_some() {}
+                    return Err(error);
+                }
+            };
+            lease = written.lease;
+            reports.extend(written.reports);
+            if let Some((begun, context)) = written.begun {
+                let (adopted, called): (Vec<_>, Vec<_>) =
+                    begun.into_iter().partition(|work| work.effect == Effect::Adopt);
+                ended.extend(adopted.into_iter().map(|work| Ended::adopted(work, &context)));
+                ready.extend(self.errands(called, &context));
+            }
+            if told < reports.len() {
+                told = reports.len();
+                let done = told as u64;
+                self.control.tell(RunEvent::Applied { done, of });
+            }
+        }
+        reports.sort_unstable_by_key(|(place, _)| *place);
+        Ok(reports.into_iter().map(|(_, report)| report).collect())
+    }
+
+    fn batches(&self) -> VecDeque<Batch<'a>> {
+        let mut by_owner: BTreeMap<Option<&PrincipalRef>, Vec<(&Section, &Operation)>> = BTreeMap::new();
+        for section in self.plan.sections() {
+            let operations = section.operations.iter().map(|operation| (section, operation));
+            by_owner
+                .entry(section.owner.as_ref())
+                .or_default()
+                .extend(operations);
+        }
+        let mut batches = VecDeque::new();
+        let mut first = 0;
+        for (owner, operations) in by_owner {
+            for operations in operations.chunks(self.readers.options.batch.get()) {
+                batches.push_back(Batch {
+                    owner,
+                    first,
+                    operations: operations.to_vec(),
+                });
+                first += operations.len();
+            }
+        }
+        batches
+    }
+
+    fn work_of(&self, batch: &Batch<'a>, ground: &Ground, recovery: &Recovery) -> Vec<Work<'a>> {
+        let operations = (batch.first..).zip(&batch.operations);
+        operations
+            .map(|(place, (section, operation))| self.work(place, section, operation, ground, recovery))
+            .collect()
+    }
+
+    /// One transaction: what became of the operations that `ended`, and the intents of the `next` ones. What is not begun is
+    /// reported.
+    async fn write(
+        &self,
+        mut lease: Lease,
+        mut ended: Vec<Ended<'a>>,
+        next: Option<(Option<&PrincipalRef>, Vec<Work<'a>>)>,
+    ) -> Result<Turn<'a>> {
+        let mut reports = Vec::new();
+        let mut begun = None;
+        if let Some((owner, batch)) = next {
+            match self.who_acts(owner).await? {
+                Ok(context) => {
+                    lease = self.kept(lease).await?;
+                    begun = Some((batch, context));
+                }
+                Err(why) => reports.extend(batch.iter().map(|work| work.report(Outcome::NotStarted(why)))),
+            }
+        }
+        let now = self.readers.clock.now();
+        if let Some((batch, _)) = &mut begun {
+            self.take_quota(batch, now);
+        }
+        // As if they had been carried out in the order of the plan.
+        ended.sort_unstable_by_key(|ended| ended.work.place);
+        loop {
+            let mut transaction = self.transaction();
+            let checked = self.confirm(&ended, now, &mut transaction)?;
+            if let Some((batch, context)) = &begun {
+                self.begin(batch, &context.actor, now, &mut transaction)?;
+            }
+            if transaction.writes.is_empty() {
+                break;
+            }
+            let Some(check) = self.commit(transaction).await? else {
+                break;
+            };
+            if let Some(place) = checked.get(check) {
+                // Another job changed the row meanwhile: its claim stays, and ours is added to it or taken from it.
+                let Ended { work, contested, .. } = &mut ended[*place];
+                work.row = self.store.ledger_row(&self.job.tenant, &work.key()).await?.into();
+                *contested = true;
+            } else if let Some((batch, _)) = &mut begun {
+                reports.extend(refused(batch, check - checked.len()));
+            }
+        }
+        let end = |ended: Ended<'_>| ended.work.report(outcome(ended.attempt));
+        reports.extend(ended.into_iter().map(end));
+        Ok(Turn {
+            lease,
+            begun,
+            reports,
+        })
+    }
+
+    /// In whose name a batch is begun, or why it is not.
+    async fn who_acts(
+        &self,
+        owner: Option<&PrincipalRef>,
+    ) -> Result<std::result::Result<Arc<CallContext>, NotStarted>> {
+        if self.control.is_cancelled() {
+            return Ok(Err(NotStarted::Cancelled));
+        }
+        match container_actor(self.readers, self.job, owner).await {
+            Ok(Ok(actor)) => Ok(Ok(Arc::new(CallContext {
+                tenant: self.job.tenant.clone(),
+                job: self.job.id.clone(),
+                actor,
+            }))),
+            Ok(Err(_)) => Ok(Err(NotStarted::NobodyActs)),
+            Err(EngineError::Connector(error)) => {
+                tracing::warn!(name: "usersync.actor.unknown", kind = error.kind().code(), "nobody could tell who may act");
+                Ok(Err(NotStarted::ActorUnknown))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Takes out of `batch` what is not begun, since the check of this number did not hold.
+fn refused(batch: &mut Vec<Work<'_>>, check: usize) -> Vec<(usize, OperationReport)> {
+    if check < batch.len() {
+        return vec![batch.remove(check).report(Outcome::Superseded)];
+    }
+    let (over, rest): (Vec<_>, Vec<_>) = std::mem::take(batch).into_iter().partition(|work| work.reserves);
+    *batch = rest;
+    let report = |work: &Work<'_>| work.report(Outcome::NotStarted(NotStarted::WindowLimit));
+    over.iter().map(report).collect()
+}
