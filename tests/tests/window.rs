@@ -37,17 +37,17 @@ fn promise_18_a_call_without_an_answer_holds_up_no_other() {
                     .run(&world.tenant, &job("sync"), RunRequest::everything()),
             );
             let there = world.members("team").split_whitespace().count();
-            let arrived = PEOPLE - usize::from(moment == Moment::Before);
-            assert_eq!(there, arrived, "call {after}, {moment:?}");
+            // Two go in one call.
+            assert!(there >= PEOPLE - 2, "call {after}, {moment:?}: {there}");
             let end = world.end();
             assert_eq!(
                 end.ledger.len() + end.intents.len(),
                 PEOPLE,
                 "call {after}, {moment:?}"
             );
-            // Those that were answered since the last transaction.
+            // Those of that call, and others that were answered since the last transaction.
             assert!(
-                end.intents.len() <= 3,
+                end.intents.len() <= 4,
                 "call {after}, {moment:?}: {:?}",
                 end.intents
             );
