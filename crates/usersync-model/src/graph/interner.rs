@@ -61,8 +61,8 @@ impl Interner {
 
     /// Adds to `numbers` those of `block`, systems and their objects, in its order; [`BLOCK`] of them at most.
     ///
-    /// Takes less time than one by one where there are many: it reads all that comparing will read before it compares, so that
-    /// memory is waited for once and not for each.
+    /// Takes less time than one by one where there are many: what comparing reads is read before, for all of them, so that memory
+    /// is not waited for once for each.
     pub(super) fn intern_block(&mut self, block: &[(u32, &str)], numbers: &mut Vec<u32>) {
         let (mut tags, mut likely) = ([0; BLOCK], [None; BLOCK]);
         for (tag, (_, object)) in tags.iter_mut().zip(block) {
@@ -72,7 +72,13 @@ impl Interner {
             *likely = self.tables[*system as usize].find(tag, |_| true);
         }
         let begins = |number: &u32| self.objects.as_bytes()[self.ends.range(*number).start];
-        black_box(likely.iter().flatten().map(begins).fold(0, |all, byte| all ^ byte));
+        black_box(
+            likely
+                .iter()
+                .flatten()
+                .map(begins)
+                .fold(0, |all, byte| all ^ byte),
+        );
         for ((tag, likely), (system, object)) in tags.into_iter().zip(likely).zip(block) {
             numbers.push(match likely {
                 Some(number) if self.is_object(number, object) => number,
@@ -155,7 +161,8 @@ impl Ends {
     fn push(&mut self, end: usize) {
         if self.ends.len() % Self::PART == 0 {
             let last = self.ends.last().zip(self.bases.last());
-            self.bases.push(last.map_or(0, |(end, base)| base + *end as usize));
+            self.bases
+                .push(last.map_or(0, |(end, base)| base + *end as usize));
         }
         self.ends.push((end - self.bases[self.bases.len() - 1]) as u32);
     }
@@ -163,7 +170,11 @@ impl Ends {
     fn range(&self, number: u32) -> Range<usize> {
         let at = number as usize;
         let base = self.bases[at / Self::PART];
-        let start = if at % Self::PART == 0 { 0 } else { self.ends[at - 1] };
+        let start = if at % Self::PART == 0 {
+            0
+        } else {
+            self.ends[at - 1]
+        };
         base + start as usize..base + self.ends[at] as usize
     }
 }
