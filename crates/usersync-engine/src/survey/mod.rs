@@ -282,10 +282,8 @@ impl Survey {
                 let sight = &mut self.sights[*place];
                 sight.told = true;
                 let count = members.len() as u64;
-                let ids = self
-                    .sources
-                    .intern_all(members.iter().map(|member| &member.member.principal));
-                for (id, member) in ids.into_iter().zip(members) {
+                for member in members {
+                    let id = self.sources.intern(&member.member.principal);
                     sight.push(id, member);
                 }
                 count
@@ -404,9 +402,7 @@ impl Survey {
             for entry in chunk {
                 match entry {
                     MembersEntry::Members { container, members } => {
-                        let ids = self
-                            .sources
-                            .intern_all(members.iter().map(|m| &m.member.principal));
+                        let ids = members.iter().map(|m| self.sources.intern(&m.member.principal));
                         found.entry(container).or_default().extend(ids);
                     }
                     MembersEntry::Missing { container } => {

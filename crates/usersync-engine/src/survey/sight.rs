@@ -112,7 +112,7 @@ impl Sight {
 
     /// Sorts the ledger rows, which came in the order of their keys.
     pub(super) fn settle_rows(&mut self) {
-        NodeId::sort(&mut self.ours);
+        self.ours.sort_unstable();
         if !self.other.is_sorted_by_key(|row| row.id) {
             let mut rows: Vec<_> = self.other.drain(..).zip(self.rows.drain(..)).collect();
             rows.sort_by_key(|(row, _)| row.id);
@@ -159,13 +159,16 @@ impl Sight {
 
     /// Sorts what came in any order. A member told twice with different facets counts with the smaller ones.
     pub(super) fn settle(&mut self) {
-        NodeId::sort(&mut self.present);
+        self.present.sort_unstable();
+        self.present.dedup();
         self.facets.sort();
         self.facets.dedup_by_key(|(id, _)| *id);
         self.versions.sort();
         self.versions.dedup_by_key(|(id, _)| *id);
-        NodeId::sort(&mut self.absent);
-        NodeId::sort(&mut self.ours);
+        self.absent.sort_unstable();
+        self.absent.dedup();
+        self.ours.sort_unstable();
+        self.ours.dedup();
     }
 }
 
