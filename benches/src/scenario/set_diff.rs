@@ -7,7 +7,8 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use usersync_model::{
-    Container, ContainerKind, ContainerRef, DirectoryGraph, NodeId, PrincipalRef, Selection,
+    Container, ContainerKind, ContainerRef, DirectoryGraph, NodeId, ObjectId, PrincipalRef, Selection,
+    SystemId,
 };
 use usersync_reconcile::{
     ActualMembers, Base, DesiredMembers, Mode, Policy, RunEvidence, Section, plan_members,
@@ -90,10 +91,13 @@ impl Members {
     /// `len` members before, `changed` of whom the source exchanged, and as many the target where `drifts`.
     fn new(len: u32, changed: u32, drifts: bool) -> Self {
         let mut random = SplitMix64::new(1);
+        // As connectors do it: the id of a system is read once and cloned.
+        let system = SystemId::new("dir").expect("the text is an id");
         let mut list = |numbers: Vec<u32>| {
             let one = |n| {
                 let address = format!("person{n:07}@example.org");
-                PrincipalRef::parse("dir", &address).expect("the text is an id")
+                let object = ObjectId::new(address).expect("the text is an id");
+                PrincipalRef::new(system.clone(), object)
             };
             let mut list: Vec<_> = numbers.into_iter().map(one).collect();
             random.shuffle(&mut list);

@@ -56,6 +56,8 @@ pub(super) struct SparseBits {
     words: Vec<u64>,
     /// One bit per word.
     summary: Vec<u64>,
+    /// Whether any word may not be zero, whatever the summary says.
+    filled: bool,
 }
 
 impl SparseBits {
@@ -85,12 +87,17 @@ impl SparseBits {
 
     /// From here until the set is emptied, any word may not be zero.
     pub(super) fn expect_all(&mut self) {
-        self.summary.fill(u64::MAX);
+        self.filled = true;
+    }
+
+    /// Whether any word may not be zero.
+    pub(super) fn expects_all(&self) -> bool {
+        self.filled
     }
 
     /// Whether nothing was put in since the set was emptied.
     pub(super) fn is_empty(&self) -> bool {
-        self.summary.iter().all(|&summary| summary == 0)
+        !self.filled && self.summary.iter().all(|&summary| summary == 0)
     }
 
     pub(super) fn contains(&self, bit: u32) -> bool {
@@ -115,6 +122,13 @@ impl SparseBits {
     #[inline(always)]
     pub(super) fn drain(&mut self, mut take: impl FnMut(usize, u64)) {
         let words = self.words.as_mut_slice();
+        if std::mem::take(&mut self.filled) {
+            self.summary.fill(0);
+            for (at, word) in words.iter_mut().enumerate() {
+                take(at, std::mem::take(word));
+            }
+            return;
+        }
         for (at, summary) in self.summary.iter_mut().enumerate() {
             let mut left = std::mem::take(summary);
             while left != 0 {

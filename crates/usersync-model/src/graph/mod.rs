@@ -54,7 +54,7 @@ impl NodeId {
             return;
         }
         let end = nodes.iter().max().map_or(0, |last| last.index() + 1);
-        if nodes.len() < end / 64 {
+        if nodes.len() < 64.max(end / 64) {
             nodes.sort_unstable();
             nodes.dedup();
             return;
@@ -160,12 +160,11 @@ impl DirectoryGraph {
         for principal in principals {
             let system = match last {
                 Some((system, number)) if *system == principal.system => number,
-                _ => {
-                    let number = self.intern_system(&principal.system);
-                    self.ids.expect(number, expected.saturating_sub(numbers.len()));
-                    number
-                }
+                _ => self.intern_system(&principal.system),
             };
+            if last.is_none() {
+                self.ids.expect(system, expected);
+            }
             last = Some((&principal.system, system));
             block.push((system, principal.object.as_str()));
             if block.len() == BLOCK {

@@ -302,23 +302,40 @@ impl DirectoryGraph {
 
 /// Empties `found`, which has at most `bound` numbers, into the list of those that `keep` has too; `keep` tells its words.
 fn select(found: &mut SparseBits, bound: usize, keep: impl Fn(usize) -> u64) -> Vec<NodeId> {
-    // Most words hold one or two results. Two are written whether they are there or not, which saves a
-    // mispredicted branch per word; what was written too much is overwritten or cut off.
-    let mut room = vec![NodeId(0); bound + 2];
+    // A branch that depends on how many results a word holds is mispredicted. So some are written whether they are there or not;
+    // what was written too much is overwritten or cut off.
+    const AT_ONCE: usize = 4;
+    let first = |at: usize, word: u64| NodeId(((at as u32) << 6) + (word | 1 << 63).trailing_zeros());
+    let mut room = vec![NodeId(0); bound + AT_ONCE];
     let (selected, mut len) = (room.as_mut_slice(), 0);
-    found.drain(|at, word| {
-        let mut word = word & keep(at);
-        let base = (at as u32) << 6;
-        for _ in 0..2 {
-            selected[len] = NodeId(base + (word | 1 << 63).trailing_zeros());
-            len += usize::from(word != 0);
-            word &= word.wrapping_sub(1);
-        }
-        each_bit(at, word, |node| {
-            selected[len] = NodeId(node);
-            len += 1;
+    if found.expects_all() {
+        found.drain(|at, word| {
+            let mut word = word & keep(at);
+            let mut next = len;
+            len += word.count_ones() as usize;
+            while next < len {
+                for place in &mut selected[next..next + AT_ONCE] {
+                    *place = first(at, word);
+                    word &= word.wrapping_sub(1);
+                }
+                next += AT_ONCE;
+            }
         });
-    });
+    } else {
+        // Most words hold one or two.
+        found.drain(|at, word| {
+            let mut word = word & keep(at);
+            for _ in 0..2 {
+                selected[len] = first(at, word);
+                len += usize::from(word != 0);
+                word &= word.wrapping_sub(1);
+            }
+            each_bit(at, word, |node| {
+                selected[len] = NodeId(node);
+                len += 1;
+            });
+        });
+    }
     room.truncate(len);
     room
 }

@@ -74,3 +74,31 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Few tags, all over the range, so that many numbers share one and runs go past the end.
+        #[test]
+        fn a_number_is_found_among_others_of_its_tag(
+            tags in proptest::collection::vec(prop_oneof![0_u32..3, any::<u32>(), u32::MAX - 2..=u32::MAX], 0..200),
+            reserved in 0_usize..100,
+        ) {
+            let mut table = Table::default();
+            table.reserve(reserved);
+            for (number, &tag) in tags.iter().enumerate() {
+                prop_assert_eq!(table.find(tag, |known| known == number as u32), None);
+                table.insert(tag, number as u32);
+            }
+            for (number, &tag) in tags.iter().enumerate() {
+                let number = number as u32;
+                prop_assert_eq!(table.find(tag, |known| known == number), Some(number));
+                prop_assert!(table.find(tag, |_| true).is_some());
+                prop_assert_eq!(table.find(tag ^ 1 << 31, |known| known == number), None);
+            }
+        }
+    }
+}
