@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::look_alike::Look;
 use super::texts::{Slot, Texts};
 
-/// An address, or a value under a rule, that is held more than once or that looks like another. The numbers are in no order:
-/// nothing may depend on which is smaller.
+/// An address, or a value under a rule, that is held more than once or that looks like another. The numbers follow from the order
+/// of the slots alone.
 pub(super) type Group = u32;
 
 /// What is held once and looks like nothing else.
@@ -68,7 +68,44 @@ impl Groups {
             }
             groups.note_looks(looks);
         });
-        groups
+        groups.in_order()
+    }
+
+    /// Numbers the groups in the order of their first slots: who asks for slots in order is answered from memory in order.
+    fn in_order(self) -> Self {
+        let mut numbers = vec![ALONE; self.spans.len()];
+        let mut ordered = Self {
+            group_of: self.group_of,
+            spans: Vec::with_capacity(self.spans.len()),
+            holders: Vec::with_capacity(self.holders.len()),
+            alike: BTreeMap::new(),
+            look_alikes: self.look_alikes,
+        };
+        for group in ordered.group_of.iter_mut().filter(|group| **group != ALONE) {
+            let number = &mut numbers[*group as usize];
+            if *number == ALONE {
+                *number = ordered.spans.len() as Group;
+                let span = self.spans[*group as usize];
+                let holders = &self.holders[span.principals as usize..span.end as usize];
+                let principals = ordered.holders.len() as u32;
+                ordered.holders.extend_from_slice(holders);
+                ordered.spans.push(Span {
+                    principals,
+                    accounts: principals + (span.accounts - span.principals),
+                    end: ordered.holders.len() as u32,
+                    is_primary: span.is_primary,
+                });
+            }
+            *group = *number;
+        }
+        for group in &mut ordered.look_alikes {
+            *group = numbers[*group as usize];
+        }
+        let alike = self.alike.into_iter();
+        ordered.alike = alike
+            .map(|(group, place)| (numbers[group as usize], place))
+            .collect();
+        ordered
     }
 
     fn add(&mut self, slots: &[Slot], holders: &[Holder], first_account: Slot) -> Group {

@@ -209,7 +209,7 @@ impl Held {
             without_primary: Vec::new(),
         };
         for at in 0..side.parties.len() {
-            if at % BLOCK == 0 {
+            if at.is_multiple_of(BLOCK) {
                 let block = side.parties[at..].iter().take(BLOCK);
                 fetch(block.filter_map(|party| party.addresses.first()?.bytes().last()));
             }

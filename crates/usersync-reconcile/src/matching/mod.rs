@@ -128,7 +128,7 @@ impl<'a> Matcher<'a> {
     fn run(&self) -> Matching {
         let mut matched = Vec::with_capacity(self.principals.parties.len());
         for (at, party) in (0..).zip(&self.principals.parties) {
-            if at as usize % BLOCK == 0 {
+            if (at as usize).is_multiple_of(BLOCK) {
                 self.fetch_names(at);
             }
             matched.push(Matched {

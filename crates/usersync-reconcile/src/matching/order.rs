@@ -65,3 +65,43 @@ fn common(parties: &[Party<'_>]) -> usize {
         alike.count()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use usersync_model::{Activity, PrincipalKind};
+
+    use super::*;
+
+    proptest! {
+        /// However much ids begin with in common, and however long they are the same after that.
+        #[test]
+        fn parties_come_in_order(
+            common in "[ab]{0,14}",
+            ids in prop::collection::vec("[ab]{1,3}|a{11,14}b?|[ab]{12}\u{fc}", 0..12),
+        ) {
+            let id = |id: &String| ObjectId::new(format!("{common}{id}")).expect("an id");
+            let ids: Vec<ObjectId> = ids.iter().map(id).collect();
+            let attributes = BTreeMap::new();
+            let parties: Vec<Party<'_>> = ids.iter().map(|id| Party {
+                id,
+                kind: PrincipalKind::User,
+                activity: Activity::Active,
+                privileged: false,
+                ineligible: None,
+                addresses: &[],
+                attributes: &attributes,
+            }).collect();
+            let mut sorted = parties.clone();
+            sorted.sort();
+            let mut seen: Vec<Party<'_>> = Vec::new();
+            by_id(&parties, |told| {
+                assert!(seen.last().is_none_or(|last| last.id < told[0].id), "one id comes at once");
+                seen.extend(told);
+            });
+            prop_assert_eq!(seen, sorted);
+        }
+    }
+}

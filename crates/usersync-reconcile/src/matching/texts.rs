@@ -57,10 +57,10 @@ impl Texts {
     pub(super) fn add_value(&mut self, rule: u32, kind: char, value: impl IntoIterator<Item = char>) {
         let start = self.all.len();
         self.all.extend([VALUE, kind]);
-        self.all.extend(rule.to_string().chars());
+        self.all.push_str(&rule.to_string());
         self.all.push(VALUE);
         self.all.extend(value);
-        let hash = hash(&self.hasher, self.all[start..].as_bytes());
+        let hash = hash(&self.hasher, &self.all.as_bytes()[start..]);
         self.end(hash);
     }
 

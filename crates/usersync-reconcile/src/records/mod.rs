@@ -16,7 +16,7 @@ use usersync_model::{
     Container, Facet, FacetName, MemberFacets, PartialReason, PrincipalRef, RecordRef, Subject,
 };
 
-use self::stream::Stream;
+use self::stream::{Keyed, Stream, first};
 use crate::decide::{Decision, Kept, Mode, Needed, Standing, Truth, decide};
 use crate::draft::{self, Draft};
 use crate::facet::FacetMerge;
@@ -74,19 +74,28 @@ where
             targets.head::<TargetRecord>(),
             rows.head::<RecordRow>(),
         ];
-        let Some(id) = heads.into_iter().flatten().min().cloned() else {
+        let [has_source, has_target, has_row] = first(heads);
+        let (source, again) = sources.take::<SourceRecord>(has_source);
+        let (target, again_there) = targets.take::<TargetRecord>(has_target);
+        let (row, _) = rows.take::<RecordRow>(has_row);
+        let source: Option<&SourceRecord> = source.as_ref().map(Borrow::borrow);
+        let target: Option<&TargetRecord> = target.as_ref().map(Borrow::borrow);
+        let row: Option<&RecordRow> = row.as_ref().map(Borrow::borrow);
+        let ids = [
+            source.map(Keyed::key),
+            target.map(Keyed::key),
+            row.map(Keyed::key),
+        ];
+        let Some(id) = ids.into_iter().flatten().next() else {
             break;
         };
-        let (source, again) = sources.take::<SourceRecord>(&id);
-        let (target, again_there) = targets.take::<TargetRecord>(&id);
-        let (row, _) = rows.take::<RecordRow>(&id);
         plan.settle(&Sighting {
-            desired: truth(source.is_some(), skip_to(&mut denied, &id), plan.source_rest),
-            present: truth(target.is_some(), skip_to(&mut absent, &id), plan.target_rest),
-            id: &id,
-            source: source.as_ref().map(Borrow::borrow),
-            target: target.as_ref().map(Borrow::borrow),
-            row: row.as_ref().map(Borrow::borrow),
+            desired: truth(source.is_some(), skip_to(&mut denied, id), plan.source_rest),
+            present: truth(target.is_some(), skip_to(&mut absent, id), plan.target_rest),
+            id,
+            source,
+            target,
+            row,
             is_ambiguous: again || again_there,
         });
     }

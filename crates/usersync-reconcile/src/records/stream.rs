@@ -45,17 +45,43 @@ impl<I: Iterator> Stream<I> {
         self.0.peek().map(|item| item.borrow().key())
     }
 
-    /// The item with this id, if it comes next, and whether others with the same id followed.
-    pub(super) fn take<T: Keyed + 'static>(&mut self, id: &RecordRef) -> (Option<I::Item>, bool)
+    /// The next item, if `is_next`, and whether others with the same id followed.
+    pub(super) fn take<T: Keyed + 'static>(&mut self, is_next: bool) -> (Option<I::Item>, bool)
     where
         I::Item: Borrow<T>,
     {
-        let mut next = || self.0.next_if(|item| item.borrow().key() == id);
-        let item = next();
+        let Some(item) = self.0.next_if(|_| is_next) else {
+            return (None, false);
+        };
+        let id = item.borrow().key();
         let mut again = false;
-        while item.is_some() && next().is_some() {
+        while self.0.next_if(|next| is_same(next.borrow().key(), id)).is_some() {
             again = true;
         }
-        (item, again)
+        (Some(item), again)
     }
+}
+
+/// Which of these ids are the smallest. Mostly all are the same, which is quicker to see than which of two is smaller.
+pub(super) fn first<const N: usize>(ids: [Option<&RecordRef>; N]) -> [bool; N] {
+    let mut smallest: Option<&RecordRef> = None;
+    let mut are_first = [false; N];
+    for (at, id) in ids.into_iter().enumerate() {
+        let Some(id) = id else { continue };
+        match smallest {
+            Some(smallest) if is_same(id, smallest) => are_first[at] = true,
+            Some(smallest) if id > smallest => {}
+            _ => {
+                smallest = Some(id);
+                are_first = [false; N];
+                are_first[at] = true;
+            }
+        }
+    }
+    are_first
+}
+
+/// Most ids of records differ in the object, if they do.
+fn is_same(one: &RecordRef, other: &RecordRef) -> bool {
+    one.object == other.object && one.system == other.system
 }
