@@ -113,6 +113,24 @@ fn a_run_keeps_its_lease_for_as_long_as_it_takes() {
     }
 }
 
+/// Nobody else has the job then, and whoever asked for it is told what the store said.
+#[test]
+fn a_store_that_gives_no_lease_is_no_other_worker() {
+    let world = world();
+    world.faults.inject(
+        FaultRule::new(Fault::StoreFailed(StoreErrorKind::Unavailable))
+            .on(CallKind::Acquire)
+            .times(1),
+    );
+    let ask = || block_on(run(world.new_engine("one"), world.tenant.clone()));
+    let refused = ask();
+    assert!(
+        matches!(&refused, Err(EngineError::Store(error)) if error.kind() == StoreErrorKind::Unavailable),
+        "{refused:?}"
+    );
+    assert!(ask().is_ok());
+}
+
 /// A lease that cannot be renewed until it is over ends the run, with what the store said, and nothing is written.
 #[test]
 fn a_run_ends_when_its_lease_runs_out() {

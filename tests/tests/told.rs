@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use usersync::connector::{ErrorKind, News, Recipient, Retry, TargetCapabilities};
-use usersync::engine::RunRequest;
+use usersync::connector::{ErrorKind, News, Notification, Recipient, Retry, TargetCapabilities};
+use usersync::engine::{Outcome, RunRequest};
 use usersync::memory::{Fault, FaultRule, MemoryTarget, Moment};
-use usersync::model::{ContainerRef, ObjectId, PrincipalRef};
+use usersync::model::{ContainerRef, ObjectId, OperationId, PrincipalRef, Subject};
 use usersync::reconcile::{Action, Plan};
 use usersync::store::{Log, StoreErrorKind};
 use usersync_tests::edit::{cases, edits, mode, world};
-use usersync_tests::{LEASE, Presence, World, crash, every_capability, free_policy, job, least_capability};
+use usersync_tests::{
+    LEASE, Presence, World, crash, eventful, every_capability, free_policy, job, least_capability, records,
+};
 
 /// How often somebody came to a container, or went.
 type Counted = BTreeMap<(ContainerRef, PrincipalRef, &'static str), usize>;
@@ -191,4 +193,58 @@ proptest! {
             }
         }
     }
+}
+
+/// An operation, or what was told of one: its id, what it did, where, and to whom or to what.
+type Deeds = BTreeSet<(OperationId, &'static str, ContainerRef, Subject)>;
+
+fn in_words(notification: &Notification) -> Option<(OperationId, &'static str, ContainerRef, Subject)> {
+    let (action, place, record) = match &notification.news {
+        News::MemberAdded { container, .. } => ("add", container, None),
+        News::MemberRemoved { container } => ("remove", container, None),
+        News::MemberUpdated { container, .. } => ("update", container, None),
+        News::RecordChanged { collection, record } => ("change", collection, Some(record)),
+        News::RecordCreated { collection, record } => ("create", collection, Some(record)),
+        News::RecordDeleted { collection, record } => ("delete", collection, Some(record)),
+        _ => return None,
+    };
+    let subject = match (&notification.recipient, record) {
+        (Recipient::Principal(who), None) => Subject::Principal(who.clone()),
+        (Recipient::Collection(collection), Some(record)) if collection == place => {
+            Subject::Record(record.clone())
+        }
+        _ => return None,
+    };
+    Some((notification.key, action, place.clone(), subject))
+}
+
+/// Whom it concerns is told, be it a member, or whose collection it is.
+#[test]
+fn every_kind_of_effect_is_told_in_words_of_its_own() {
+    let members = eventful(every_capability());
+    let records = records::eventful(every_capability(), true);
+    let seen = (
+        members.notifier.delivered().len(),
+        records.notifier.delivered().len(),
+    );
+    let reports = [members.run("sync"), records.run("share")];
+    let news = [
+        members.notifier.delivered().split_off(seen.0),
+        records.notifier.delivered().split_off(seen.1),
+    ];
+    let mut actions = BTreeSet::new();
+    for (report, news) in reports.into_iter().zip(news) {
+        let applied = report
+            .operations
+            .into_iter()
+            .filter(|operation| operation.outcome == Outcome::Applied);
+        let applied: Deeds = applied
+            .map(|one| (one.operation, one.action, one.container, one.subject))
+            .collect();
+        actions.extend(applied.iter().map(|(_, action, ..)| *action));
+        let told: Deeds = news.iter().filter_map(in_words).collect();
+        assert_eq!(told, applied);
+    }
+    let every = ["add", "change", "create", "delete", "remove", "update"];
+    assert!(actions.iter().eq(&every), "{actions:?}");
 }
