@@ -37,7 +37,8 @@ impl Applier<'_> {
                 let row = row_after(&work.effect, work.row.row.clone(), &self.job.id, *ours);
                 // Whoever wrote the row while this went on may have put back what is removed: the next run sees whose it is.
                 let may_be_back = *contested && work.effect.is_removal();
-                if !(may_be_back && row.is_none()) {
+                let stays = may_be_back && row.is_none();
+                if !stays {
                     transaction.write(Write::Ledger { key: work.key(), row });
                     if let Some(base) = base_after(&work.effect) {
                         let spelled = (!changed && !ours).then(|| work.base_as_spelled()).flatten();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
-use usersync_engine::{Job, LinkEntry, RunRecord, RunState};
+use usersync_engine::{Job, LinkEntry};
 use usersync_license::Entitlement;
 use usersync_model::{ContainerRef, JobId, Origin, Subject, TenantId};
 use usersync_reconcile::{Approval, Mode};
@@ -207,16 +207,7 @@ impl History {
                 Write::Put {
                     table: Table::JobState,
                     ..
-                } => self.wrote(transaction, false),
-                Write::Put {
-                    table: Table::Run,
-                    bytes,
-                    ..
-                } if value_of::<RunRecord>(bytes)
-                    .is_some_and(|record| matches!(record.state, RunState::Ended(_))) =>
-                {
-                    self.wrote(transaction, true);
-                }
+                } => self.wrote(transaction),
                 Write::Put {
                     table: Table::Link,
                     bytes,
@@ -345,18 +336,14 @@ impl History {
         fate.intended.get_or_insert(fence.token);
     }
 
-    /// A run of the job of a transaction wrote, or came to its report.
-    fn wrote(&mut self, transaction: &Transaction, has_ended: bool) {
+    /// A run of the job of a transaction wrote.
+    fn wrote(&mut self, transaction: &Transaction) {
         let Some(job) = job_of(transaction) else { return };
         let tenant = self.tenant(&transaction.tenant);
         let Some(run) = tenant.runs.get(&job) else { return };
         let versions = tenant.versions(&job, &run.since);
         let policies: Vec<_> = versions.into_iter().map(Job::policy_digest).collect();
-        let written = tenant.written.entry(job).or_default();
-        // What a run does under a policy that is not the first one counts once it has shown what it holds.
-        if has_ended || written.is_empty() {
-            written.extend(policies);
-        }
+        tenant.written.entry(job).or_default().extend(policies);
     }
 
     /// Notes intents that end in containers which their job does not cover any more.

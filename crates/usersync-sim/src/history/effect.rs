@@ -135,7 +135,7 @@ impl History {
                 if !run.written.is_empty() && !policies.iter().any(|policy| run.written.contains(policy)) {
                     return Some((
                         "removal_by_a_new_policy",
-                        "no run came to a report by that policy before, and nobody approved that",
+                        "no run wrote under that policy before, and nobody approved that",
                     ));
                 }
                 let guards = |emptied: bool| versions.iter().all(|job| job.policy.guards.emptied == emptied);

@@ -59,7 +59,7 @@ pub(crate) struct Tenant {
     approved: BTreeSet<(JobId, Digest)>,
     /// The jobs that somebody had adopt what is there.
     adopting: BTreeSet<JobId>,
-    /// Under which policy a run of a job first wrote, and under which ones runs came to a report since.
+    /// Under which policies a run of a job wrote.
     written: BTreeMap<JobId, BTreeSet<Digest>>,
     /// Since when directories do not show somebody whom they showed.
     gone: BTreeMap<PrincipalRef, DateTime<Utc>>,
@@ -104,7 +104,7 @@ struct Run {
     base: usize,
     /// Who was a member of what at any time of it.
     there: There,
-    /// Under which policies earlier runs may have shown what they hold.
+    /// Under which policies earlier runs wrote.
     written: BTreeSet<Digest>,
 }
 
