@@ -263,7 +263,17 @@ fn put_in(
 }
 
 fn cargo(tree: &Path, words: &[&str]) -> Result<(bool, Vec<Line>), Box<dyn Error>> {
-    let output = Command::new("cargo")
+    let mut command = Command::new("cargo");
+    // What `cargo run` says of this program makes some build scripts believe that everything changed.
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(name);
+        }
+    }
+    let output = command
         .args(words)
         .args(["--profile", "test", "--message-format", "json"])
         .current_dir(tree)
