@@ -93,7 +93,10 @@ pub fn build(wanted: &Wanted, mutants: &BTreeMap<usize, Mutant>) -> Result<Built
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../..")
         .canonicalize()?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(target) => std::path::absolute(target)?,
+        None => root.join("target"),
+    };
     let room = target.join("mutated");
     let tree = room.join(&wanted.package);
     let library = library(wanted);
@@ -263,10 +266,22 @@ fn put_in(
 }
 
 fn cargo(tree: &Path, words: &[&str]) -> Result<(bool, Vec<Line>), Box<dyn Error>> {
-    let output = Command::new("cargo")
+    let mut command = Command::new("cargo");
+    // What `cargo run` says of this program makes some build scripts believe that everything changed.
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        {
+            command.env_remove(name);
+        }
+    }
+    let output = command
         .args(words)
         .args(["--profile", "test", "--message-format", "json"])
         .current_dir(tree)
+        // Not in the copy, which has nothing but what is copied.
+        .env("CARGO_TARGET_DIR", tree.join("../.."))
         .stderr(Stdio::inherit())
         .output()?;
     let lines = output

@@ -1,8 +1,8 @@
 //! Tests the mutants that cargo-mutants names, all of a package with one build.
 //!
 //! `cargo mutants` builds a package and its tests anew for each mutant. Here all of them are built at once, each behind a question
-//! to the environment; then only the tests that come by a mutant are run with it. What cannot be built that way is named in the
-//! end, for `cargo mutants` itself. See docs/mutants.md.
+//! to the environment; then only the tests that come by a mutant are run with it. What cannot be built that way is named as
+//! left out, for `cargo mutants` itself. See docs/mutants.md.
 
 mod build;
 mod run;
