@@ -155,7 +155,7 @@ impl Ends {
 
     /// Adds a text that ends at `end` and begins where the last one ended.
     fn push(&mut self, end: usize) {
-        if self.ends.len() % Self::PART == 0 {
+        if self.ends.len().is_multiple_of(Self::PART) {
             let last = self.ends.last().zip(self.bases.last());
             self.bases
                 .push(last.map_or(0, |(end, base)| base + *end as usize));
@@ -166,7 +166,7 @@ impl Ends {
     fn range(&self, number: u32) -> Range<usize> {
         let at = number as usize;
         let base = self.bases[at / Self::PART];
-        let start = if at % Self::PART == 0 {
+        let start = if at.is_multiple_of(Self::PART) {
             0
         } else {
             self.ends[at - 1]
