@@ -11,11 +11,11 @@ use usersync::connector::{Clock, Directory, MembershipRead, MembershipTarget};
 use usersync::engine::{Engine, Job, Options, RunControl, RunReport, RunRequest};
 use usersync::memory::ManualClock;
 use usersync::model::{
-    Container, ContainerKind, ContainerRef, JobId, Member, ObjectId, PrincipalRef, Selection, SystemId,
-    TenantId,
+    Container, ContainerKind, ContainerRef, JobId, LedgerRow, Member, ObjectId, PrincipalRef, Selection,
+    SystemId, TenantId,
 };
 use usersync::sqlite::{SqliteOptions, SqliteStore, TablePrefix};
-use usersync::store::{Key, LedgerEntry, StateRead, Table};
+use usersync::store::{Key, LedgerKey, StateRead, Table};
 
 use crate::Outcome;
 use crate::calendar::Calendar;
@@ -54,7 +54,8 @@ pub(crate) struct Traces {
     pub(crate) attendances: Vec<(ObjectId, Member)>,
     /// How often an attendance was changed.
     pub(crate) changes: i64,
-    pub(crate) ledger: Vec<LedgerEntry>,
+    /// Whatever the number of the write that left each row.
+    pub(crate) ledger: Vec<(LedgerKey, LedgerRow)>,
     pub(crate) messages: Vec<Message>,
 }
 
@@ -151,10 +152,11 @@ impl Host {
 
     /// What is in the database now.
     pub(crate) fn traces(&self) -> Outcome<Traces> {
+        let ledger = block_on(self.store.ledger(&self.tenant, None).try_concat())?;
         Ok(Traces {
             attendances: self.calendar.attendances()?,
             changes: self.calendar.changes()?,
-            ledger: block_on(self.store.ledger(&self.tenant, None).try_concat())?,
+            ledger: ledger.into_iter().map(|entry| (entry.key, entry.row)).collect(),
             messages: self.messages.all()?,
         })
     }

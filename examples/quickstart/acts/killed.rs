@@ -84,7 +84,7 @@ impl Stage<'_> {
             "everybody is added once and invited once",
         )?;
         let new = end.ledger.iter().filter(|entry| !before.ledger.contains(entry));
-        let ours = new.filter(|entry| entry.row.origin == Origin::Ours && entry.row.is_claimed_by(&host.job));
+        let ours = new.filter(|(_, row)| row.origin == Origin::Ours && row.is_claimed_by(&host.job));
         check(ours.count() == planned, "everybody added counts as ours")?;
 
         let other = Host::open(copy, host.clock.fork())?;
