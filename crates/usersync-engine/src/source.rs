@@ -112,6 +112,14 @@ impl Sources {
         self.graph.intern(principal)
     }
 
+    /// As [`intern`](Self::intern) for each, in their order.
+    pub(crate) fn intern_all<'a>(
+        &mut self,
+        principals: impl IntoIterator<Item = &'a PrincipalRef>,
+    ) -> Vec<NodeId> {
+        self.graph.intern_all(principals)
+    }
+
     /// Who the container's selection stands for. Costs nothing where nothing changed that it depends on.
     pub(crate) fn resolve(
         &mut self,

@@ -282,8 +282,10 @@ impl Survey {
                 let sight = &mut self.sights[*place];
                 sight.told = true;
                 let count = members.len() as u64;
-                for member in members {
-                    let id = self.sources.intern(&member.member.principal);
+                let ids = self
+                    .sources
+                    .intern_all(members.iter().map(|member| &member.member.principal));
+                for (id, member) in ids.into_iter().zip(members) {
                     sight.push(id, member);
                 }
                 count
@@ -403,7 +405,9 @@ impl Survey {
             for entry in chunk {
                 match entry {
                     MembersEntry::Members { container, members } => {
-                        let ids = members.iter().map(|m| self.sources.intern(&m.member.principal));
+                        let ids = self
+                            .sources
+                            .intern_all(members.iter().map(|m| &m.member.principal));
                         found.entry(container).or_default().extend(ids);
                     }
                     MembersEntry::Missing { container } => {

@@ -131,7 +131,7 @@ impl Sight {
 
     /// Sorts the ledger rows, which came in the order of their keys.
     pub(super) fn settle_rows(&mut self) {
-        self.ours.sort_unstable();
+        NodeId::sort(&mut self.ours);
         if !self.other.is_sorted_by_key(|row| row.id) {
             let mut rows: Vec<_> = self.other.drain(..).zip(self.rows.drain(..)).collect();
             rows.sort_by_key(|(row, _)| row.id);
@@ -180,16 +180,13 @@ impl Sight {
 
     /// Sorts what came in any order. A member told twice with different facets counts with the smaller ones.
     pub(super) fn settle(&mut self) {
-        self.present.sort_unstable();
-        self.present.dedup();
+        NodeId::sort(&mut self.present);
         self.facets.sort();
         self.facets.dedup_by_key(|(id, _)| *id);
         self.versions.sort();
         self.versions.dedup_by_key(|(id, _)| *id);
-        self.absent.sort_unstable();
-        self.absent.dedup();
-        self.ours.sort_unstable();
-        self.ours.dedup();
+        NodeId::sort(&mut self.absent);
+        NodeId::sort(&mut self.ours);
     }
 }
 
