@@ -14,12 +14,12 @@ use usersync::engine::{
     RunRequest, Scope,
 };
 use usersync::memory::{
-    Calls, Faults, ManualClock, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryNotifier, MemoryStore,
-    MemoryTarget, StoreSnapshot,
+    CallKind, Calls, Fault, FaultRule, Faults, ManualClock, MemoryActors, MemoryCatalog, MemoryDirectory,
+    MemoryNotifier, MemoryStore, MemoryTarget, StoreSnapshot,
 };
 use usersync::model::{
-    Digest, GroupKind, LedgerRow, MemberFacets, MembershipState, ObjectId, Principal, PrincipalKind,
-    PrincipalRef, Role, SystemId, TenantId,
+    Digest, GroupKind, LedgerRow, MemberFacets, MembershipState, ObjectId, PartialKind, Principal,
+    PrincipalKind, PrincipalRef, Role, SystemId, TenantId,
 };
 use usersync::reconcile::{Plan, Policy};
 use usersync::store::{Key, LedgerKey, Log, StateRead, StateStore, Table};
@@ -420,6 +420,16 @@ impl<S: WorldStore> World<S> {
     /// Deletes a user from the directory.
     pub fn depart(&self, who: &str) {
         self.directory.remove(&user(who).object);
+    }
+
+    /// Lets the next read of the directory show nobody and say that it is not all.
+    pub fn hide_directory_once(&self) {
+        let fault = Fault::Partial {
+            shown: 0,
+            kind: PartialKind::Unreadable,
+        };
+        let rule = FaultRule::new(fault).on(CallKind::Directory);
+        self.faults.inject(rule.once());
     }
 
     /// Changes what a container selects.

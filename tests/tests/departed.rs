@@ -176,13 +176,7 @@ fn a_grace_that_was_abolished_leaves_nothing() {
 fn promise_09_a_failed_read_ends_no_grace() {
     let world = departed(Mode::Managed);
     world.select("album", "");
-    let fault = Fault::Partial {
-        shown: 0,
-        kind: PartialKind::Unreadable,
-    };
-    world
-        .faults
-        .inject(FaultRule::new(fault).on(CallKind::Directory).once());
+    world.hide_directory_once();
     let _ = world.run("sync");
     assert_eq!(world.members("album"), "bob", "the directory was not read");
     assert_eq!(recorded(&world), "bob cleo");
@@ -209,13 +203,7 @@ fn promise_09_a_failed_read_takes_nobody_out_who_may_be_in_grace() {
             world.depart("bob");
         }
         world.select("album", "");
-        let fault = Fault::Partial {
-            shown: 0,
-            kind: PartialKind::Unreadable,
-        };
-        world
-            .faults
-            .inject(FaultRule::new(fault).on(CallKind::Directory).once());
+        world.hide_directory_once();
         let report = world.run("sync");
         assert_eq!(world.members("album"), "ada bob", "the directory was not read");
         let plan = report.plan.expect("a plan");

@@ -1,8 +1,7 @@
 //! Members of a selected container whom no directory shows: people who were added by hand, and people who left and are held.
 
 use usersync::engine::{RunEnd, Scope};
-use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{Activity, PartialKind, Principal, PrincipalKind};
+use usersync::model::{Activity, Principal, PrincipalKind};
 use usersync::reconcile::{Guards, Mode, Policy, Share};
 use usersync_tests::{World, container, free_policy, user};
 
@@ -66,13 +65,7 @@ fn promise_09_whom_a_failed_read_does_not_show_is_no_guest() {
     world.directory.put(old.with_activity(Activity::Inactive));
     world.add_by_hand("crew", "old");
     let before = world.members("event");
-    let fault = Fault::Partial {
-        shown: 0,
-        kind: PartialKind::Unreadable,
-    };
-    world
-        .faults
-        .inject(FaultRule::new(fault).on(CallKind::Directory).once());
+    world.hide_directory_once();
     let _ = world.run("sync");
     assert_eq!(world.members("event"), before, "the directory was not read");
     let _ = world.run("sync");
