@@ -1,0 +1,16 @@
+//! Plans, through what is public.
+
+mod decide;
+mod items;
+mod matching;
+mod matching_world;
+mod members;
+mod plan;
+mod plan_figures;
+mod record_sides;
+mod record_world;
+mod records;
+mod render;
+mod render_whole;
+mod support;
+mod words;

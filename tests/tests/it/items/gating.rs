@@ -1,0 +1,186 @@
+//! Which links and kinds are worked on.
+
+use std::time::Duration;
+
+use futures::executor::block_on;
+use usersync::connector::{ActorState, Authority};
+use usersync::engine::{Chosen, ItemRequest, RunControl, RunEnd};
+use usersync::memory::{CallKind, FaultRule};
+use usersync::model::{ItemKind, LinkOptions, Rank, RankSet};
+use usersync::reconcile::Policy;
+use usersync::store::Table;
+use usersync_tests::{tenant, user};
+
+use crate::items::{
+    EVERY, GENEROUS, Home, SIDES, Where, card, collection, context, lines, object, principal,
+};
+
+const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:e\r\nSUMMARY:Meet\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+const TASK: &str =
+    "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VTODO\r\nUID:t\r\nSUMMARY:Do\r\nEND:VTODO\r\nEND:VCALENDAR\r\n";
+
+fn options(home: &Home, options: LinkOptions) {
+    block_on(home.links().save_options(&context(), &[(principal(0), options)])).unwrap();
+}
+
+fn bases(home: &Home) -> usize {
+    let snapshot = home.store.snapshot(&tenant());
+    snapshot.values.get(&Table::Base).map_or(0, |values| values.len())
+}
+
+#[test]
+fn an_option_that_is_off_leaves_its_kind_alone() {
+    for offers in EVERY {
+        let home = Home::new(1, offers);
+        home.put(Where::Crm, "e", EVENT);
+        home.put(Where::Crm, "t", TASK);
+        home.put(Where::Crm, "c", &card("c", &[("FN", "Ada")]));
+        home.settle();
+        assert_eq!(bases(&home), 3);
+        options(
+            &home,
+            LinkOptions {
+                diary: false,
+                ..LinkOptions::default()
+            },
+        );
+        home.put(Where::Crm, "e", &EVENT.replace("Meet", "Greet"));
+        home.put(Where::Crm, "t", &TASK.replace("Do", "Done"));
+        home.calls.clear();
+        assert_eq!(lines(&home.run()), ["change t on mail (SUMMARY): done"]);
+        // Nothing is read of it either: two kinds on two sides, twice at most.
+        assert!(home.calls.count(CallKind::Items) <= 8);
+        assert!(home.texts(Where::Mail, ItemKind::Diary)[0].contains("Meet"));
+        assert_eq!(bases(&home), 3);
+        options(&home, LinkOptions::default());
+        assert_eq!(
+            lines(&home.settle()),
+            ["change e on mail (SUMMARY): done"],
+            "{offers:?}"
+        );
+    }
+}
+
+#[test]
+fn a_removed_link_leaves_both_sides_as_they_are() {
+    for offers in EVERY {
+        let home = Home::new(2, offers);
+        for person in 0..2 {
+            home.crm.put_by_hand(
+                &collection(Where::Crm, person, ItemKind::Contact),
+                object("c"),
+                card("c", &[("FN", "Ada")]).as_bytes(),
+            );
+        }
+        home.settle();
+        assert_eq!(bases(&home), 2);
+        block_on(home.links().remove(&context(), &Chosen::of([principal(0)]))).unwrap();
+        home.edit(Where::Crm, "c", &[("TEL", "1")]);
+        let before = (home.crm.snapshot(), home.mail.snapshot());
+        let report = home.run();
+        assert_eq!((report.forgotten, report.end), (1, RunEnd::InSync), "{offers:?}");
+        assert_eq!((home.crm.snapshot(), home.mail.snapshot()), before);
+        assert_eq!(bases(&home), 1);
+        assert_eq!(home.run().forgotten, 0);
+        // Linked anew, both sides meet as if for the first time.
+        home.link(0, 0);
+        home.settle();
+        assert_eq!(home.cards(Where::Mail)["c"]["TEL"], "1");
+    }
+}
+
+#[test]
+fn only_active_links_of_the_ranks_are_worked_on() {
+    let mut home = Home::new(1, GENEROUS);
+    home.put(Where::Crm, "c", &card("c", &[("FN", "Ada")]));
+    let chosen = Chosen::of([principal(0)]);
+    block_on(home.links().set_rank(&context(), &chosen, Rank(3))).unwrap();
+    home.items = home.items.clone().with_ranks(RankSet::of([Rank(0)]));
+    assert_eq!(home.run().pairs.len(), 0);
+    home.items = home.items.clone().with_ranks(RankSet::of([Rank(3)]));
+    block_on(home.links().suspend(&context(), &chosen)).unwrap();
+    assert_eq!(home.run().pairs.len(), 0);
+    block_on(home.links().resume(&context(), &chosen)).unwrap();
+    assert_eq!(lines(&home.run()), ["create c on mail: done"]);
+}
+
+#[test]
+fn promise_10_an_emptied_collection_waits_for_an_approval() {
+    for offers in EVERY {
+        let mut home = Home::new(1, offers);
+        home.policy = Policy::default();
+        for n in 0..3 {
+            home.put(
+                Where::Crm,
+                &format!("{n}"),
+                &card(&format!("{n}"), &[("FN", "Ada")]),
+            );
+        }
+        home.settle();
+        for n in 0..3 {
+            home.remove(Where::Crm, &format!("{n}"));
+        }
+        let report = home.run();
+        assert_eq!(report.end, RunEnd::Held);
+        assert_eq!(home.cards(Where::Mail).len(), 3, "{offers:?}");
+        let pair = report.pairs.iter().find(|pair| !pair.holds.is_empty()).unwrap();
+        assert_eq!(pair.holds[0].cause.code(), "container_emptied");
+        let approved = ItemRequest::new().approving(pair.held.unwrap());
+        assert_eq!(home.run_as(&approved).operations().count(), 3);
+        assert_eq!(home.cards(Where::Mail).len(), 0);
+        home.is_still();
+        assert_eq!(bases(&home), 0);
+    }
+}
+
+#[test]
+fn a_run_can_be_ended_and_the_next_one_goes_on() {
+    let home = Home::new(1, GENEROUS);
+    home.put(Where::Crm, "c", &card("c", &[("FN", "Ada")]));
+    let control = RunControl::new();
+    control.cancel();
+    let report = home.run_as(&ItemRequest::new().controlled_by(control));
+    assert_eq!(report.end, RunEnd::Cancelled);
+    assert_eq!(home.cards(Where::Mail).len(), 0);
+    home.settle();
+    assert_eq!(home.cards(Where::Mail).len(), 1);
+}
+
+#[test]
+fn expired_cursors_lose_nothing() {
+    let home = Home::new(1, GENEROUS);
+    home.put(Where::Crm, "c", &card("c", &[("FN", "Ada")]));
+    home.settle();
+    home.is_still();
+    home.put(Where::Crm, "d", &card("d", &[("FN", "Bob")]));
+    home.remove(Where::Crm, "c");
+    home.crm.expire_cursors();
+    home.settle();
+    for side in SIDES {
+        assert_eq!(home.cards(side).into_keys().collect::<Vec<_>>(), ["d"]);
+    }
+    home.clock.advance(Duration::from_secs(1));
+}
+
+#[test]
+fn promise_23_the_owners_removal_changes_the_actor_of_items_from_the_next_batch_on() {
+    let home = Home::new(1, GENEROUS);
+    home.actors.set(&tenant(), user("root"), ActorState::Active);
+    for n in 0..6 {
+        home.put(
+            Where::Crm,
+            &format!("c{n}"),
+            &card(&format!("c{n}"), &[("FN", "Ada")]),
+        );
+    }
+    let actors = home.actors.clone();
+    let vanish = move || actors.set(&tenant(), user("boss"), ActorState::Missing);
+    home.faults
+        .inject(FaultRule::meanwhile(vanish).on(CallKind::Create).once());
+    let report = home.run();
+    assert_eq!((report.end, report.operations().count()), (RunEnd::Changed, 6));
+    let audit = block_on(home.engine().audit(&tenant())).unwrap();
+    let acted: Vec<Authority> = audit.iter().map(|record| record.actor.authority).collect();
+    let (boss, root) = (Authority::JobOwner, Authority::Administrator);
+    assert_eq!(acted, [boss, boss, boss, root, root, root]);
+}

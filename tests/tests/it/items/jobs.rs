@@ -1,0 +1,109 @@
+//! Items as a saved job: with a schedule, approvals and a history, as every other job.
+
+use std::time::Duration;
+
+use futures::executor::block_on;
+use usersync::engine::{Engine, EngineError, Job, RunEnd, RunReport, RunRequest, Scope};
+use usersync::reconcile::Policy;
+use usersync_tests::{job, tenant, user};
+
+use crate::items::{GENEROUS, Home, Where, card};
+
+fn saved(home: &Home) -> Engine {
+    let engine = home.engine();
+    let job = Job::items(tenant(), job("items"), "Items", user("boss"), home.items.clone())
+        .with_policy(home.policy.clone());
+    block_on(engine.save_job(&job)).unwrap();
+    engine
+}
+
+fn run(engine: &Engine) -> RunReport {
+    block_on(engine.run(&tenant(), &job("items"), RunRequest::everything())).unwrap()
+}
+
+#[test]
+fn a_job_of_items_runs_by_itself_and_is_in_the_history() {
+    let home = Home::new(1, GENEROUS);
+    let engine = saved(&home);
+    home.put(Where::Crm, "c", &card("c", &[("FN", "Ada")]));
+    let ends = |engine: &Engine| {
+        let ran = block_on(engine.run_due(&tenant())).unwrap();
+        ran.into_iter()
+            .map(|(_, report)| report.unwrap().end)
+            .collect::<Vec<_>>()
+    };
+    home.clock.advance(Duration::from_secs(5 * 3600));
+    assert_eq!(ends(&engine), [RunEnd::Changed]);
+    assert_eq!(home.cards(Where::Mail).len(), 1);
+    home.clock.advance(Duration::from_secs(5 * 3600));
+    assert_eq!(ends(&engine), [RunEnd::InSync]);
+    assert_eq!(ends(&engine), []);
+    let history = block_on(engine.history(&tenant(), &job("items"), None, 10)).unwrap();
+    assert_eq!(history.len(), 2);
+    let list = block_on(engine.job_list(&tenant())).unwrap();
+    assert_eq!(list[0].job.name, "Items");
+    let audit = block_on(engine.audit(&tenant())).unwrap();
+    assert_eq!(audit.len(), 1, "links and items share the log of audits");
+}
+
+#[test]
+fn promise_12_an_approval_of_held_items_lets_go_once() {
+    let mut home = Home::new(1, GENEROUS);
+    home.policy = Policy::default();
+    let engine = saved(&home);
+    for round in 0..2 {
+        for n in 0..3 {
+            home.put(
+                Where::Crm,
+                &format!("c{n}"),
+                &card(&format!("c{n}"), &[("FN", "Ada")]),
+            );
+        }
+        assert_eq!(run(&engine).end, RunEnd::Changed, "round {round}");
+        assert_eq!(home.cards(Where::Mail).len(), 3);
+        for n in 0..3 {
+            home.remove(Where::Crm, &format!("c{n}"));
+        }
+        let report = run(&engine);
+        assert_eq!(report.end, RunEnd::Held, "round {round}");
+        assert_eq!(home.cards(Where::Mail).len(), 3);
+        let held = report
+            .items
+            .unwrap()
+            .pairs
+            .iter()
+            .find_map(|pair| pair.held)
+            .unwrap();
+        block_on(engine.approve(
+            &tenant(),
+            &job("items"),
+            held,
+            user("boss"),
+            Duration::from_secs(3600),
+        ))
+        .unwrap();
+        let report = run(&engine);
+        assert_eq!(
+            (report.end, report.operations.len()),
+            (RunEnd::Changed, 3),
+            "round {round}"
+        );
+        assert_eq!(home.cards(Where::Mail).len(), 0);
+    }
+}
+
+#[test]
+fn there_is_no_plan_before_the_run() {
+    let home = Home::new(1, GENEROUS);
+    let engine = saved(&home);
+    let preview = block_on(engine.preview(&tenant(), &job("items"), &Scope::Everything));
+    assert!(matches!(preview, Err(EngineError::NoPlan(_))), "{preview:?}");
+    let adopting = RunRequest::everything().adopting();
+    let run = block_on(engine.run(&tenant(), &job("items"), adopting));
+    assert!(matches!(run, Err(EngineError::NoPlan(_))), "{run:?}");
+    assert!(
+        block_on(engine.verify(&tenant(), &job("items")))
+            .unwrap()
+            .is_consistent()
+    );
+}

@@ -1,0 +1,263 @@
+//! What was certain when a pair was staged, and is not when it is saved.
+
+use std::time::Duration;
+
+use futures::executor::block_on;
+use usersync::connector::{Account, ErrorKind, Retry};
+use usersync::engine::{ByHand, Chosen, LinkOutcome, ReadOf};
+use usersync::license::Entitlement;
+use usersync::memory::{CallKind, Fault, FaultRule};
+use usersync::model::{Activity, PartialKind};
+use usersync_tests::tenant;
+
+use crate::linking::{Office, account, codes, context, object, only, person, plain, principal, system};
+
+type Change = (&'static str, fn(&Office), &'static str);
+
+fn edited(mut account: Account, edit: impl FnOnce(&mut Account)) -> Account {
+    edit(&mut account);
+    account
+}
+
+fn changes() -> Vec<Change> {
+    vec![
+        (
+            "the principal is gone",
+            |o| assert!(o.people.remove(&object("p0"))),
+            "not_seen",
+        ),
+        (
+            "the account is gone",
+            |o| assert!(o.mail.remove(&object("a0"))),
+            "not_seen",
+        ),
+        (
+            "the account is disabled",
+            |o| {
+                o.mail
+                    .put(edited(account(0), |a| a.activity = Activity::Inactive))
+            },
+            "unfit",
+        ),
+        (
+            "the principal has no mailbox",
+            |o| {
+                o.people
+                    .put(edited(person(0), |a| a.ineligible = Some("no mailbox".into())))
+            },
+            "unfit",
+        ),
+    ]
+}
+
+/// A proposal rests on what was read when it was staged: what a read at saving contradicts is not saved.
+#[test]
+fn promise_20_what_is_no_longer_certain_is_not_saved() {
+    let of_rules: Vec<Change> = vec![
+        (
+            "the account is an administrator's",
+            |o| o.mail.put(edited(account(0), |a| a.privileged = true)),
+            "unfit",
+        ),
+        (
+            "the account's address was given to somebody else",
+            |o| o.mail.put(plain("a0", "new@acme.example")),
+            "unfit",
+        ),
+        (
+            "another principal has the address",
+            |o| o.people.put(plain("p7", "person0@acme.example")),
+            "unfit",
+        ),
+        (
+            "another account has the address",
+            |o| o.mail.put(plain("a7", "person0@acme.example")),
+            "unfit",
+        ),
+    ];
+    for (what, change, want) in changes().into_iter().chain(of_rules) {
+        let office = Office::new(9).with_pairs(1);
+        office.stage();
+        change(&office);
+        let report = office.save(&Chosen::All);
+        assert_eq!(codes(&report), format!("p0 {want}"), "{what}");
+        assert_eq!(office.shown(), "p0-a0 proposed", "{what}");
+        assert_eq!(office.seats(), (0, 0), "{what}");
+    }
+    let admin: Change = (
+        "the account is an administrator's",
+        |o| o.mail.put(edited(account(0), |a| a.privileged = true)),
+        "confirmation_needed",
+    );
+    for (what, change, want) in changes().into_iter().chain([admin]) {
+        let office = Office::new(9).with_pairs(1);
+        assert_eq!(office.by_hand(0, 0), LinkOutcome::Staged);
+        change(&office);
+        assert_eq!(
+            codes(&office.save(&Chosen::All)),
+            format!("p0 {want}"),
+            "{what}, by hand"
+        );
+        assert_eq!(office.seats(), (0, 0), "{what}, by hand");
+    }
+}
+
+/// From what cannot be read nothing is concluded: what was certain stays so.
+#[test]
+fn what_cannot_be_read_does_not_keep_from_saving() {
+    let kind = ErrorKind::Unavailable;
+    let retry = Retry::Never;
+    for call in 1..=2 {
+        let office = Office::new(9).with_pairs(2);
+        office.stage();
+        let nth = office.faults.calls() + call;
+        office.faults.inject(
+            FaultRule::new(Fault::FailedAfter {
+                shown: 0,
+                kind,
+                retry,
+            })
+            .on(CallKind::Accounts)
+            .at_call(nth),
+        );
+        let report = office.save(&Chosen::All);
+        assert_eq!(codes(&report), "p0 saved, p1 saved");
+        assert_eq!(report.failed_reads.len(), 1);
+    }
+}
+
+/// Who was not seen may be there: the report says which side was not read, and when to come again.
+#[test]
+fn a_report_says_on_which_failed_read_it_rests() {
+    let after = Duration::from_secs(90);
+    let sides = [ReadOf::Source(system("crm")), ReadOf::Target(system("mail"))];
+    for (call, side) in (1..).zip(sides) {
+        let office = Office::new(9).with_pairs(2);
+        let nth = office.faults.calls() + call;
+        let fault = Fault::RateLimited { after };
+        office
+            .faults
+            .inject(FaultRule::new(fault).on(CallKind::Accounts).at_call(nth));
+        let report = office.stage();
+        let [failed] = &report.failed_reads[..] else {
+            unreachable!("one read failed: {:?}", report.failed_reads)
+        };
+        assert_eq!(
+            (&failed.what, failed.kind, failed.retry),
+            (&side, "rate_limited", Retry::After(after))
+        );
+        assert_eq!(report.count("staged"), 0);
+        assert!(
+            serde_json::to_string(&report)
+                .expect("JSON")
+                .contains("rate_limited")
+        );
+    }
+    // A read that says that it is partial, without an error.
+    let office = Office::new(9).with_pairs(2);
+    let (shown, kind) = (1, PartialKind::Limit);
+    let partial = FaultRule::new(Fault::Partial { shown, kind }).on(CallKind::Accounts);
+    office.faults.inject(partial.once());
+    let report = office.stage();
+    let kinds: Vec<_> = report.failed_reads.iter().map(|failed| failed.kind).collect();
+    assert_eq!(kinds, ["partial"]);
+    assert_eq!(office.stage().failed_reads, []);
+    assert_eq!(
+        office.remove(&only([0])).failed_reads,
+        [],
+        "it reads nothing where nobody waits"
+    );
+}
+
+/// Whoever waits for a seat may wait for long: what is no longer certain then gets none, and takes none from others.
+#[test]
+fn promise_20_who_waited_is_looked_at_again() {
+    for by_removal in [false, true] {
+        let office = Office::new(1).with_pairs(3);
+        office.stage();
+        office.save(&only([0]));
+        assert_eq!(codes(&office.save(&Chosen::All)), "p1 waiting, p2 waiting");
+        office.clock.advance(office.settings.proposal_lifetime * 9);
+        office.mail.put(edited(account(1), |a| a.privileged = true));
+        if by_removal {
+            office.remove(&only([0]));
+            assert_eq!(office.shown(), "p1-a1 proposed waits, p2-a2 active");
+        } else {
+            office.entitlement.set(&tenant(), Some(Entitlement::new(2)));
+            assert_eq!(codes(&office.save(&Chosen::All)), "p1 unfit, p2 saved");
+        }
+        office.check();
+    }
+}
+
+/// An administrator's, on either side, is linked and unlinked only if a person says so.
+#[test]
+fn an_administrators_link_needs_confirmation() {
+    let office = Office::new(9).with_pairs(2);
+    office.people.put(edited(person(0), |p| p.privileged = true));
+    assert_eq!(codes(&office.stage()), "p0 unfit, p1 staged");
+    assert_eq!(office.by_hand(0, 0), LinkOutcome::ConfirmationNeeded);
+    let confirmed = ByHand::new(object("p0"), object("a0")).even_if_privileged();
+    let staged = block_on(office.links().stage_by_hand(&context(), &confirmed)).expect("it works");
+    assert_eq!(staged, LinkOutcome::Staged);
+    assert_eq!(codes(&office.save(&Chosen::All)), "p0 saved, p1 saved");
+
+    assert_eq!(
+        codes(&office.remove(&Chosen::All)),
+        "p0 confirmation_needed, p1 removed"
+    );
+    assert_eq!(
+        (office.shown(), office.seats()),
+        ("p0-a0 active".to_owned(), (1, 0))
+    );
+    office.people.remove(&object("p0"));
+    let report = block_on(office.links().follow_departures(&context(), None)).expect("it works");
+    let (held, _) = report
+        .held
+        .expect("an administrator's link is not suspended unasked");
+    assert_eq!(held, [principal(0)]);
+    assert_eq!(office.shown(), "p0-a0 active");
+    let removed = block_on(office.links().remove_even_if_privileged(&context(), &Chosen::All));
+    assert_eq!(codes(&removed.expect("it works")), "p0 removed");
+    assert_eq!(office.seats(), (0, 0));
+}
+
+/// What became doubtful can be confirmed by hand, and whoever waits keeps the place.
+#[test]
+fn a_person_can_confirm_what_became_doubtful() {
+    let office = Office::new(1).with_pairs(3);
+    office.stage();
+    office.save(&only([0]));
+    office.save(&only([1]));
+    office.clock.advance(std::time::Duration::from_secs(1));
+    office.save(&only([2]));
+    office.mail.put(edited(account(1), |a| a.privileged = true));
+    assert_eq!(office.by_hand(1, 1), LinkOutcome::ConfirmationNeeded);
+    let confirmed = ByHand::new(object("p1"), object("a1")).even_if_privileged();
+    let stage = || block_on(office.links().stage_by_hand(&context(), &confirmed)).expect("it works");
+    assert_eq!(
+        (stage(), stage()),
+        (LinkOutcome::Staged, LinkOutcome::AlreadyStaged)
+    );
+    office.remove(&only([0]));
+    assert_eq!(office.shown(), "p1-a1 active, p2-a2 proposed waits");
+    office.check();
+}
+
+/// A proposal has no effect, and its owner is told of nothing.
+#[test]
+fn options_of_a_proposal_are_not_told() {
+    let office = Office::new(9).with_pairs(1);
+    office.stage();
+    let options = usersync::model::LinkOptions {
+        diary: false,
+        ..Default::default()
+    };
+    let report = block_on(
+        office
+            .links()
+            .save_options(&context(), &[(principal(0), options)]),
+    );
+    assert_eq!(codes(&report.expect("it works")), "p0 changed");
+    assert!(office.outbox().is_empty());
+}
