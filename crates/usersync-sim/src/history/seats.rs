@@ -115,13 +115,19 @@ impl History {
         let stored = self.shadow.tenant(id);
         let users = stored.counter(&Key::of(&["seats", "user"]));
         let resources = stored.counter(&Key::of(&["seats", "resource"]));
+        let extra = u64::from(entitled.extra.seats());
         let is_room = users + resources < u64::from(entitled.capacity());
+        let most_resources = match (entitled.extra.is_enabled(), is_extra_only) {
+            (false, _) => 0,
+            (true, true) => extra,
+            (true, false) => u64::from(entitled.capacity()),
+        };
+        // Where one kind has more than it may have, the other gets nothing either.
         let has_seat = |link: &Link| match link.kind() {
             PrincipalKind::Resource(_) => {
-                let is_extra_left = !is_extra_only || resources < u64::from(entitled.extra.seats());
-                entitled.extra.is_enabled() && is_extra_left && is_room
+                is_room && resources < most_resources && users <= u64::from(entitled.users)
             }
-            _ => users < u64::from(entitled.users) && is_room,
+            _ => is_room && users < u64::from(entitled.users) && resources <= most_resources,
         };
         let waits =
             |entry: &LinkEntry| entry.waiting.is_some() && is_there(&entry.link) && has_seat(&entry.link);

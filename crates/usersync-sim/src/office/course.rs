@@ -55,7 +55,8 @@ impl Course {
             });
         }
         while self.stage.is_busy(Process::World) && self.stage.step() {}
-        for _ in 0..self.core.lock().choices.below(Stream::World, 20) {
+        let edits = self.core.lock().choices.below(Stream::World, 20);
+        for _ in 0..edits {
             self.office.edit();
         }
         self.core.lock().faults.on = true;

@@ -148,6 +148,8 @@ impl Course {
             let (id, Some((cron, clocks))) = (desk.id.clone(), desk.cron) else {
                 continue;
             };
+            // What came while everything came to rest.
+            let _ = self.due_at(engine, &id, self.core.now(), left);
             for _ in 0..3 {
                 let Some(next) = cron.next(clocks, self.core.now()) else {
                     let problem = format!("{} never comes", cron.text);
