@@ -147,3 +147,89 @@ pub(crate) fn object_of(first: &str, object: &ObjectId) -> ObjectId {
     let number = object.as_str().get(1..).unwrap_or_default();
     crate::world::object(&format!("{first}{number}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use usersync_connector::{Actor, Authority};
+    use usersync_model::JobId;
+    use usersync_store::{FencingToken, Lease};
+
+    use super::*;
+    use crate::world::{object, principal, system};
+
+    const WORKER: Process = Process::Worker(0, 0);
+
+    fn tenant() -> TenantId {
+        TenantId::new("acme").expect("an id")
+    }
+
+    /// The rule that is broken by an attempt of this kind, after what `before` made of the history.
+    fn broken(what: Done, before: &[fn(&mut History)]) -> Option<&'static str> {
+        let mut history = History::default();
+        for step in before {
+            step(&mut history);
+        }
+        let context = CallContext {
+            tenant: tenant(),
+            job: JobId::new("items").expect("an id"),
+            actor: Actor {
+                principal: principal(&system("hr"), "boss"),
+                authority: Authority::JobOwner,
+            },
+        };
+        let operation = OnItem {
+            id: operation(),
+            account: object("a0"),
+            uid: object("uid"),
+            what,
+        };
+        history.attempt_on_item(WORKER, DateTime::UNIX_EPOCH, &context, &operation);
+        history.violation.map(|violation| violation.rule)
+    }
+
+    fn operation() -> OperationId {
+        OperationId::from_digest(&usersync_model::DigestBuilder::new("test").finish())
+    }
+
+    fn lease(history: &mut History) {
+        let name = LeaseName {
+            tenant: tenant(),
+            key: Key::of(&["link", "crm", "p0", "mail"]),
+        };
+        let lease = Lease {
+            name,
+            token: FencingToken(1),
+            expires: DateTime::UNIX_EPOCH,
+        };
+        history.acquired(WORKER, DateTime::UNIX_EPOCH, &lease, Duration::from_secs(60));
+    }
+
+    fn intent(history: &mut History) {
+        let key = Key::of(&["items", &operation().to_string()]);
+        let values = &mut history.shadow.tenant(&tenant()).values;
+        values.insert((Table::Intent, key), Vec::new());
+    }
+
+    fn was_linked(history: &mut History) {
+        let office = &mut history.tenant(&tenant()).office;
+        office.ended.insert(object("p0"), 0);
+    }
+
+    fn deleted(history: &mut History) {
+        let office = &mut history.tenant(&tenant()).office;
+        office.deleted.insert((object("p0"), object("uid")));
+    }
+
+    #[test]
+    fn an_operation_on_an_item_needs_a_lease_an_intent_a_link_and_a_reason() {
+        assert_eq!(broken(Done::Changed, &[]), Some("effect_without_lease"));
+        assert_eq!(broken(Done::Changed, &[lease]), Some("effect_without_intent"));
+        let rest: [fn(&mut History); 4] = [lease, intent, was_linked, deleted];
+        assert_eq!(broken(Done::Changed, &rest[..2]), Some("effect_without_link"));
+        assert_eq!(broken(Done::Changed, &rest[..3]), None);
+        assert_eq!(broken(Done::Removed, &rest[..3]), Some("unwanted_removal"));
+        assert_eq!(broken(Done::Removed, &rest), None);
+    }
+}

@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use usersync_connector::{Token, TokenKey, TokenStore};
 use usersync_engine::{Chosen, Engine, EngineError, LinkEntry, Links, RunRequest, Trigger};
 use usersync_model::{Authorization, JobId, LinkState, TenantId};
-use usersync_store::Table;
+use usersync_store::{Key, Table};
 
 use super::course::{Course, approve_held};
 use super::desk::{Desk, collection, values};
@@ -117,9 +117,14 @@ impl Course {
                 let message = format!("{message}, of {}", desk.id);
                 state.history.violate(rule, message);
             }
+            // What is begun for a link that is suspended waits until it is active again.
+            let idle = entries.iter().map(|entry| &entry.link);
+            let idle = idle.filter(|link| link.state() != LinkState::Active);
+            let idle: Vec<&str> = idle.map(|link| link.principal().object.as_str()).collect();
+            let waits = |key: &Key| key.parts().any(|part| idle.contains(&part));
             let open = state.history.shadow.tenant(&desk.id).values.keys();
             let open: Vec<_> = open
-                .filter(|(table, _)| *table == Table::Intent)
+                .filter(|(table, key)| *table == Table::Intent && !waits(key))
                 .cloned()
                 .collect();
             if !open.is_empty() {
