@@ -20,12 +20,23 @@ pub(crate) enum Stream {
 
 const STREAMS: usize = 4;
 
+/// What choices are for. Each has streams of its own, so that what happens in one place makes no other world of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Groups, containers and records, and what is linked there.
+    World,
+    /// Items of links.
+    Office,
+}
+
+const PLACES: usize = 2;
+
 /// All choices of one simulation: run again, it takes the same way. 0 is always the plainest choice: no fault, the next worker in
 /// turn, no edit, the smallest world. Behind its end, a tape has only zeros.
 ///
 /// `Display` and `FromStr` give it a form that fits on a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tape(pub(crate) [Vec<u32>; STREAMS]);
+pub struct Tape(pub(crate) [Vec<u32>; PLACES * STREAMS]);
 
 /// Why a text is no tape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +48,12 @@ impl Tape {
     #[must_use]
     pub fn weight(&self) -> usize {
         self.0.iter().flatten().filter(|choice| **choice != 0).count()
+    }
+
+    /// Of what was chosen in both places.
+    pub(crate) fn of(world: [Vec<u32>; STREAMS], office: [Vec<u32>; STREAMS]) -> Self {
+        let mut streams = world.into_iter().chain(office);
+        Self(std::array::from_fn(|_| streams.next().unwrap_or_default()))
     }
 
     /// Without the zeros at its ends, which say nothing.
@@ -53,7 +70,7 @@ impl Tape {
 }
 
 impl fmt::Display for Tape {
-    /// Four streams between slashes: numbers between points, and `~n` for n zeros.
+    /// Eight streams between slashes: numbers between points, and `~n` for n zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, stream) in self.0.iter().enumerate() {
             if place > 0 {
@@ -124,31 +141,33 @@ struct Source {
 }
 
 impl Choices {
-    pub(crate) fn of_seed(seed: u64) -> Self {
-        let source = |label: u64| Source {
-            rng: Some(SplitMix64::keyed(seed, label)),
+    pub(crate) fn of_seed(seed: u64, place: Place) -> Self {
+        let source = |label: usize| Source {
+            rng: Some(SplitMix64::keyed(seed, label as u64)),
             given: Vec::new().into_iter(),
             made: Vec::new(),
         };
+        let first = place as usize * STREAMS;
         Self {
-            sources: [source(0), source(1), source(2), source(3)],
+            sources: std::array::from_fn(|stream| source(first + stream)),
         }
     }
 
-    pub(crate) fn of_tape(tape: Tape) -> Self {
-        let source = |given: Vec<u32>| Source {
+    pub(crate) fn of_tape(tape: &Tape, place: Place) -> Self {
+        let source = |given: &Vec<u32>| Source {
             rng: None,
-            given: given.into_iter(),
+            given: given.clone().into_iter(),
             made: Vec::new(),
         };
+        let first = place as usize * STREAMS;
         Self {
-            sources: tape.0.map(source),
+            sources: std::array::from_fn(|stream| source(&tape.0[first + stream])),
         }
     }
 
     /// What was chosen so far.
-    pub(crate) fn tape(&self) -> Tape {
-        Tape(std::array::from_fn(|stream| self.sources[stream].made.clone()))
+    pub(crate) fn made(&self) -> [Vec<u32>; STREAMS] {
+        std::array::from_fn(|stream| self.sources[stream].made.clone())
     }
 
     /// A number below `bound`; 0 for a bound of 0 or 1.
@@ -208,14 +227,21 @@ mod tests {
                 })
                 .collect()
         };
-        let mut seeded = Choices::of_seed(5);
-        let chosen = choose(&mut seeded);
-        assert!(chosen.iter().any(|choice| *choice > 1));
-        let tape = seeded.tape().trimmed();
+        let places = [Place::World, Place::Office];
+        let mut seeded = places.map(|place| Choices::of_seed(5, place));
+        let chosen = seeded.each_mut().map(choose);
+        assert!(chosen[0] != chosen[1] && chosen[0].iter().any(|choice| *choice > 1));
+        let [world, office] = seeded.map(|choices| choices.made());
+        let tape = Tape::of(world, office).trimmed();
         let read: Tape = tape.to_string().parse().expect("what is written can be read");
         assert_eq!(read, tape);
-        assert_eq!(choose(&mut Choices::of_tape(read)), chosen);
-        assert_eq!(choose(&mut Choices::of_tape(Tape::default())), vec![0; 200]);
+        for (place, chosen) in places.into_iter().zip(chosen) {
+            assert_eq!(choose(&mut Choices::of_tape(&read, place)), chosen);
+            assert_eq!(
+                choose(&mut Choices::of_tape(&Tape::default(), place)),
+                vec![0; 200]
+            );
+        }
     }
 
     #[test]
@@ -223,10 +249,10 @@ mod tests {
         for text in [
             "",
             "1/2",
-            "1/2/3/4/5",
-            "x/0/0/0",
-            "~99999999999/0/0/0",
-            "~4000000000/0/0/0",
+            "1/2/3/4/5/6/7/8/9",
+            "x/0/0/0/0/0/0/0",
+            "~99999999999/0/0/0/0/0/0/0",
+            "~4000000000/0/0/0/0/0/0/0",
         ] {
             assert!(text.parse::<Tape>().is_err(), "{text}");
         }

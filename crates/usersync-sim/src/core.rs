@@ -14,9 +14,12 @@ use usersync_memory::ManualClock;
 use usersync_store::{StoreError, StoreErrorKind};
 
 use crate::choice::{Choices, Stream};
+use crate::config::Config;
 use crate::executor::Process;
 use crate::fault::FaultKind;
 use crate::history::History;
+use crate::occurrence::Occurrence;
+use crate::report::{Counts, Violation};
 
 /// A handle to what everything in a world shares. Clones share it.
 #[derive(Clone)]
@@ -61,6 +64,25 @@ impl Core {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Not every world has every fault: some hide others.
+    pub(crate) fn choose_faults(&self, config: &Config) {
+        let mut state = self.lock();
+        let State { choices, faults, .. } = &mut *state;
+        let shares = [
+            config.faults / 3,
+            config.faults,
+            config.faults / 12,
+            config.faults * 2,
+            0,
+        ];
+        faults.per_mille = shares[choices.below(Stream::World, shares.len())];
+        for kind in FaultKind::ALL {
+            if choices.below(Stream::World, 4) != 3 {
+                faults.kinds.insert(kind);
+            }
+        }
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -166,6 +188,35 @@ impl Core {
                 std::future::pending().await
             }
             _ => Err(E::broken(fault)),
+        }
+    }
+}
+
+/// What is told of what happened.
+pub(crate) struct Told {
+    pub(crate) violation: Option<Violation>,
+    pub(crate) counts: Counts,
+    pub(crate) fired: BTreeMap<FaultKind, u64>,
+    pub(crate) occurred: BTreeMap<Occurrence, u64>,
+    pub(crate) trace_hash: u64,
+    pub(crate) trace: Vec<String>,
+    pub(crate) choices: [Vec<u32>; 4],
+}
+
+impl State {
+    /// What is told of all that happened.
+    pub(crate) fn told(&mut self) -> Told {
+        let mut counts = self.history.counts;
+        counts.steps = self.history.step;
+        counts.calls = self.calls;
+        Told {
+            violation: self.history.violation.clone(),
+            counts,
+            fired: self.faults.fired.clone(),
+            occurred: self.history.occurred.clone(),
+            trace_hash: self.trace.hash(),
+            trace: self.trace.take_lines(),
+            choices: self.choices.made(),
         }
     }
 }

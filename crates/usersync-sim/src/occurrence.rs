@@ -14,14 +14,32 @@ pub enum Occurrence {
     ChangesRead,
     /// Containers came to select each other.
     Circle,
+    /// An account's owner took the consent back, or it ran out.
+    ConsentWithdrawn,
+    /// An account's owner consented.
+    Consented,
+    /// A job ran by a cron expression.
+    CronRan,
     /// Somebody who had left a directory is back before the grace period is over, or it is over.
     DepartureEnded,
     /// A grace period began.
     DepartureNoted,
+    /// More seats were taken than there are users' licences.
+    ExtraSeatTaken,
     /// An import made or changed a record.
     Imported,
+    /// A change of an item was written to the other side.
+    ItemChanged,
+    /// An item was copied to the other side.
+    ItemCopied,
+    /// An item was deleted, since it was deleted on the other side.
+    ItemDeleted,
+    /// What was to become of items waited for an approval, and got it.
+    ItemHeld,
     /// A job was saved with another policy than before.
     PolicyChanged,
+    /// A resource took a seat.
+    ResourceSeated,
     /// What an earlier run began in a container that its job does not cover any more came to an end.
     SettledElsewhere,
     /// Somebody became a member who is selected by a container alone, not by a directory.
@@ -32,15 +50,24 @@ pub enum Occurrence {
 
 impl Occurrence {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 20] = [
         Self::Adopted,
         Self::ApprovalUsed,
         Self::ChangesRead,
         Self::Circle,
+        Self::ConsentWithdrawn,
+        Self::Consented,
+        Self::CronRan,
         Self::DepartureEnded,
         Self::DepartureNoted,
+        Self::ExtraSeatTaken,
         Self::Imported,
+        Self::ItemChanged,
+        Self::ItemCopied,
+        Self::ItemDeleted,
+        Self::ItemHeld,
         Self::PolicyChanged,
+        Self::ResourceSeated,
         Self::SettledElsewhere,
         Self::ShareGroupFollowed,
         Self::Waited,
@@ -54,10 +81,19 @@ impl Occurrence {
             Self::ApprovalUsed => "approval_used",
             Self::ChangesRead => "changes_read",
             Self::Circle => "circle",
+            Self::ConsentWithdrawn => "consent_withdrawn",
+            Self::Consented => "consented",
+            Self::CronRan => "cron_ran",
             Self::DepartureEnded => "departure_ended",
             Self::DepartureNoted => "departure_noted",
+            Self::ExtraSeatTaken => "extra_seat_taken",
             Self::Imported => "imported",
+            Self::ItemChanged => "item_changed",
+            Self::ItemCopied => "item_copied",
+            Self::ItemDeleted => "item_deleted",
+            Self::ItemHeld => "item_held",
             Self::PolicyChanged => "policy_changed",
+            Self::ResourceSeated => "resource_seated",
             Self::SettledElsewhere => "settled_elsewhere",
             Self::ShareGroupFollowed => "share_group_followed",
             Self::Waited => "waited",

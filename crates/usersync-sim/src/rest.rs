@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use usersync_connector::Directory;
 use usersync_engine::{Chosen, Engine, Links, RunRequest};
 use usersync_model::{Link, PrincipalRef, TenantId};
@@ -26,12 +25,10 @@ impl Course {
         for worker in 0..self.world.workers {
             self.kill(self.process(worker));
         }
-        self.paused.clear();
+        self.stage.wake_all();
         let mut left = REST;
         // What is still on its way arrives.
-        while self.executor.count(Process::World) > 0 && left > 0 && self.step() {
-            left -= 1;
-        }
+        self.stage.run_out(Process::World, &mut left);
         let process = Process::Worker(0, u32::MAX);
         let engine = self.world.engine(process);
         let mut quiet = 0;
@@ -53,22 +50,15 @@ impl Course {
                         .set(&id, owner, usersync_connector::ActorState::Active);
                 }
                 let links = self.world.links(process);
-                self.executor.spawn(
-                    process,
-                    async move {
-                        resume_all(&core, &engine, &id).await;
-                        run_and_approve(&core, &engine, &id).await;
-                        save_links(&core, &links, &id).await;
-                    }
-                    .boxed(),
-                );
+                self.stage.spawn(process, async move {
+                    resume_all(&core, &engine, &id).await;
+                    run_and_approve(&core, &engine, &id).await;
+                    save_links(&core, &links, &id).await;
+                });
             }
-            while self.executor.count(process) > 0 {
-                left = left.saturating_sub(1);
-                if left == 0 || !self.step() {
-                    self.core.lock().history.violate("no_rest", "a run never ends");
-                    return;
-                }
+            if !self.stage.run_out(process, &mut left) {
+                self.core.lock().history.violate("no_rest", "a run never ends");
+                return;
             }
             quiet = if self.fingerprint() == before {
                 quiet + 1

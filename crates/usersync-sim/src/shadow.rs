@@ -39,6 +39,8 @@ pub(crate) struct Held {
     pub(crate) token: FencingToken,
     pub(crate) expires: DateTime<Utc>,
     pub(crate) is_released: bool,
+    /// At which step it was given.
+    pub(crate) since: u64,
 }
 
 impl Shadow {

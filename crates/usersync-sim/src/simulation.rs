@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use futures::FutureExt;
 use usersync_connector::Directory;
 use usersync_engine::{Chosen, Engine, RunControl, RunReport, RunRequest, Scope, Trigger};
 use usersync_memory::{ManualClock, MemoryDirectory};
@@ -13,14 +11,16 @@ use usersync_model::{Digest, JobId, PrincipalRef, TenantId};
 
 use usersync_store::StateStore;
 
-use crate::choice::{Choices, Stream, Tape};
+use crate::choice::{Choices, Place, Stream, Tape};
 use crate::config::Config;
 use crate::core::Core;
-use crate::executor::{Executor, Process};
+use crate::executor::Process;
 use crate::fault::FaultKind;
+use crate::office;
 use crate::people::choose;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
 use crate::report::Report;
+use crate::stage::Stage;
 use crate::world::World;
 
 /// One world and one course of events.
@@ -100,61 +100,66 @@ impl Simulation {
     /// Lets it happen. Takes some milliseconds for worlds of the default size.
     #[must_use]
     pub fn run(&self) -> Report {
-        let choices = match &self.origin {
-            Origin::Seed(seed) => Choices::of_seed(*seed),
-            Origin::Tape(tape) => Choices::of_tape(tape.clone()),
-        };
-        let core = Core::new(choices, self.config.keep_trace);
+        let core = self.core(Place::World);
         let mut course = Course::new(World::new(&core, &self.config, &self.parts));
         course.begin();
         course.go_on(self.config.steps);
         course.come_to_rest();
         drop(course);
-        let mut state = core.lock();
-        let mut counts = state.history.counts;
-        counts.steps = state.history.step;
-        counts.calls = state.calls;
+        let office = self.core(Place::Office);
+        office::run(&office, &self.config, &self.parts);
+        let (world, office) = (core.lock().told(), office.lock().told());
         Report {
             seed: match self.origin {
                 Origin::Seed(seed) => Some(seed),
                 Origin::Tape(_) => None,
             },
-            violation: state.history.violation.clone(),
-            counts,
-            fired: state.faults.fired.clone(),
-            occurred: state.history.occurred.clone(),
-            trace_hash: state.trace.hash(),
-            trace: state.trace.take_lines(),
-            tape: state.choices.tape(),
+            violation: world.violation.or(office.violation),
+            counts: world.counts.plus(office.counts),
+            fired: sum(world.fired, office.fired),
+            occurred: sum(world.occurred, office.occurred),
+            trace_hash: world.trace_hash ^ office.trace_hash.rotate_left(1),
+            trace: [world.trace, office.trace].concat(),
+            tape: Tape::of(world.choices, office.choices),
         }
+    }
+
+    fn core(&self, place: Place) -> Core {
+        let choices = match &self.origin {
+            Origin::Seed(seed) => Choices::of_seed(*seed, place),
+            Origin::Tape(tape) => Choices::of_tape(tape, place),
+        };
+        Core::new(choices, self.config.keep_trace)
     }
 }
 
+fn sum<K: Ord>(mut one: BTreeMap<K, u64>, other: BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+    for (what, times) in other {
+        *one.entry(what).or_default() += times;
+    }
+    one
+}
+
 /// What may happen next. The first is the plainest.
-const EVENTS: [u32; 6] = [2000, 20, 60, 2, 2, 25];
+pub(crate) const EVENTS: [u32; 6] = [2000, 20, 60, 2, 2, 25];
 
 /// A world under way.
 pub(crate) struct Course {
     pub(crate) world: World,
     pub(crate) core: Core,
-    pub(crate) executor: Executor,
+    pub(crate) stage: Stage,
     /// The life that each worker is in.
     lives: Vec<u32>,
-    /// Until when workers stand still.
-    pub(crate) paused: BTreeMap<Process, DateTime<Utc>>,
     engines: BTreeMap<Process, Engine>,
-    turn: usize,
 }
 
 impl Course {
     fn new(world: World) -> Self {
         Self {
             core: world.core.clone(),
-            executor: Executor::new(),
+            stage: Stage::new(&world.core),
             lives: vec![0; world.workers],
-            paused: BTreeMap::new(),
             engines: BTreeMap::new(),
-            turn: 0,
             world,
         }
     }
@@ -172,7 +177,7 @@ impl Course {
                 }
             });
         }
-        while self.executor.count(Process::World) > 0 && self.step() {}
+        while self.stage.is_busy(Process::World) && self.stage.step() {}
         let edits = self.core.lock().choices.below(Stream::World, 30);
         for _ in 0..edits {
             self.world.edit();
@@ -184,7 +189,7 @@ impl Course {
     }
 
     fn spawn(&mut self, process: Process, future: impl Future<Output = ()> + Send + 'static) {
-        self.executor.spawn(process, future.boxed());
+        self.stage.spawn(process, future);
     }
 
     /// Starts a life of a worker.
@@ -219,42 +224,6 @@ impl Course {
         Process::Worker(u8::try_from(worker).unwrap_or(u8::MAX), self.lives[worker])
     }
 
-    /// Polls somebody, or lets time pass where nobody can go on. `false`: nothing can happen any more.
-    pub(crate) fn step(&mut self) -> bool {
-        let now = self.core.now();
-        self.paused.retain(|_, until| *until > now);
-        let paused = &self.paused;
-        let ready = self.executor.ready(|process| paused.contains_key(&process));
-        self.core.lock().history.step += 1;
-        if ready.is_empty() {
-            return self.pass_time();
-        }
-        let choice = self.core.lock().choices.below(Stream::Schedule, ready.len());
-        self.turn = self.turn.wrapping_add(1);
-        let task = ready[(choice + self.turn) % ready.len()];
-        let process = self.executor.process(task);
-        self.core.say(format_args!("poll {} of {process:?}", task.0));
-        self.executor.poll(task);
-        let spawned = std::mem::take(&mut self.core.lock().spawned);
-        for (process, future) in spawned {
-            self.executor.spawn(process, future);
-        }
-        true
-    }
-
-    /// Moves the clock to the next moment that somebody waits for.
-    fn pass_time(&self) -> bool {
-        let wakes = self.paused.values().min().copied();
-        let next = [self.core.clock.next_deadline(), wakes]
-            .into_iter()
-            .flatten()
-            .min();
-        let Some(next) = next else { return false };
-        self.core.say(format_args!("it is {next}"));
-        self.core.clock.set(next);
-        true
-    }
-
     /// What the seed makes happen, for so many steps.
     fn go_on(&mut self, steps: u64) {
         let last = self.core.lock().history.step + steps;
@@ -264,15 +233,18 @@ impl Course {
             match event {
                 1 if may_fail => {
                     self.core.fired(FaultKind::TimePassed, "");
-                    self.pass_time();
+                    self.stage.pass_time();
                 }
                 2 => self.world.edit(),
-                3 if may_fail => self.pause(),
+                3 if may_fail => {
+                    let process = self.process(self.some_worker());
+                    self.stage.pause(process);
+                }
                 4 if may_fail => self.die(),
                 5 => self.ask(),
                 _ => {}
             }
-            self.step();
+            self.stage.step();
         }
     }
 
@@ -282,16 +254,6 @@ impl Course {
 
     fn some_worker(&self) -> usize {
         self.core.lock().choices.below(Stream::Schedule, self.lives.len())
-    }
-
-    fn pause(&mut self) {
-        let process = self.process(self.some_worker());
-        const SECONDS: [i64; 4] = [10, 60, 130, 400];
-        let choice = self.core.lock().choices.below(Stream::Schedule, SECONDS.len());
-        let until = self.core.now() + TimeDelta::seconds(SECONDS[choice]);
-        self.core
-            .fired(FaultKind::Paused, &format!("{process:?} until {until}"));
-        self.paused.insert(process, until);
     }
 
     fn die(&mut self) {
@@ -304,9 +266,8 @@ impl Course {
     }
 
     pub(crate) fn kill(&mut self, process: Process) {
-        self.executor.kill(process);
+        self.stage.kill(process);
         self.engines.remove(&process);
-        self.paused.remove(&process);
     }
 
     /// Somebody asks a worker for something.

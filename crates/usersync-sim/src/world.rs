@@ -21,7 +21,6 @@ use crate::choice::Stream;
 use crate::config::Config;
 use crate::core::Core;
 use crate::executor::Process;
-use crate::fault::FaultKind;
 use crate::history::Shown;
 use crate::plug::Parts;
 use crate::tenant::Tenant;
@@ -139,27 +138,8 @@ impl World {
         for tenant in &world.tenants {
             tenant.note(core);
         }
-        world.choose_faults(config);
+        core.choose_faults(config);
         world
-    }
-
-    /// Not every world has every fault: some hide others.
-    fn choose_faults(&self, config: &Config) {
-        let mut state = self.core.lock();
-        let crate::core::State { choices, faults, .. } = &mut *state;
-        let shares = [
-            config.faults / 3,
-            config.faults,
-            config.faults / 12,
-            config.faults * 2,
-            0,
-        ];
-        faults.per_mille = shares[choices.below(Stream::World, shares.len())];
-        for kind in FaultKind::ALL {
-            if choices.below(Stream::World, 4) != 3 {
-                faults.kinds.insert(kind);
-            }
-        }
     }
 
     /// An engine of a process.

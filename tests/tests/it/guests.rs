@@ -1,6 +1,10 @@
 //! Members of a selected container whom no directory shows: people who were added by hand, and people who left and are held.
 
-use usersync::engine::{RunEnd, Scope};
+use std::num::NonZeroUsize;
+
+use usersync::connector::{ErrorKind, Retry};
+use usersync::engine::{ReadOf, RunEnd, RunRequest, Scope};
+use usersync::memory::{CallKind, Fault, FaultRule};
 use usersync::model::{Activity, Principal, PrincipalKind};
 use usersync::reconcile::{Guards, Mode, Policy, Share};
 use usersync_tests::{World, container, free_policy, user};
@@ -70,6 +74,35 @@ fn promise_09_whom_a_failed_read_does_not_show_is_no_guest() {
     assert_eq!(world.members("event"), before, "the directory was not read");
     let _ = world.run("sync");
     assert_eq!(world.members("event"), before, "the directory was read");
+}
+
+/// A run of the event alone reads the event, and the crew that it selects, which the run does not plan.
+#[test]
+fn whichever_read_of_members_fails_the_report_tells_of_it() {
+    for portion in [None, NonZeroUsize::new(1)] {
+        let mut failures = 0;
+        loop {
+            let mut world = world(free());
+            if let Some(portion) = portion {
+                world.set_portion(portion);
+            }
+            let (kind, retry) = (ErrorKind::Unavailable, Retry::Later);
+            let rule = FaultRule::new(Fault::Failed { kind, retry }).on(CallKind::Members);
+            world.faults.inject(rule.after(failures).once());
+            let request = RunRequest::container(container("event"));
+            let report = world.try_run("sync", request).expect("a run comes to a report");
+            if world.faults.fired_in_all() == 0 {
+                break;
+            }
+            failures += 1;
+            let [failed] = &report.failed_reads[..] else {
+                unreachable!("one read failed: {:?}", report.failed_reads)
+            };
+            assert_eq!(failed.what, ReadOf::Target(world.target_system()));
+            assert_eq!((failed.kind, failed.retry), (kind.code(), retry));
+        }
+        assert_eq!(failures, 2, "in portions: {portion:?}");
+    }
 }
 
 #[test]

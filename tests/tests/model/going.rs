@@ -6,7 +6,9 @@ use usersync::reconcile::{Decision, Drift, Mode, Standing, Truth, decide};
 use crate::explore::Finding;
 use crate::judge;
 use crate::protocol::{Mutant, Protocol, set_answer};
-use crate::state::{Act, Answer, Author, Call, Hold, KEYS, Kind, Op, Phase, Row, Run, State, Todo};
+use crate::state::{
+    Act, Answer, Author, Call, Hold, KEYS, Kind, Op, Phase, Row, Run, State, Todo, write_row,
+};
 
 /// A run that takes a step.
 pub(crate) struct Going<'a> {
@@ -125,6 +127,7 @@ impl<'a> Going<'a> {
                     let after = self.protocol.rows.after(op.kind(), todo.row, true);
                     todo.recovered = Some((op, todo.row));
                     todo.row = after;
+                    todo.own = true;
                 } else {
                     carried = Some(op);
                 }
@@ -155,7 +158,9 @@ impl<'a> Going<'a> {
             todo.desired = false;
             if todo.act == Act::Nothing {
                 todo.row = None;
+                todo.own = false;
             }
+            todo.written &= todo.minds();
             self.run.todo[key] = todo;
         }
         self.next(Phase::ConfirmRecovered);
@@ -168,11 +173,13 @@ impl<'a> Going<'a> {
         }
         let mut both = (0..KEYS).filter_map(|key| Some((key, self.run.todo[key].recovered?)));
         let (key, (op, before)) = both.next().expect("otherwise the phase is over");
-        self.run.todo[key].recovered = None;
-        if self.before.keys[key].row == before {
-            self.change_row(key, Some(op), true);
+        if self.is_as_read(key, before, false) {
+            self.change_row(key, op, true);
             self.conclude(key, op, true);
         }
+        let todo = &mut self.run.todo[key];
+        todo.recovered = None;
+        todo.written &= todo.minds();
         self.next(Phase::ConfirmRecovered);
         "confirms what an earlier run did"
     }
@@ -189,7 +196,9 @@ impl<'a> Going<'a> {
             let here = &mut self.after.keys[key];
             here.intent = None;
             self.after.ghost.ended.put(op);
-            if !happened && op.kind() == Kind::Add && here.member == Some(Author::Ours) {
+            let is_its = here.member == Some(Author::Ours) && self.before.changed.has(op);
+            let is_others = Row::has_other(here.row) && Row::is_ours(here.row);
+            if !happened && op.kind() == Kind::Add && is_its && !is_others {
                 // It came after the read that did not show it.
                 here.member = Some(Author::Late { again: false });
                 if !Row::is_ours(here.row) {
@@ -210,8 +219,9 @@ impl<'a> Going<'a> {
             if !matches!(todo.act, Act::Claim | Act::Forget) {
                 continue;
             }
+            let is_as_read = self.is_as_read(key, todo.row, todo.own);
             self.run.todo[key] = Todo::NOTHING;
-            if self.before.keys[key].row == todo.row {
+            if is_as_read {
                 let after = match todo.act {
                     Act::Claim => self.protocol.rows.claimed(todo.row),
                     _ => self.protocol.rows.released(todo.row),
@@ -230,7 +240,8 @@ impl<'a> Going<'a> {
         }
         for (key, op) in self.run.ops() {
             let here = self.before.keys[key];
-            if here.row != self.run.todo[key].row && !self.is(Mutant::UncheckedRows) {
+            let todo = self.run.todo[key];
+            if !self.is_as_read(key, todo.row, todo.own) && !self.is(Mutant::UncheckedRows) {
                 self.run.todo[key] = Todo::NOTHING;
                 continue;
             }
@@ -241,7 +252,10 @@ impl<'a> Going<'a> {
                 self.finding = Finding::Wrong("what is begun to be removed is not ours alone");
             }
             self.after.keys[key].intent = Some(op);
-            self.run.todo[key].row = None;
+            // A removal asks once more whether anybody wrote the row, and from now on it knows up to which write it is the one there is.
+            let by_value = todo.own && op.kind() == Kind::Remove && self.is(Mutant::OwnRowsByValue);
+            self.run.todo[key].row = todo.row.filter(|_| by_value);
+            self.run.todo[key].own = by_value;
         }
         let late = self.is(Mutant::IntentsAfterEffects);
         self.next(if late { Phase::Wait } else { Phase::Send });
@@ -323,7 +337,9 @@ impl<'a> Going<'a> {
             match todo.answer {
                 Answer::Done { changed, ours } => {
                     let ours = ours || todo.carried;
-                    self.change_row(key, Some(op), ours);
+                    if !self.may_be_back(key, op) {
+                        self.change_row(key, op, ours);
+                    }
                     self.conclude(key, op, changed || ours);
                 }
                 Answer::Not if !todo.carried => self.conclude(key, op, false),
@@ -381,9 +397,28 @@ impl<'a> Going<'a> {
         "releases its lease"
     }
 
+    /// Whether the store takes it that the row of a key is `row`, as the run knows it.
+    fn is_as_read(&self, key: usize, row: Option<Row>, own: bool) -> bool {
+        let by_value = own || row.is_none() || self.is(Mutant::RowsComparedByValue);
+        self.before.keys[key].row == row && (by_value || !self.run.todo[key].written)
+    }
+
+    /// Whether who was taken out may be there again, since somebody wrote the row meanwhile: then the last claim stays.
+    fn may_be_back(&self, key: usize, op: Op) -> bool {
+        let (here, todo) = (self.before.keys[key], self.run.todo[key]);
+        let is_contested = if todo.own {
+            here.row != todo.row
+        } else {
+            todo.written
+        };
+        op.kind() == Kind::Remove
+            && is_contested
+            && self.protocol.rows.released(here.row).is_none()
+            && !self.is(Mutant::ContestedRowsForgotten)
+    }
+
     /// The row after an operation; the row before is the one there is, since the transaction is repeated until it is.
-    fn change_row(&mut self, key: usize, op: Option<Op>, ours: bool) {
-        let Some(op) = op else { return };
+    fn change_row(&mut self, key: usize, op: Op, ours: bool) {
         let before = self.before.keys[key].row;
         let after = self.protocol.rows.after(op.kind(), before, ours);
         self.set_row(key, after);
@@ -391,9 +426,10 @@ impl<'a> Going<'a> {
 
     /// Sets a row, and notes what that says of the member there is.
     fn set_row(&mut self, key: usize, row: Option<Row>) {
+        let was = Row::is_ours(self.after.keys[key].row);
+        let is = Row::is_ours(row);
+        write_row(&mut self.after, key, row);
         let here = &mut self.after.keys[key];
-        let (was, is) = (Row::is_ours(here.row), Row::is_ours(row));
-        here.row = row;
         match here.member {
             Some(Author::Person) if is && !was => {
                 here.member = Some(Author::Readded);

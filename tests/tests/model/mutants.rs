@@ -83,6 +83,42 @@ fn unchecked_rows_are_found() {
     );
 }
 
+/// What happens where another job adds a member, and gives its claim up while runs are under way.
+const AGAIN: Budget = Budget {
+    runs: 2,
+    edits: 1,
+    people: 1,
+    others: 2,
+    ..RUNS
+};
+
+#[test]
+fn rows_compared_by_value_are_found() {
+    let what = found(Mutant::RowsComparedByValue, AGAIN);
+    assert!(
+        what.contains("what is ours is forgotten while it is there"),
+        "{what}"
+    );
+}
+
+#[test]
+fn own_rows_compared_by_value_are_found() {
+    let what = found(Mutant::OwnRowsByValue, AGAIN);
+    assert!(
+        what.contains("what is ours is forgotten while it is there"),
+        "{what}"
+    );
+}
+
+#[test]
+fn rows_that_a_removal_forgets_whoever_wrote_them_are_found() {
+    let what = found(Mutant::ContestedRowsForgotten, AGAIN);
+    assert!(
+        what.contains("what is ours is forgotten while it is there"),
+        "{what}"
+    );
+}
+
 #[test]
 fn a_batch_that_a_failure_ends_is_found() {
     let budget = Budget { refusals: 1, ..RUNS };

@@ -5,6 +5,7 @@
 //! | a run takes the lease | `Engine::lease` (`run.rs`) |
 //! | it reads the store, it reads the target | `make_plan` (`preview.rs`), `survey` |
 //! | what it finds out of open intents | `recover` (`recover.rs`), whose rows are those of [`Rows`] |
+//! | whether a row is the one that was read | `RowBefore::check` (`ground.rs`): by its revision, but for what the run wrote itself |
 //! | what it decides | `decide` of usersync-reconcile itself |
 //! | it confirms what an earlier run did | `Engine::confirm_recovered` (`run.rs`) |
 //! | it opens: the serial rises, what is not wanted any more is let go | `Engine::open`, `Recovery::obsolete` |
@@ -28,6 +29,7 @@ use crate::going::Going;
 use crate::judge;
 use crate::state::{
     Answer, Author, Budget, Call, Ghost, Hold, KEYS, Key, Kind, Lease, Op, Ops, Phase, Row, Run, State, name,
+    write_row,
 };
 
 /// What may happen, in what world.
@@ -75,6 +77,12 @@ pub(crate) enum Mutant {
     ToldApart,
     /// What the target does not answer counts as failed.
     UnansweredIsFailed,
+    /// Who takes a member out forgets the claim, whoever wrote the row meanwhile.
+    ContestedRowsForgotten,
+    /// Who takes a member out by a row that the run itself wrote asks for what it says, and not for when it was written.
+    OwnRowsByValue,
+    /// Ledger rows are checked by what they say, and not by when they were written.
+    RowsComparedByValue,
     /// Intents do not check the ledger rows that the plan rests on.
     UncheckedRows,
     /// Confirmations do not show their token.
@@ -96,7 +104,9 @@ pub(crate) enum Label {
     Crashes(u8),
     Desired(usize, bool),
     Expires,
+    OtherAdds(usize),
     OtherClaims(usize),
+    OtherReleases(usize),
     PersonAdds(usize),
     PersonRemoves(usize),
     Run(u8, &'static str),
@@ -156,7 +166,11 @@ impl Rows {
     }
 
     pub(crate) fn released(&self, row: Option<Row>) -> Option<Row> {
-        self.small(self.real(row).and_then(|row| row.released(&self.job)))
+        self.released_by(row, &self.job)
+    }
+
+    fn released_by(&self, row: Option<Row>, job: &JobId) -> Option<Row> {
+        self.small(self.real(row).and_then(|row| row.released(job)))
     }
 }
 
@@ -269,13 +283,35 @@ impl Protocol {
                 set_member(&mut after, key, member);
                 tell(label, (Finding::Nothing, after));
             }
-            if state.left.others > 0 && here.member.is_some() && !Row::has_other(here.row) {
+            if state.left.others > 0 {
                 let mut after = *state;
                 after.left.others -= 1;
-                after.keys[key].row = self.rows.claimed_by(here.row, &self.rows.other);
-                tell(Label::OtherClaims(key), (Finding::Nothing, after));
+                let label = self.other_job(&mut after, key);
+                tell(label, (Finding::Nothing, after));
             }
         }
+    }
+
+    /// Another job claims who is there, adds who is not, or gives its claim up: then it takes out what is ours and nobody else's.
+    fn other_job(&self, after: &mut State, key: usize) -> Label {
+        let here = after.keys[key];
+        if Row::has_other(here.row) {
+            let row = self.rows.released_by(here.row, &self.rows.other);
+            write_row(after, key, row);
+            if row.is_none() && Row::is_ours(here.row) {
+                after.keys[key].twice = false;
+                set_member(after, key, None);
+            }
+            return Label::OtherReleases(key);
+        }
+        let claimed = self.rows.claimed_by(here.row, &self.rows.other);
+        if here.member.is_some() {
+            write_row(after, key, claimed);
+            return Label::OtherClaims(key);
+        }
+        write_row(after, key, claimed.map(|row| Row { ours: true, ..row }));
+        set_member(after, key, Some(Author::Ours));
+        Label::OtherAdds(key)
     }
 
     pub(crate) fn acquire(&self, state: &mut State, place: usize) {
@@ -486,7 +522,9 @@ impl fmt::Display for Label {
             Self::Desired(key, true) => write!(f, "{} is desired", name(*key)),
             Self::Desired(key, false) => write!(f, "{} is desired no longer", name(*key)),
             Self::Expires => f.write_str("the lease runs out"),
+            Self::OtherAdds(key) => write!(f, "another job adds {}", name(*key)),
             Self::OtherClaims(key) => write!(f, "another job claims {}", name(*key)),
+            Self::OtherReleases(key) => write!(f, "another job gives its claim on {} up", name(*key)),
             Self::PersonAdds(key) => write!(f, "a person adds {}", name(*key)),
             Self::PersonRemoves(key) => write!(f, "a person removes {}", name(*key)),
             Self::Run(token, what) => write!(f, "run {token} {what}"),

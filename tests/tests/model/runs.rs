@@ -104,6 +104,23 @@ fn promise_08_another_job_may_claim_at_any_moment() {
     }
 }
 
+/// Another job adds the member and gives its claim up again while a run is under way: the row is again what it was, and stands for
+/// another membership.
+#[test]
+fn promise_08_a_row_that_is_again_what_it_was_is_another() {
+    for target in [LEAST, BEST] {
+        let budget = Budget {
+            runs: 2,
+            edits: 1,
+            people: 1,
+            others: if is_wide() { 3 } else { 2 },
+            ..RUNS
+        };
+        let name = format!("with another job that lets go, {target}");
+        let _ = explore_right(&name, &Protocol::new(1, 2, budget, target));
+    }
+}
+
 /// Three workers at once.
 #[test]
 fn promise_17_three_workers_come_to_one_end() {

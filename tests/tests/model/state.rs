@@ -46,7 +46,7 @@ pub(crate) struct Budget {
     pub(crate) edits: u8,
     /// Members that a person adds or removes at the target.
     pub(crate) people: u8,
-    /// Claims of another job.
+    /// What another job does: it claims a member, adds one, or gives its claim up.
     pub(crate) others: u8,
     /// Calls that the target refuses.
     pub(crate) refusals: u8,
@@ -157,6 +157,10 @@ pub(crate) struct Todo {
     pub(crate) desired: bool,
     /// The row that the plan rests on.
     pub(crate) row: Option<Row>,
+    /// Whether anybody else wrote the row since it was read: its revision is higher than what is known.
+    pub(crate) written: bool,
+    /// Whether the run wrote the row itself, or will before it comes to what rests on it: it is known by what it says alone.
+    pub(crate) own: bool,
     /// The open intent whose effect is there, and the row before it is confirmed.
     pub(crate) recovered: Option<(Op, Option<Row>)>,
     /// The open intent that is not wanted any more, and whether its effect was there.
@@ -267,6 +271,8 @@ impl Todo {
     pub(crate) const NOTHING: Self = Self {
         desired: false,
         row: None,
+        written: false,
+        own: false,
         recovered: None,
         obsolete: None,
         act: Act::Nothing,
@@ -274,6 +280,13 @@ impl Todo {
         unchanged: false,
         answer: Answer::Awaited,
     };
+
+    /// Whether it makes a difference that somebody else writes the row. What nobody had cannot be again what it was.
+    pub(crate) fn minds(&self) -> bool {
+        let removes = matches!(self.act, Act::Do(op) if op.kind() == Kind::Remove);
+        let recovers = self.recovered.is_some_and(|(_, before)| before.is_some());
+        recovers || (!self.own && (self.row.is_some() || removes))
+    }
 }
 
 impl State {
@@ -316,6 +329,15 @@ impl fmt::Display for Op {
 impl fmt::Debug for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// Somebody writes a row: whoever read it before knows an older one.
+pub(crate) fn write_row(state: &mut State, key: usize, row: Option<Row>) {
+    state.keys[key].row = row;
+    for run in state.runs.iter_mut().flatten() {
+        let todo = &mut run.todo[key];
+        todo.written |= todo.minds();
     }
 }
 

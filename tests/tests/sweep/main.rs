@@ -14,6 +14,7 @@
 
 mod doubles;
 mod durable;
+mod items;
 mod kill;
 mod linking;
 mod members;

@@ -1,5 +1,6 @@
 //! Memberships.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -67,6 +68,28 @@ fn promises_14_15_16_and_25_without_point_reads() {
 #[test]
 fn promises_14_15_16_and_25_with_no_capability() {
     sweep_everything_at(4);
+}
+
+/// Whoever takes over dies, too, at every third call, or at every one with `USERSYNC_SWEEP_WIDE=1`: one is to be added and one removed.
+#[test]
+fn promise_14_a_process_that_takes_over_may_die_too() {
+    for capabilities in [every_capability(), least_capability()] {
+        let base = World::builder()
+            .capabilities(capabilities)
+            .group("staff", "ada")
+            .container("team", "staff")
+            .job("sync", free_policy(Mode::Managed))
+            .build();
+        let _ = base.settle("sync");
+        base.leave("staff", "ada");
+        base.join("staff", "bob");
+        let sweep = of_members("one in and one out", base).step("run", run("sync"));
+        let is_wide = std::env::var_os("USERSYNC_SWEEP_WIDE").is_some();
+        let stride = NonZeroU64::new(if is_wide { 1 } else { 3 }).expect("3 is not zero");
+        let report = sweep.run_twice(stride);
+        assert!(report.is_ok(), "{report}");
+        assert!(report.tried > report.calls * report.calls, "{report}");
+    }
 }
 
 /// A guard holds, somebody approves, and the next run carries it out.

@@ -176,6 +176,7 @@ impl<'a> Applier<'a> {
         let now = self.readers.clock.now();
         if let Some((batch, _)) = &mut begun {
             self.take_quota(batch, now);
+            self.date_rows(batch).await?;
         }
         // As if they had been carried out in the order of the plan.
         ended.sort_unstable_by_key(|ended| ended.work.place);
@@ -207,6 +208,18 @@ impl<'a> Applier<'a> {
             begun,
             reports,
         })
+    }
+
+    /// Of rows that the run itself wrote it knows only what they say. Before somebody is taken out by one, it looks up to which
+    /// write that is so: who is back by then, by another job, has another row.
+    async fn date_rows(&self, batch: &mut [Work<'_>]) -> Result<()> {
+        let is_undated = |work: &&mut Work<'_>| work.effect.is_removal() && work.row.as_of.is_none();
+        for work in batch.iter_mut().filter(is_undated) {
+            let found = self.store.ledger_row(&self.job.tenant, &work.key()).await?;
+            let found = found.filter(|found| work.row.row.as_ref() == Some(&found.row));
+            work.row.as_of = found.map(|found| found.revision);
+        }
+        Ok(())
     }
 
     /// In whose name a batch is begun, or why it is not.

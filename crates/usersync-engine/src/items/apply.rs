@@ -73,6 +73,9 @@ impl PairRun<'_> {
         self.keep_lease().await?;
         let context = call_context(self.run.job, &actor);
         let intents = self.begin(&batch, &context).await?;
+        if self.is_lease_over() {
+            self.keep_lease().await?;
+        }
         let attempts = self.attempt(side, &batch, &intents, &context).await;
         self.confirm(batch, intents, attempts).await
     }
@@ -165,6 +168,10 @@ impl PairRun<'_> {
         if self.run.request.control.is_cancelled() {
             let not = |_| Attempt::Not(Outcome::NotStarted(NotStarted::Cancelled));
             return intents.iter().map(not).collect();
+        }
+        if self.is_lease_over() {
+            // As if the process had died before it: the next run finds the intents.
+            return intents.iter().map(|_| Attempt::Unknown).collect();
         }
         let mut answers = store.apply(collection, operations, context).await.into_iter();
         let mut attempts = Vec::with_capacity(operations.len());

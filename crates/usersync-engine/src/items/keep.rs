@@ -11,6 +11,7 @@ use super::settle::RowChange;
 use super::state::{PairState, ROW, Row, STATE, below};
 use crate::apply::commit;
 use crate::error::{EngineError, Result};
+use crate::planning::later;
 
 impl PairRun<'_> {
     /// Stores what changes in the rows alone: what agrees, what is gone on both sides, what moved or was only written otherwise.
@@ -109,17 +110,30 @@ impl PairRun<'_> {
         Ok(())
     }
 
-    /// Renews the lease once half of it is over.
+    /// Renews the lease once half of it is over. What is answered so late that it ran out since is asked for again.
     pub(super) async fn keep_lease(&mut self) -> Result<()> {
-        let left = self
-            .lease
-            .expires
-            .signed_duration_since(self.store().now().await?);
         let ttl = self.run.engine.inner.preview.readers().options.lease;
-        if left.to_std().unwrap_or_default() < ttl / 2 {
-            let renewed = self.store().renew(self.lease, ttl).await;
-            *self.lease = renewed.map_err(EngineError::store(&self.run.job.id))?;
+        loop {
+            let asked = self.run.engine.inner.preview.readers().clock.now();
+            let left = self
+                .lease
+                .expires
+                .signed_duration_since(self.store().now().await?);
+            let mut left = left.to_std().unwrap_or_default();
+            if left < ttl / 2 {
+                let renewed = self.store().renew(self.lease, ttl).await;
+                *self.lease = renewed.map_err(EngineError::store(&self.run.job.id))?;
+                left = ttl;
+            }
+            self.over = later(asked, left);
+            if !self.is_lease_over() {
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    /// Whether the lease ran out as far as is known: somebody else may be at the link, and calls to its systems cannot be fenced.
+    pub(super) fn is_lease_over(&self) -> bool {
+        self.run.engine.inner.preview.readers().clock.now() >= self.over
     }
 }

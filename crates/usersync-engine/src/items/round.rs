@@ -32,6 +32,8 @@ const ROUNDS: usize = 5;
 pub(super) struct PairRun<'a> {
     pub(super) run: &'a LinkRun<'a>,
     pub(super) lease: &'a mut Lease,
+    /// Until when the lease lasts, as far as is known.
+    pub(super) over: DateTime<Utc>,
     pub(super) key: Key,
     pub(super) collections: [ItemCollection; 2],
     pub(super) containers: [Container; 2],
@@ -54,6 +56,7 @@ impl<'a> PairRun<'a> {
         Self {
             run,
             lease,
+            over: DateTime::<Utc>::MIN_UTC,
             key: pair_key(&run.job.id, link, kind),
             collections: accounts.map(|(_, account)| ItemCollection {
                 account: account.clone(),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use usersync_connector::{CallContext, MembersEntry};
+use usersync_connector::{CallContext, Error as ConnectorError, MembersEntry};
 use usersync_model::{
     Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, NodeId, ObjectId,
     PartialKind, PartialReason, Principal, PrincipalKind, PrincipalRef, Resolved, Scratch, Subject,
@@ -48,7 +48,7 @@ pub(crate) struct Survey {
     weights: Option<Vec<u64>>,
     /// How many members were read.
     read: u64,
-    /// How many failures of reads there were before containers were read.
+    /// How many failures of reads there were before portions were read.
     failed: usize,
     /// Rows that the job claims in containers of kinds that it does not cover any more, and that another job claims, too.
     pub(crate) ceded: Vec<LedgerEntry>,
@@ -109,7 +109,6 @@ pub(crate) async fn survey(
     survey.show_selected_containers(job);
     // The ledger first: what another job does from here on changes rows, and these are checked before anything is written.
     survey.read_ledger(readers, job, scope, complete).await?;
-    survey.failed = survey.sources.failed.len();
     if !survey.is_portioned() {
         let places: Vec<usize> = (0..survey.containers.len()).collect();
         survey
@@ -126,6 +125,7 @@ pub(crate) async fn survey(
     if !everything || complete {
         survey.read_selected_containers(readers, job, context).await?;
     }
+    survey.failed = survey.sources.failed.len();
     survey.judge_target(job, complete);
     Ok(survey)
 }
@@ -239,11 +239,7 @@ impl Survey {
                 break;
             }
         }
-        let failed = reader.error().map(|error| FailedRead::target(&job.target, error));
-        // A target that is gone fails for each portion.
-        if failed.is_some() && failed.as_ref() != self.sources.failed.last() {
-            self.sources.failed.extend(failed);
-        }
+        self.note_failed(job, reader.error());
         let end = reader.finish();
         let whole = match end.verdict {
             Completeness::Complete => None,
@@ -374,6 +370,14 @@ impl Survey {
         Ok(())
     }
 
+    /// A read of the target ended with this error, if it did. A target that is gone fails for each of them.
+    fn note_failed(&mut self, job: &Job, error: Option<&ConnectorError>) {
+        let failed = error.map(|error| FailedRead::target(&job.target, error));
+        if failed.is_some() && failed.as_ref() != self.sources.failed.last() {
+            self.sources.failed.extend(failed);
+        }
+    }
+
     /// Containers that are selected and not planned, since they are not asked for or not listed, count as they are.
     async fn read_selected_containers(
         &mut self,
@@ -416,6 +420,7 @@ impl Survey {
                 }
             }
         }
+        self.note_failed(job, reader.error());
         let end = reader.finish();
         let mut partial: BTreeMap<ObjectId, PartialReason> = end.partial.into_iter().collect();
         for pick in picks {

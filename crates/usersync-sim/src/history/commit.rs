@@ -73,6 +73,7 @@ impl History {
             token: lease.token,
             expires,
             is_released: false,
+            since: self.step,
         };
         self.shadow.leases.insert(lease.name.clone(), held);
         let parts: Vec<&str> = lease.name.key.parts().collect();
@@ -144,6 +145,7 @@ impl History {
             return self.violate("store_must_refuse", refusal);
         }
         let before = self.before(transaction);
+        self.links_move(transaction);
         let mut appended = Vec::new();
         let stored = self.shadow.tenant(&transaction.tenant);
         for write in &transaction.writes {
@@ -331,6 +333,10 @@ impl History {
         let (Some(fence), Some(name)) = (&transaction.fence, intent.parts().nth(1)) else {
             return;
         };
+        // Intents of items are looked at on their own.
+        if job_of(transaction).is_none() {
+            return;
+        }
         let operations = &mut self.tenant(&transaction.tenant).operations;
         let fate = operations.entry(name.to_owned()).or_default();
         fate.intended.get_or_insert(fence.token);

@@ -6,6 +6,7 @@
 mod commit;
 mod effect;
 mod end;
+mod links;
 mod seats;
 mod truth;
 
@@ -28,6 +29,7 @@ use crate::report::{Counts, Violation};
 use crate::shadow::Shadow;
 
 pub(crate) use self::effect::Done;
+pub(crate) use self::links::{OnItem, object_of};
 pub(crate) use self::truth::Shown;
 
 /// What happened.
@@ -68,6 +70,20 @@ pub(crate) struct Tenant {
     /// The accounts and persons that came or went since the beginning.
     moved: BTreeSet<ObjectId>,
     told: BTreeMap<Key, u64>,
+    pub(crate) office: Office,
+}
+
+/// What is known of a tenant's links and their items.
+#[derive(Debug, Default)]
+pub(crate) struct Office {
+    /// Whether resources may sit on extra seats only.
+    pub(crate) is_extra_only: bool,
+    /// The accounts whose owners consented at some time.
+    pub(crate) consented: BTreeSet<ObjectId>,
+    /// At which step the link of a principal was active for the last time.
+    ended: BTreeMap<ObjectId, u64>,
+    /// The items that a person deleted on either side at some time, by principal and UID.
+    pub(crate) deleted: BTreeSet<(ObjectId, ObjectId)>,
 }
 
 /// Who put a member or a record there.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use usersync_engine::LinkEntry;
 use usersync_license::Entitlement;
-use usersync_model::{Link, LinkState, PrincipalRef, TenantId};
+use usersync_model::{Link, LinkState, PrincipalKind, PrincipalRef, TenantId};
 use usersync_store::{Key, Table, Transaction, Write};
 
 use super::History;
 use super::commit::value_of;
+use crate::occurrence::Occurrence;
 use crate::shadow::Stored;
 
 impl History {
@@ -46,7 +47,8 @@ impl History {
         let taken: i64 = moves.iter().sum();
         let stored = self.shadow.tenant(id);
         let users = stored.counter(&Key::of(&["seats", "user"]));
-        let all = users + stored.counter(&Key::of(&["seats", "resource"]));
+        let resources = stored.counter(&Key::of(&["seats", "resource"]));
+        let all = users + resources;
         let problem = disagreement(stored, all);
         if taken > 0 {
             self.counts.seats += taken.unsigned_abs();
@@ -61,6 +63,10 @@ impl History {
                             format!("{users} users and {all} in all have seats of {id}, of {entitled:?}");
                         self.violate("seat_beyond_entitlement", message);
                     }
+                    self.resources_sit(transaction, resources, entitled);
+                    if all > u64::from(entitled.users) {
+                        self.occur(Occurrence::ExtraSeatTaken);
+                    }
                 }
             }
         }
@@ -71,6 +77,25 @@ impl History {
         let moves = waits || !moves.is_empty();
         if let Some(entitled) = entitled.filter(|entitled| moves && Some(*entitled) == current) {
             self.waits_in_vain(id, entitled);
+        }
+    }
+
+    /// Resources took seats, if any did: where they may.
+    fn resources_sit(&mut self, transaction: &Transaction, resources: u64, entitled: Entitlement) {
+        let takes = |write: &Write| match write {
+            Write::Add { counter, delta } => counter.parts().eq(["seats", "resource"]) && *delta > 0,
+            _ => false,
+        };
+        if !transaction.writes.iter().any(takes) {
+            return;
+        }
+        self.occur(Occurrence::ResourceSeated);
+        let id = &transaction.tenant;
+        let is_extra_only = self.tenant(id).office.is_extra_only;
+        let is_too_much = is_extra_only && resources > u64::from(entitled.extra.seats());
+        if !entitled.extra.is_enabled() || is_too_much {
+            let message = format!("{resources} resources of {id} have seats, of {entitled:?}");
+            self.violate("seat_beyond_entitlement", message);
         }
     }
 
@@ -86,22 +111,38 @@ impl History {
 
     /// Whether somebody waits for a seat while there is one. Whoever is gone, or whose account is, goes on waiting.
     pub(crate) fn waiting(&mut self, id: &TenantId, entitled: Entitlement, is_there: impl Fn(&Link) -> bool) {
+        let is_extra_only = self.tenant(id).office.is_extra_only;
         let stored = self.shadow.tenant(id);
         let users = stored.counter(&Key::of(&["seats", "user"]));
-        let waits = links(stored)
-            .values()
-            .any(|entry| entry.waiting.is_some() && is_there(&entry.link));
-        if waits && users < u64::from(entitled.users) {
+        let resources = stored.counter(&Key::of(&["seats", "resource"]));
+        let extra = u64::from(entitled.extra.seats());
+        let is_room = users + resources < u64::from(entitled.capacity());
+        let most_resources = match (entitled.extra.is_enabled(), is_extra_only) {
+            (false, _) => 0,
+            (true, true) => extra,
+            (true, false) => u64::from(entitled.capacity()),
+        };
+        // Where one kind has more than it may have, the other gets nothing either.
+        let has_seat = |link: &Link| match link.kind() {
+            PrincipalKind::Resource(_) => {
+                is_room && resources < most_resources && users <= u64::from(entitled.users)
+            }
+            _ => is_room && users < u64::from(entitled.users) && resources <= most_resources,
+        };
+        let waits =
+            |entry: &LinkEntry| entry.waiting.is_some() && is_there(&entry.link) && has_seat(&entry.link);
+        let waiting = links(stored).values().find(|entry| waits(entry)).cloned();
+        if let Some(entry) = waiting {
             let message = format!(
-                "somebody of {id} waits, and {users} of {} have a seat",
-                entitled.users
+                "{} of {id} waits, and {users} users and {resources} resources have a seat, of {entitled:?}",
+                entry.link.principal()
             );
             self.violate("seat_left_free", message);
         }
     }
 }
 
-fn links(stored: &Stored) -> BTreeMap<&Key, LinkEntry> {
+pub(super) fn links(stored: &Stored) -> BTreeMap<&Key, LinkEntry> {
     let of_links = |((table, key), bytes): (&'_ (Table, Key), &'_ Vec<u8>)| {
         if *table != Table::Link || key.parts().next() != Some("link") {
             return None;

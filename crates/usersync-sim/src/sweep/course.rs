@@ -159,10 +159,7 @@ impl<'a, W: World> Course<'a, W> {
 
     /// Another process goes on from `step`; after each step something is checked.
     fn succeed(&mut self, step: usize, check: impl Fn(&Self, usize) -> Checked) -> Checked {
-        self.at = step;
-        self.points.heal();
-        self.points.time().advance(self.sweep.lease * 2);
-        self.world.restart();
+        self.take_up(step);
         let mut pauses = 0;
         while self.at < self.sweep.steps.len() {
             let at = self.at;
@@ -183,6 +180,45 @@ impl<'a, W: World> Course<'a, W> {
         }
         self.rest()?;
         check(self, self.sweep.steps.len())
+    }
+
+    /// Leases are over, and another process begins where `step` is next.
+    fn take_up(&mut self, step: usize) {
+        self.at = step;
+        self.points.heal();
+        self.points.time().advance(self.sweep.lease * 2);
+        self.world.restart();
+    }
+
+    /// The process that goes on from `step` dies, too, at the call of this number that it makes. Answers the step that it came to, or
+    /// `None` if it makes no such call before there is nothing left to do.
+    pub(super) fn die_again(
+        &mut self,
+        step: usize,
+        again: Point,
+        like: &Undisturbed,
+    ) -> Checked<Option<usize>> {
+        self.take_up(step);
+        let base = self.points.count();
+        self.inject(again, base);
+        while self.at < self.sweep.steps.len() {
+            let at = self.at;
+            let ended = self.step();
+            self.is_in_frame(at, like)?;
+            match ended {
+                Some(Ok(())) => {}
+                Some(Err(why)) => return Err(Broken("stuck", why)),
+                None => return Ok(Some(self.at)),
+            }
+        }
+        for round in 0..ROUNDS {
+            match live(&self.points, self.world.rest()) {
+                None => return Ok(Some(self.at)),
+                Some(Ok(false)) => return Ok(None),
+                Some(_) => self.pause(round),
+            }
+        }
+        Err(Broken("restless", "there is always something to do".to_owned()))
     }
 
     /// Does the next step, and is behind it if it ended well. `None`: the process died.

@@ -42,6 +42,7 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
                 .unwrap_or_default();
             let name = format!("{} {}", table.code(), name(&key));
             match table {
+                Table::Base if key.parts().next() == Some("items") => lines.put(name, placeless(value)),
                 // Operations that are open are as bad as others.
                 Table::Intent => lines.count(format!("{name}: {value}")),
                 Table::JobState => {
@@ -87,6 +88,17 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
         lines.count(format!("outbox {value}"));
     }
     Ok(lines)
+}
+
+/// What both sides say of an item, without where it is there, and in which version: systems number both as they come.
+fn placeless(mut value: serde_json::Value) -> serde_json::Value {
+    for side in ["first", "second"] {
+        if let Some(mark) = value.get_mut(side).and_then(serde_json::Value::as_object_mut) {
+            mark.remove("href");
+            mark.remove("version");
+        }
+    }
+    value
 }
 
 /// The keys of what is in the outbox and was not delivered.

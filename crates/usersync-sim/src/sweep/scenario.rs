@@ -1,6 +1,7 @@
 //! What a world goes through.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,6 +120,38 @@ impl<W: World> Sweep<W> {
         report
     }
 
+    /// Lets the process die at every call, before it or after it, and the one that takes over at every `stride`th call that it makes
+    /// until nothing is left to do; then nothing goes wrong any more. Which calls these are changes from one death to the next, so
+    /// that none is left out over all. A stride of 1 is complete, and takes the square of the time that [`run`](Self::run) does.
+    #[must_use]
+    pub fn run_twice(&self, stride: NonZeroU64) -> Report {
+        const DEATHS: [Mode; 2] = [Mode::DieAfter, Mode::DieBefore];
+        let mut report = Report::new(&self.name);
+        let Some(like) = self.undisturbed(&mut report) else {
+            return report;
+        };
+        let firsts = (1..=like.calls.len() as u64).flat_map(|call| DEATHS.map(|mode| Point { call, mode }));
+        for (nth, point) in (0..).zip(firsts) {
+            for mode in DEATHS {
+                let mut call = 1 + nth % stride;
+                loop {
+                    match self.try_points(point, Point { call, mode }, &like) {
+                        Ok(false) => break,
+                        Ok(true) => report.tried += 1,
+                        Err(Broken(rule, message)) => {
+                            report.tried += 1;
+                            let again = format!("then {mode} call {call} of the process that took over:");
+                            let broken = Broken(rule, format!("{again}\n{message}"));
+                            report.failures.push(like.failure(self, point, broken));
+                        }
+                    }
+                    call += stride.get();
+                }
+            }
+        }
+        report
+    }
+
     /// Plays `point` in this process, for whoever is to be killed there by others: `dying` is called with the number of the step
     /// that was reached, where the process dies, or gave up, or came to the end. It need not come back.
     pub fn play(&self, point: Point, dying: impl Fn(usize) + Send + Sync + 'static) {
@@ -160,6 +193,16 @@ impl<W: World> Sweep<W> {
         let (mut course, base) = Course::new(self);
         let step = course.disturb(point, base, like)?;
         course.recover(step, like)
+    }
+
+    /// Whether the process that takes over after `point` came to die at `again`.
+    fn try_points(&self, point: Point, again: Point, like: &Undisturbed) -> Result<bool, Broken> {
+        let (mut course, base) = Course::new(self);
+        let step = course.disturb(point, base, like)?;
+        match course.die_again(step, again, like)? {
+            None => Ok(false),
+            Some(step) => course.recover(step, like).map(|()| true),
+        }
     }
 }
 

@@ -18,8 +18,12 @@ use super::points::wait;
 #[derive(Debug, Default)]
 pub(super) struct Witness {
     pub(super) problems: Vec<(&'static str, String)>,
-    /// How often an operation changed something.
+    /// How often an operation changed something that somebody is told of.
     changed: BTreeMap<OperationId, u32>,
+    /// The operations that changed an item: the audit alone tells of them.
+    changed_items: BTreeSet<OperationId>,
+    /// What the keys of the audit begin with.
+    audit: BTreeSet<String>,
     /// How often a key was put into the outbox.
     outbox: BTreeMap<String, u32>,
     /// The keys of what was delivered.
@@ -44,6 +48,10 @@ impl Witness {
         *self.changed.entry(operation).or_default() += u32::from(changed);
     }
 
+    pub(super) fn answered_of_item(&mut self, operation: OperationId, changed: bool) {
+        self.changed_items.extend(changed.then_some(operation));
+    }
+
     pub(super) fn committed(&mut self, transaction: &Transaction) {
         for write in &transaction.writes {
             let place = match write {
@@ -61,7 +69,10 @@ impl Witness {
                     *self.outbox.entry(outbox_name(key)).or_default() += 1;
                     "outbox"
                 }
-                Write::Append { .. } => "audit",
+                Write::Append { key, .. } => {
+                    self.audit.extend(key.parts().next().map(str::to_owned));
+                    "audit"
+                }
                 Write::Delete { table, .. } | Write::Put { table, .. } => table.code(),
                 Write::Deliver { .. } => "outbox",
                 Write::Ledger { .. } => "ledger",
@@ -115,6 +126,12 @@ impl Witness {
         let twice = self.outbox.iter().find(|(_, times)| **times > 1);
         if let Some((key, times)) = twice {
             return Some(format!("{key} was put into the outbox {times} times"));
+        }
+        let is_unrecorded = |id: &&OperationId| !self.audit.contains(&id.to_string());
+        if let Some(id) = self.changed_items.iter().find(is_unrecorded) {
+            return Some(format!(
+                "operation {id} changed an item, and the audit does not tell of it"
+            ));
         }
         let effects = self.changed.iter().filter(|(_, times)| **times > 0);
         let mut untold = effects.filter(|(id, _)| !self.outbox.contains_key(&id.to_string()));

@@ -99,6 +99,13 @@ impl<P: Sync> Host<P> {
 /// # Errors
 /// What it left undone.
 pub fn well(report: &RunReport) -> Outcome {
+    let skipped = report.items.iter().flat_map(|items| &items.skipped);
+    if let Some(link) = skipped
+        .map(|link| format!("{}: {}", link.principal, link.why))
+        .next()
+    {
+        return Err(link);
+    }
     let is_well = matches!(report.end, RunEnd::Changed | RunEnd::Held | RunEnd::InSync);
     match is_well && report.failed_reads.is_empty() {
         true => Ok(()),

@@ -12,29 +12,46 @@ use usersync_store::LedgerKey;
 use crate::core::{Broken, Core};
 use crate::executor::Process;
 use crate::fault::FaultKind;
-use crate::history::Done;
+use crate::history::{Done, OnItem};
 
 /// One operation on its way to a target.
 #[derive(Clone)]
 pub(super) struct Effect {
     pub(super) core: Core,
     pub(super) context: CallContext,
+    pub(super) on: On,
+    /// Lets the target do it.
+    pub(super) act: Arc<dyn Fn() -> BoxFuture<'static, Option<Result<Applied>>> + Send + Sync>,
+}
+
+/// What an operation is about.
+#[derive(Clone)]
+pub(super) enum On {
+    Item(OnItem),
+    Subject(OnSubject),
+}
+
+/// An operation on a member or a record.
+#[derive(Clone)]
+pub(super) struct OnSubject {
     pub(super) key: LedgerKey,
     pub(super) id: OperationId,
     pub(super) what: Done,
-    /// Lets the target do it.
-    pub(super) act: Arc<dyn Fn() -> BoxFuture<'static, Option<Result<Applied>>> + Send + Sync>,
     /// Whether its subject is there now.
     pub(super) is_there: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl fmt::Debug for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} {} in {} for {}/{}",
-            self.what, self.key.subject, self.key.container, self.context.tenant, self.context.job
-        )
+        match &self.on {
+            On::Item(OnItem {
+                account, uid, what, ..
+            }) => write!(f, "{what:?} item {uid} of {account}")?,
+            On::Subject(OnSubject { key, what, .. }) => {
+                write!(f, "{what:?} {} in {}", key.subject, key.container)?;
+            }
+        }
+        write!(f, " for {}/{}", self.context.tenant, self.context.job)
     }
 }
 
@@ -44,15 +61,23 @@ impl Effect {
         let now = self.core.now();
         let mut state = self.core.lock();
         state.trace.say(format_args!("  {process:?} begins {self:?}"));
-        state
-            .history
-            .attempt(process, now, &self.context, &self.key, self.id, self.what);
+        match &self.on {
+            On::Item(on) => state.history.attempt_on_item(process, now, &self.context, on),
+            On::Subject(OnSubject { key, id, what, .. }) => {
+                state
+                    .history
+                    .attempt(process, now, &self.context, key, *id, *what);
+            }
+        }
     }
 
     async fn arrive(&self) -> Result<Applied> {
         let unanswered = || Err(Error::broken(FaultKind::Lost));
         let answer = (self.act)().await.unwrap_or_else(unanswered);
-        let is_there = (self.is_there)();
+        let is_there = match &self.on {
+            On::Item(_) => false,
+            On::Subject(on) => (on.is_there)(),
+        };
         let told = match &answer {
             Ok(applied) if applied.changed => "changed",
             Ok(_) => "unchanged",
@@ -60,21 +85,27 @@ impl Effect {
         };
         let mut state = self.core.lock();
         state.trace.say(format_args!("  {self:?}: {told}"));
-        state.history.effect(
-            &self.context,
-            &self.key,
-            self.id,
-            self.what,
-            (is_there, told == "changed"),
-        );
+        let is_changed = told == "changed";
+        match &self.on {
+            On::Item(on) => state.history.effect_on_item(on, is_changed),
+            On::Subject(OnSubject { key, id, what, .. }) => {
+                state
+                    .history
+                    .effect(&self.context, key, *id, *what, (is_there, is_changed));
+            }
+        }
         answer
     }
 
     /// Makes the call; whoever is told for sure what came of it knows.
     pub(super) async fn send(self, site: &str) -> Result<Applied> {
-        let (core, context, id) = (self.core.clone(), self.context.clone(), self.id);
+        let (core, context) = (self.core.clone(), self.context.clone());
+        let id = match &self.on {
+            On::Item(_) => None,
+            On::Subject(on) => Some(on.id),
+        };
         let answer = self.sent(site).await;
-        if !answer.as_ref().is_err_and(Error::outcome_unknown) {
+        if let Some(id) = id.filter(|_| !answer.as_ref().is_err_and(Error::outcome_unknown)) {
             core.lock().history.answered(&context, id);
         }
         answer

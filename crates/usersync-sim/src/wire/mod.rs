@@ -2,6 +2,7 @@
 
 mod effect;
 mod host;
+mod items;
 mod office;
 mod read;
 mod records;
@@ -19,7 +20,8 @@ use crate::core::Core;
 use crate::executor::Process;
 
 pub(crate) use self::host::{WireActors, WireCatalog, WireNotifier};
-pub(crate) use self::office::{Entitled, WireAccounts, WireEntitlement};
+pub(crate) use self::items::WireItems;
+pub(crate) use self::office::{Entitled, WireAccounts, WireEntitlement, WireTokens};
 pub(crate) use self::records::WireRecords;
 pub(crate) use self::source::WireDirectory;
 pub(crate) use self::stale::Remembered;

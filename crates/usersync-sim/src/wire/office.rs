@@ -1,14 +1,15 @@
-//! What linking needs: two systems of accounts, and what a tenant is entitled to.
+//! What linking needs: two systems of accounts, what a tenant is entitled to, and where tokens are kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use usersync_connector::{
     AccountCapabilities, AccountDirectory, AccountEntry, CallContext, Cursor, EntitlementSource, ReadStream,
-    Result, failed_read,
+    Result, Secret, Token, TokenKey, TokenStore, failed_read,
 };
 use usersync_license::Entitlement;
-use usersync_memory::{MemoryAccounts, MemoryEntitlement};
+use usersync_memory::{MemoryAccounts, MemoryEntitlement, MemoryTokens};
 use usersync_model::{SystemId, TenantId};
 
 use super::Wire;
@@ -69,5 +70,39 @@ impl EntitlementSource for WireEntitlement {
             .await?;
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         Ok(answer)
+    }
+}
+
+/// Where the tokens of each tenant are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct WireTokens(pub(crate) Wire<MemoryTokens>);
+
+#[async_trait]
+impl TokenStore for WireTokens {
+    async fn keep(
+        &self,
+        tenant: &TenantId,
+        key: &TokenKey,
+        secret: Secret,
+        expires: Option<DateTime<Utc>>,
+    ) -> Result<()> {
+        let tokens = self.0.of(tenant)?;
+        let call = tokens.keep(tenant, key, secret, expires);
+        self.0.core.call(FaultKind::OF_CALLS, "keep a token", call).await
+    }
+
+    async fn revoke(&self, tenant: &TenantId, key: &TokenKey) -> Result<()> {
+        let tokens = self.0.of(tenant)?;
+        let call = tokens.revoke(tenant, key);
+        self.0
+            .core
+            .call(FaultKind::OF_CALLS, "revoke a token", call)
+            .await
+    }
+
+    async fn token(&self, tenant: &TenantId, key: &TokenKey) -> Result<Token> {
+        let tokens = self.0.of(tenant)?;
+        let call = tokens.token(tenant, key);
+        self.0.core.call(FaultKind::OF_CALLS, "token", call).await
     }
 }

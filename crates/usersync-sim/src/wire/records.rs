@@ -13,7 +13,7 @@ use usersync_model::{ContainerRef, ObjectId, RecordRef, Subject, SystemId};
 use usersync_store::LedgerKey;
 
 use super::Wire;
-use super::effect::Effect;
+use super::effect::{Effect, On, OnSubject};
 use super::read::Entry;
 use super::stale::Remembered;
 use crate::fault::FaultKind;
@@ -144,18 +144,20 @@ impl WireRecords {
         Effect {
             core: self.wire.core.clone(),
             context: context.clone(),
-            key: LedgerKey {
-                container: ContainerRef::new(self.system.clone(), collection.clone()),
-                subject: Subject::Record(operation.record.clone()),
-            },
-            id: operation.id,
-            what: match operation.change {
-                RecordChange::Create(_) => Done::Added,
-                RecordChange::Delete => Done::Removed,
-                RecordChange::Update(_) => Done::Changed,
-            },
+            on: On::Subject(OnSubject {
+                key: LedgerKey {
+                    container: ContainerRef::new(self.system.clone(), collection.clone()),
+                    subject: Subject::Record(operation.record.clone()),
+                },
+                id: operation.id,
+                what: match operation.change {
+                    RecordChange::Create(_) => Done::Added,
+                    RecordChange::Delete => Done::Removed,
+                    RecordChange::Update(_) => Done::Changed,
+                },
+                is_there: Arc::new(is_there),
+            }),
             act: Arc::new(act),
-            is_there: Arc::new(is_there),
         }
     }
 }

@@ -12,7 +12,7 @@ use usersync_model::{ContainerRef, ObjectId, PrincipalRef, SystemId};
 use usersync_store::LedgerKey;
 
 use super::Wire;
-use super::effect::Effect;
+use super::effect::{Effect, On, OnSubject};
 use crate::fault::FaultKind;
 use crate::history::Done;
 use crate::plug::TargetUnderTest;
@@ -124,15 +124,17 @@ impl WireTarget {
         Effect {
             core: self.wire.core.clone(),
             context: context.clone(),
-            key: LedgerKey::member(container, operation.principal.clone()),
-            id: operation.id,
-            what: match operation.change {
-                MemberChange::Add(_) => Done::Added,
-                MemberChange::Remove => Done::Removed,
-                MemberChange::Update(_) => Done::Changed,
-            },
+            on: On::Subject(OnSubject {
+                key: LedgerKey::member(container, operation.principal.clone()),
+                id: operation.id,
+                what: match operation.change {
+                    MemberChange::Add(_) => Done::Added,
+                    MemberChange::Remove => Done::Removed,
+                    MemberChange::Update(_) => Done::Changed,
+                },
+                is_there: Arc::new(is_there),
+            }),
             act: Arc::new(act),
-            is_there: Arc::new(is_there),
         }
     }
 }

@@ -133,8 +133,10 @@ impl<O: Operation, S: Fn(&[O]) -> Vec<Result<Applied>>> Batch<'_, O, S> {
         let answered = (self.send)(&operations);
         for ((position, operation), answer) in positions.into_iter().zip(&operations).zip(answered) {
             let changed = answer.as_ref().is_ok_and(|applied| applied.changed);
-            self.points
-                .witness(|witness| witness.answered(operation.id(), changed));
+            self.points.witness(|witness| match operation.subject() {
+                Some(_) => witness.answered(operation.id(), changed),
+                None => witness.answered_of_item(operation.id(), changed),
+            });
             answers[position] = Some(answer);
         }
     }

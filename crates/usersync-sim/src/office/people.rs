@@ -1,0 +1,150 @@
+//! What people do in an office meanwhile.
+
+use std::sync::PoisonError;
+
+use futures::executor::block_on;
+use usersync_connector::{Secret, TokenKey, TokenStore};
+use usersync_license::{Entitlement, ExtraSeats};
+use usersync_model::{AccountRef, ObjectId};
+
+use super::Office;
+use super::desk::{Desk, collection, values};
+use crate::choice::Stream;
+use crate::people::choose;
+use crate::world::{object, system};
+
+/// What somebody does.
+#[derive(Clone, Copy, Debug)]
+enum Edit {
+    NewItem,
+    Write,
+    Delete,
+    Entitle,
+    Account,
+    Consent,
+    Withdraw,
+}
+
+const EDITS: [(Edit, u32); 7] = [
+    (Edit::NewItem, 8),
+    (Edit::Write, 8),
+    (Edit::Delete, 4),
+    (Edit::Entitle, 2),
+    (Edit::Account, 1),
+    (Edit::Consent, 3),
+    (Edit::Withdraw, 1),
+];
+
+/// What people write into contacts.
+const PROPERTIES: [&str; 3] = ["FN", "TEL", "NOTE"];
+
+impl Office {
+    /// Somebody does something in some tenant.
+    pub(super) fn edit(&self) {
+        let desk = &self.desks[self.choose(self.desks.len())];
+        let weights = EDITS.map(|(_, weight)| weight);
+        let which = self.core.lock().choices.weighted(Stream::Edits, &weights);
+        let (edit, _) = EDITS[which];
+        let told = self.carry_out(desk, edit);
+        let mut state = self.core.lock();
+        state.history.counts.edits += 1;
+        state.trace.say(format_args!("{edit:?} in {}: {told}", desk.id));
+    }
+
+    pub(super) fn choose(&self, bound: usize) -> usize {
+        choose(&self.core, bound)
+    }
+
+    fn carry_out(&self, desk: &Desk, edit: Edit) -> String {
+        let (side, number) = (self.choose(2), self.choose(desk.count()));
+        match edit {
+            Edit::NewItem | Edit::Write | Edit::Delete => self.edit_item(desk, edit, side, number),
+            Edit::Entitle => {
+                let users = u32::try_from(self.choose(3)).unwrap_or(u32::MAX);
+                let extra = [None, Some(0), Some(1), Some(2)][self.choose(4)];
+                let entitled = Entitlement::new(users);
+                let extra = extra.and_then(|extra| ExtraSeats::new(extra).ok());
+                let entitled = extra.map_or(entitled, |extra| entitled.with_extra(extra));
+                desk.entitle(&self.core, entitled);
+                format!("{entitled:?}")
+            }
+            Edit::Account => {
+                let account = desk.account(side, number);
+                self.core.lock().history.moved(&desk.id, account.id.clone());
+                let accounts = [&desk.persons, &desk.mailboxes][side];
+                let was_there = accounts.remove(&account.id);
+                let told = format!("{} was there: {was_there}", account.id);
+                if !was_there {
+                    accounts.put(account);
+                }
+                told
+            }
+            Edit::Consent | Edit::Withdraw if desk.by_mail => "by mail".to_owned(),
+            Edit::Consent => {
+                let account = collection(1, number).account;
+                self.consents(desk, &account);
+                let key = TokenKey::Account(AccountRef::new(system("mail"), account.clone()));
+                let kept = block_on(desk.tokens.keep(&desk.id, &key, Secret::new("yes"), None));
+                format!("{account}: {}", kept.is_ok())
+            }
+            Edit::Withdraw => {
+                let account = collection(1, number).account;
+                let key = TokenKey::Account(AccountRef::new(system("mail"), account.clone()));
+                let revoked = block_on(desk.tokens.revoke(&desk.id, &key));
+                format!("{account}: {}", revoked.is_ok())
+            }
+        }
+    }
+
+    /// The owner of an account consents, or is about to.
+    pub(super) fn consents(&self, desk: &Desk, account: &ObjectId) {
+        let mut state = self.core.lock();
+        let office = &mut state.history.tenant(&desk.id).office;
+        office.consented.insert(account.clone());
+    }
+
+    fn edit_item(&self, desk: &Desk, edit: Edit, side: usize, number: usize) -> String {
+        let mut words = desk.words.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = collection(side, number);
+        let items = desk.sides()[side];
+        let cards = desk.cards(side, number);
+        let picked = cards.get(self.choose(cards.len()));
+        let property = PROPERTIES[self.choose(PROPERTIES.len())];
+        match (edit, picked) {
+            (Edit::NewItem, _) | (_, None) => {
+                let word = words.next(number);
+                let uid = format!("uid-{word}");
+                let card =
+                    format!("BEGIN:VCARD\r\nVERSION:4.0\r\nUID:{uid}\r\nFN:{word}\r\nTEL:1\r\nEND:VCARD\r\n");
+                items.put_by_hand(&place, object(&uid), card.as_bytes());
+                format!("{uid} at {}", place.account)
+            }
+            (Edit::Delete, Some((href, card))) => {
+                words.forget(card);
+                for uid in values(card, "UID") {
+                    let person = collection(0, number).account;
+                    let mut state = self.core.lock();
+                    let office = &mut state.history.tenant(&desk.id).office;
+                    office.deleted.insert((person, object(&uid)));
+                }
+                items.remove_by_hand(&place, href);
+                format!("{:?} at {}", values(card, "UID"), place.account)
+            }
+            (_, Some((href, card))) => {
+                let mut kept: Vec<&str> = Vec::new();
+                for line in card.lines() {
+                    let is_it = line.starts_with(property) && line[property.len()..].starts_with(':');
+                    if is_it {
+                        words.forget(line);
+                    } else if line != "END:VCARD" {
+                        kept.push(line);
+                    }
+                }
+                let line = format!("{property}:{}", words.next(number));
+                kept.extend([line.as_str(), "END:VCARD", ""]);
+                items.put_by_hand(&place, href.clone(), kept.join("\r\n").as_bytes());
+                format!("{line} into {:?} at {}", values(card, "UID"), place.account)
+            }
+        }
+    }
+}
