@@ -1,6 +1,8 @@
 //! What is under way at once: operations that are called for, that were answered, and that are durable already.
 
-use usersync::engine::{RunEnd, RunRequest};
+use futures::StreamExt;
+use futures::executor::block_on;
+use usersync::engine::{RunControl, RunEnd, RunEvent, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::reconcile::Mode;
 use usersync_tests::{LEASE, World, crash, free_policy, job};
@@ -74,4 +76,34 @@ fn a_batch_takes_one_transaction() {
     // One before the first effect, and one behind the last one.
     assert_eq!(commits(3) - commits(PEOPLE), 3);
     assert_eq!(commits(1) - commits(PEOPLE), PEOPLE as u64 - 1);
+}
+
+/// However many batches it takes: each outcome is in the place of its operation, and how far the run is rises to all there is to do.
+#[test]
+fn outcomes_come_in_the_order_of_the_plan_and_are_counted_as_they_come() {
+    for batch in [1, 3, 5, PEOPLE] {
+        let world = world(batch);
+        let plan = world.plan("sync");
+        let (control, events) = RunControl::with_events();
+        let request = RunRequest::everything().controlled_by(control);
+        let report = world.try_run("sync", request).expect("a report");
+        let planned = plan.sections().iter().flat_map(|section| &section.operations);
+        let planned: Vec<_> = planned.map(|operation| &operation.subject).collect();
+        let reported: Vec<_> = report.operations.iter().map(|ended| &ended.subject).collect();
+        assert_eq!(reported, planned, "batches of {batch}");
+
+        let events: Vec<RunEvent> = block_on(events.collect());
+        let applied = |event: &RunEvent| match event {
+            RunEvent::Applied { done, of } => Some((*done, *of)),
+            _ => None,
+        };
+        let applied: Vec<_> = events.iter().filter_map(applied).collect();
+        assert_eq!(
+            applied.len(),
+            PEOPLE.div_ceil(batch),
+            "batches of {batch}: {applied:?}"
+        );
+        assert!(applied.is_sorted_by(|one, next| one.0 < next.0), "{applied:?}");
+        assert_eq!(applied.last(), Some(&(PEOPLE as u64, PEOPLE as u64)));
+    }
 }
