@@ -189,9 +189,9 @@ impl Engine {
         if let Some(reviewed) = &request.reviewed {
             check_current(reviewed, &made)?;
         }
-        let mut carried = CarriedOut::default();
+        let mut shown = None;
         if !request.control.is_cancelled() {
-            carried = self
+            shown = self
                 .carry_out(job, lease, request, &context.actor, &mut made, &mut report)
                 .await?;
             self.keep_collections(job, lease, &made, &report, &context)
@@ -201,17 +201,15 @@ impl Engine {
         let mut writes = Vec::new();
         if matches!(report.end, RunEnd::Changed | RunEnd::Held | RunEnd::InSync) {
             self.keep_cursors(job, lease, made.ground.sources()).await?;
-            if carried.is_settled {
-                let state = self.inner.store.as_ref();
-                let forgotten = without_memberships(state, job, &request.scope, &made, &report).await?;
-                writes.extend(forgotten.iter().map(|departed| Write::Delete {
-                    table: Table::Departure,
-                    key: departure_key(&job.id, departed),
-                }));
-            }
+            let state = self.inner.store.as_ref();
+            let forgotten = without_memberships(state, job, &request.scope, &made, &report).await?;
+            writes.extend(forgotten.iter().map(|departed| Write::Delete {
+                table: Table::Departure,
+                key: departure_key(&job.id, departed),
+            }));
         }
         // With the report, and not before: a run that is killed has shown nobody what it holds.
-        if let Some(policy) = carried.policy {
+        if let Some(policy) = shown {
             writes.extend(
                 made.state
                     .shown(policy)
@@ -230,6 +228,7 @@ impl Engine {
         Ok(report)
     }
 
+    /// Does what the plan says. Answers the policy of which the plan showed all that it removes.
     async fn carry_out(
         &self,
         job: &Job,
@@ -238,12 +237,12 @@ impl Engine {
         actor: &Actor,
         made: &mut Made,
         report: &mut RunReport,
-    ) -> Result<CarriedOut> {
+    ) -> Result<Option<Digest>> {
         let target = self.writer(job)?;
         report.recovered = self
             .confirm_recovered(job, lease, &made.recovery, request)
             .await?;
-        let policy = self.open(job, lease, request, actor, made).await?;
+        let shown = self.open(job, lease, request, actor, made).await?;
         let mut applier = Applier {
             readers: self.inner.preview.readers(),
             store: &self.inner.store,
@@ -253,7 +252,7 @@ impl Engine {
             control: &request.control,
             plan: &made.planned.plan,
         };
-        let is_settled = applier.settle_ledger(&mut made.ground).await?;
+        applier.settle_ledger(&mut made.ground).await?;
         report.operations = applier.apply(&made.ground, &made.recovery).await?;
         let is_done = report
             .operations
@@ -270,7 +269,7 @@ impl Engine {
             commit(&self.inner.store, &job.id, transaction).await?;
             made.state = state;
         }
-        Ok(CarriedOut { is_settled, policy })
+        Ok(shown)
     }
 
     /// Records the effects of earlier runs that the target shows.
@@ -494,15 +493,6 @@ impl Engine {
         commit(&self.inner.store, &job.id, transaction).await?;
         Ok(())
     }
-}
-
-/// What carrying a plan out leaves for the end of the run.
-#[derive(Clone, Copy, Debug, Default)]
-struct CarriedOut {
-    /// Whether the ledger became what the plan says.
-    is_settled: bool,
-    /// The policy of which the plan showed all that it removes.
-    policy: Option<Digest>,
 }
 
 fn end(plan: &Plan, report: &RunReport, request: &RunRequest) -> RunEnd {

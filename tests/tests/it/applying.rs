@@ -118,6 +118,32 @@ fn promise_12_a_plan_stays_used_in_a_later_process() {
     );
 }
 
+/// One that has an effect on nobody, and puts on record what is there, is used, too.
+#[test]
+fn promise_12_a_plan_that_changes_the_ledger_only_is_used_once() {
+    let world = staff();
+    let _ = world.settle("other");
+    let plan = world.plan("sync");
+    let summary = plan.summary();
+    assert_eq!((summary.operations(), summary.ledger), (0, 5));
+    let _ = world
+        .try_run("sync", RunRequest::everything().exactly(plan.clone()))
+        .expect("the plan is current");
+    let is_stale = |error: &EngineError| matches!(error, EngineError::Stale(_));
+    refused(&world, &plan, is_stale, "used");
+
+    // So is one of a job that leaves what it claims to the other.
+    let narrow = World::new_job("sync", free_policy(Mode::Managed)).covering([ContainerKind::Group]);
+    world.save(&narrow);
+    let plan = world.plan("sync");
+    let _ = world
+        .try_run("sync", RunRequest::everything().exactly(plan.clone()))
+        .expect("the plan is current");
+    let row = world.row("team", "ada").expect("the other claims it");
+    assert!(!row.is_claimed_by(&job("sync")) && row.is_claimed_by(&job("other")));
+    refused(&world, &plan, is_stale, "used");
+}
+
 fn versioned() -> [TargetCapabilities; 2] {
     let every = every_capability();
     [

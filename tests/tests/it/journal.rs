@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use usersync::engine::{Job, RunRequest};
+use usersync::connector::News;
+use usersync::engine::{Job, RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
-use usersync::model::{Container, ContainerKind, JobId, Origin};
+use usersync::model::{Container, ContainerKind, JobId, Origin, Role};
 use usersync::reconcile::{Mode, Policy, Share, Window};
 use usersync_tests::records::{RecordWorld, contact, contact_id};
 use usersync_tests::{World, all, container, free_policy, least_capability, user};
@@ -154,6 +155,35 @@ fn what_cannot_be_seen_stays_open() {
     assert_eq!(unlisted.end().intents.len(), 1, "the run is about something else");
     let _ = unlisted.run("sync");
     assert_eq!(unlisted.end().intents.len(), 0);
+}
+
+/// The answer to a new role was lost: the next run finds it, or gives it, and it is told once.
+#[test]
+fn promise_25_a_role_whose_answer_is_lost_is_told_once() {
+    for moment in [Moment::Before, Moment::After] {
+        let world = World::builder()
+            .capabilities(least_capability())
+            .group("staff", "ada")
+            .container("team", "staff")
+            .job("sync", policy())
+            .build();
+        let _ = world.settle("sync");
+        let team = Container::new(container("team"), ContainerKind::Team, "team", all("staff"));
+        world.catalog.put(team.with_role(Role::Manager));
+        let lost = FaultRule::new(Fault::Timeout(moment)).on(CallKind::Update);
+        world.faults.inject(lost.once());
+        assert_eq!(world.run("sync").end, RunEnd::Failed, "{moment:?}");
+        let report = world.run("sync");
+        assert_eq!(report.end, RunEnd::Changed, "{moment:?}");
+        let was_there = moment == Moment::After;
+        assert_eq!(report.recovered.len(), usize::from(was_there), "{moment:?}");
+        assert_eq!(report.operations.len(), usize::from(!was_there), "{moment:?}");
+        assert_eq!(world.run("sync").end, RunEnd::InSync, "{moment:?}");
+        assert_eq!(world.members("team"), "ada:manager", "{moment:?}");
+        let delivered = world.notifier.delivered().into_iter();
+        let updates = delivered.filter(|told| matches!(told.news, News::MemberUpdated { .. }));
+        assert_eq!(updates.count(), 1, "{moment:?}");
+    }
 }
 
 /// A removal that is given up gives its place in the window back.

@@ -19,7 +19,7 @@ use usersync::store::StoreErrorKind;
 use usersync_tests::edit::cases;
 use usersync_tests::{Crash, crash, tenant, user};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Office {
     store: MemoryStore,
     entitlement: MemoryEntitlement,
@@ -314,6 +314,48 @@ fn promise_22_a_reduced_entitlement_evicts_nobody() {
         holders.iter().map(|holder| register.take(&elsewhere, holder)),
     ));
     assert!(taken[0].as_ref().is_ok_and(Result::is_ok) && taken[1].as_ref().is_ok_and(Result::is_err));
+}
+
+/// Of two who give the same seat back at once, one does.
+#[test]
+fn promise_22_a_seat_is_given_back_once() {
+    let office = Office::new(Entitlement::new(2), ResourcePlacement::default());
+    for n in 0..2 {
+        assert!(office.take(&person(n)).is_ok());
+    }
+    let release = |office: &Office| block_on(office.register().release(&tenant(), &person(0).principal));
+    let meanwhile = |office: &Office, what: fn(&SeatRegister)| {
+        // Without the faults, which this is one of.
+        let register = Office {
+            faults: Faults::default(),
+            ..office.clone()
+        }
+        .register();
+        let rule = FaultRule::meanwhile(move || what(&register)).on(CallKind::Commit);
+        office.faults.inject(rule.once());
+    };
+    let faster = office.fork();
+    meanwhile(&faster, |register| {
+        let released = crash(register.release(&tenant(), &person(0).principal));
+        assert!(matches!(released, Crash::Ended(Ok(true))));
+    });
+    assert!(!release(&faster).expect("there is none any more"));
+    assert_eq!(faster.counts(), (1, 0));
+
+    // Given back and taken anew: the new seat is given back.
+    let again = office.fork();
+    meanwhile(&again, |register| {
+        let _ = crash(register.release(&tenant(), &person(0).principal));
+        let _ = crash(register.take(&tenant(), &person(0)));
+    });
+    assert!(release(&again).expect("it is given back"));
+    assert_eq!(again.counts(), (1, 0));
+
+    // What the store does not do is told, and tried again by nobody else.
+    let failing = FaultRule::new(Fault::StoreFailed(StoreErrorKind::Unavailable)).on(CallKind::Commit);
+    office.faults.inject(failing.once());
+    assert!(release(&office).is_err());
+    assert_eq!(office.counts(), (2, 0));
 }
 
 /// A store whose calls each wait once before they are made.

@@ -3,7 +3,7 @@
 use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{RunEnd, RunRequest, Scope};
 use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::Digest;
+use usersync::model::{Digest, PartialKind};
 use usersync::reconcile::{Guards, Mode, Policy, Share};
 use usersync_tests::{World, container, free_policy};
 
@@ -198,4 +198,31 @@ fn promise_10_an_outage_of_the_target_opens_no_guard() {
         assert_eq!(world.run("sync").end, RunEnd::Held);
         assert!(world.members("team").contains("p01"));
     }
+}
+
+/// Whatever could not be read meanwhile: what was held is gone with an approval, and one more may go as ever.
+#[test]
+fn an_approval_opens_the_guard_of_a_run_while_something_else_is_read_in_part() {
+    let (percent, floor) = (20, 2);
+    let world = world(guards(None, Some(Share { percent, floor })));
+    exchange(&world, 10);
+    assert_eq!(world.run("sync").end, RunEnd::Held);
+    let of_band = Fault::PartialOf {
+        object: container("band").object,
+        shown: 5,
+        kind: PartialKind::Limit,
+    };
+    world.faults.inject(FaultRule::new(of_band).on(CallKind::Members));
+    let (codes, digest) = held(&world);
+    assert_eq!(codes, ["run_limit"]);
+    world.approve("sync", digest.expect("something waits"));
+    let _ = world.run("sync");
+    assert!(
+        !world.members("team").contains("p01"),
+        "the approval lets them go"
+    );
+    world.faults.heal();
+    world.leave("staff", "p11");
+    assert_eq!(world.run("sync").end, RunEnd::Changed, "nothing stays shut");
+    assert!(!world.members("team").contains("p11"));
 }

@@ -1,7 +1,10 @@
 //! What is under way at once: operations that are called for, that were answered, and that are durable already.
 
-use usersync::engine::{RunEnd, RunRequest};
+use futures::StreamExt;
+use futures::executor::block_on;
+use usersync::engine::{RunControl, RunEnd, RunEvent, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
+use usersync::model::ContainerKind;
 use usersync::reconcile::Mode;
 use usersync_tests::{LEASE, World, crash, free_policy, job};
 
@@ -74,4 +77,62 @@ fn a_batch_takes_one_transaction() {
     // One before the first effect, and one behind the last one.
     assert_eq!(commits(3) - commits(PEOPLE), 3);
     assert_eq!(commits(1) - commits(PEOPLE), PEOPLE as u64 - 1);
+}
+
+/// So it is with what changes in the ledger only: what is claimed beside another job, and what is left to it.
+#[test]
+fn rows_of_the_ledger_take_one_transaction_for_each_batch() {
+    let commits = |batch: usize, leaves: bool| {
+        let policy = free_policy(Mode::Managed);
+        let world = World::builder()
+            .batch(batch)
+            .group("staff", &people())
+            .container("team", "staff")
+            .job("sync", policy.clone())
+            .job("other", policy.clone())
+            .build();
+        let _ = world.settle("other");
+        if leaves {
+            let _ = world.settle("sync");
+            world.save(&World::new_job("sync", policy).covering([ContainerKind::Group]));
+        }
+        world.calls.clear();
+        assert!(world.run("sync").operations.is_empty());
+        let claimed = world.row("team", "u12").expect("a row").claims().len();
+        assert_eq!(claimed, if leaves { 1 } else { 2 });
+        world.calls.count(CallKind::Commit)
+    };
+    for leaves in [false, true] {
+        assert_eq!(commits(3, leaves) - commits(PEOPLE, leaves), 3);
+    }
+}
+
+/// However many batches it takes: each outcome is in the place of its operation, and how far the run is rises to all there is to do.
+#[test]
+fn outcomes_come_in_the_order_of_the_plan_and_are_counted_as_they_come() {
+    for batch in [1, 3, 5, PEOPLE] {
+        let world = world(batch);
+        let plan = world.plan("sync");
+        let (control, events) = RunControl::with_events();
+        let request = RunRequest::everything().controlled_by(control);
+        let report = world.try_run("sync", request).expect("a report");
+        let planned = plan.sections().iter().flat_map(|section| &section.operations);
+        let planned: Vec<_> = planned.map(|operation| &operation.subject).collect();
+        let reported: Vec<_> = report.operations.iter().map(|ended| &ended.subject).collect();
+        assert_eq!(reported, planned, "batches of {batch}");
+
+        let events: Vec<RunEvent> = block_on(events.collect());
+        let applied = |event: &RunEvent| match event {
+            RunEvent::Applied { done, of } => Some((*done, *of)),
+            _ => None,
+        };
+        let applied: Vec<_> = events.iter().filter_map(applied).collect();
+        assert_eq!(
+            applied.len(),
+            PEOPLE.div_ceil(batch),
+            "batches of {batch}: {applied:?}"
+        );
+        assert!(applied.is_sorted_by(|one, next| one.0 < next.0), "{applied:?}");
+        assert_eq!(applied.last(), Some(&(PEOPLE as u64, PEOPLE as u64)));
+    }
 }

@@ -152,12 +152,10 @@ impl Work<'_> {
 }
 
 impl<'a> Applier<'a> {
-    /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run; answers whether there was
-    /// none.
-    pub(crate) async fn settle_ledger(&mut self, ground: &mut Ground) -> Result<bool> {
+    /// Writes what changes in the ledger only. A row that changed meanwhile is left for the next run.
+    pub(crate) async fn settle_ledger(&mut self, ground: &mut Ground) -> Result<()> {
         let batch = self.readers.options.batch.get();
         let mut chunk = Vec::new();
-        let mut is_settled = true;
         for entry in ground.take_ceded() {
             let after = entry.row.clone().released(&self.job.id);
             chunk.push(RowChange {
@@ -167,7 +165,7 @@ impl<'a> Applier<'a> {
                 base: None,
             });
             if chunk.len() == batch {
-                is_settled &= self.settle_rows(&mut chunk).await?;
+                self.settle_rows(&mut chunk).await?;
             }
         }
         let plan = self.plan;
@@ -193,17 +191,15 @@ impl<'a> Applier<'a> {
                     base,
                 });
                 if chunk.len() == batch {
-                    is_settled &= self.settle_rows(&mut chunk).await?;
+                    self.settle_rows(&mut chunk).await?;
                 }
             }
         }
-        is_settled &= self.settle_rows(&mut chunk).await?;
-        Ok(is_settled)
+        self.settle_rows(&mut chunk).await
     }
 
-    /// Writes the rows of `chunk`, which is empty then, in one transaction; answers whether all of them were as before.
-    async fn settle_rows(&mut self, chunk: &mut Vec<RowChange>) -> Result<bool> {
-        let mut is_settled = true;
+    /// Writes those rows of `chunk`, which is empty then, that are as before, in one transaction.
+    async fn settle_rows(&mut self, chunk: &mut Vec<RowChange>) -> Result<()> {
         if !chunk.is_empty() {
             self.lease = self.kept(self.lease.clone()).await?;
         }
@@ -219,13 +215,10 @@ impl<'a> Applier<'a> {
             }
             match self.commit(transaction).await? {
                 None => chunk.clear(),
-                Some(check) => {
-                    chunk.remove(check);
-                    is_settled = false;
-                }
+                Some(check) => drop(chunk.remove(check)),
             }
         }
-        Ok(is_settled)
+        Ok(())
     }
 
     fn row_after_step(&self, step: &LedgerStep, row: Option<LedgerRow>) -> Option<LedgerRow> {

@@ -156,12 +156,13 @@ fn a_report_says_on_which_failed_read_it_rests() {
     // A read that says that it is partial, without an error.
     let office = Office::new(9).with_pairs(2);
     let (shown, kind) = (1, PartialKind::Limit);
-    let partial = FaultRule::new(Fault::Partial { shown, kind }).on(CallKind::Accounts);
-    office.faults.inject(partial.once());
+    let partial = || FaultRule::new(Fault::Partial { shown, kind }).on(CallKind::Accounts);
+    office.faults.inject(partial().once());
     let report = office.stage();
     let kinds: Vec<_> = report.failed_reads.iter().map(|failed| failed.kind).collect();
     assert_eq!(kinds, ["partial"]);
     assert_eq!(office.stage().failed_reads, []);
+    office.faults.inject(partial());
     assert_eq!(
         office.remove(&only([0])).failed_reads,
         [],

@@ -13,6 +13,7 @@ use usersync::model::{
     PrincipalKind, PrincipalRef, Rank, RankSet, ResolvePolicy, Selection, TenantId,
 };
 use usersync::reconcile::Situation;
+use usersync::store::StoreErrorKind;
 use usersync_tests::tenant;
 
 use crate::linking::{
@@ -290,6 +291,12 @@ fn a_link_that_moves_is_worked_on_by_one_worker() {
     block_on(links.end(taken)).expect("the store works");
     assert!(begin(&new, "two").is_none(), "it is suspended");
     block_on(links.resume(&context(), &only([0]))).expect("it works");
+    // A store that gives no lease is nobody else at work.
+    let unavailable = Fault::StoreFailed(StoreErrorKind::Unavailable);
+    let refused = FaultRule::new(unavailable).on(CallKind::Acquire);
+    office.faults.inject(refused.once());
+    let refused = block_on(links.begin(&context(), &principal(0), &new, "two", ttl));
+    assert!(refused.is_err());
     assert!(begin(&new, "two").is_some());
 }
 

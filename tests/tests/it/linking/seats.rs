@@ -13,7 +13,7 @@ use usersync::license::{Entitlement, ExtraSeats, Refusal, ResourcePlacement};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::sqlite::{SqliteOptions, SqliteStore};
 use usersync::store::StateStore;
-use usersync_tests::tenant;
+use usersync_tests::{Crash, crash, tenant};
 
 use crate::linking::{Office, account, codes, context, only, plain, principal, room};
 
@@ -200,4 +200,25 @@ fn promise_22_a_lost_answer_counts_no_seat_twice() {
     assert_eq!(codes(&office.save(&only([0]))), "p0 linked");
     assert_eq!(office.seats(), (1, 0));
     assert_eq!(crate::linking::life::told(&office), ["p0 saved active"]);
+}
+
+/// Who is about to wait looks again if another of their links takes a seat meanwhile.
+#[test]
+fn promise_22_whoever_gets_a_seat_by_another_link_does_not_wait_for_one() {
+    let office = Office::new(1).with_pairs(2);
+    office.other_mail.put(plain("b1", "person1@acme.example"));
+    let other = office.other_links();
+    office.stage();
+    block_on(other.stage(&context(), &Chosen::All)).expect("it works");
+    office.save(&only([0]));
+    let entitlement = office.entitlement.clone();
+    let one_more = move || {
+        entitlement.set(&tenant(), Some(Entitlement::new(2)));
+        let saved = crash(other.save_added(&context(), &only([1])));
+        assert!(matches!(saved, Crash::Ended(Ok(report)) if codes(&report) == "p1 saved"));
+    };
+    let rule = FaultRule::meanwhile(one_more).on(CallKind::Commit);
+    office.faults.inject(rule.once());
+    assert_eq!(codes(&office.save(&only([1]))), "p1 saved");
+    assert_eq!(office.seats(), (2, 0));
 }

@@ -1,0 +1,153 @@
+//! What removals take of a window, whatever becomes of them: a place each, and those without an effect give it back.
+
+use usersync::connector::{ErrorKind, Retry, TargetCapabilities};
+use usersync::engine::{Outcome, RunEnd};
+use usersync::memory::{CallKind, Fault, FaultRule, Moment};
+use usersync::model::{Container, ContainerKind, Role};
+use usersync::reconcile::{Guards, Mode, Policy, Share, Window};
+use usersync_tests::{World, all, container, every_capability, free_policy, least_capability};
+
+/// Ada and others in one team, from which so many may go within a day.
+fn world(capabilities: TargetCapabilities, share: Share) -> World {
+    let policy = Policy {
+        guards: Guards {
+            window: Some(Window { hours: 24, share }),
+            ..free_policy(Mode::Managed).guards
+        },
+        ..Policy::default()
+    };
+    let world = World::builder()
+        .capabilities(capabilities)
+        .group("staff", "ada bob cleo dan")
+        .container("team", "staff")
+        .job("sync", policy)
+        .build();
+    let _ = world.settle("sync");
+    world
+}
+
+fn floor(floor: u32) -> Share {
+    Share { percent: 0, floor }
+}
+
+/// One place is free when Ada leaves, and this goes wrong with her removals in the first run.
+fn removed_in_vain(capabilities: TargetCapabilities, fault: Fault) -> World {
+    let world = world(capabilities, floor(1));
+    world.leave("staff", "ada");
+    world.faults.inject(FaultRule::new(fault).on(CallKind::Remove));
+    let _ = world.run("sync");
+    world.faults.heal();
+    world
+}
+
+/// Ada is gone, and has the only place: the next one waits.
+fn the_place_is_taken(world: &World, what: &str) {
+    assert_eq!(world.members("team"), "bob cleo dan", "{what}");
+    world.leave("staff", "bob");
+    assert_eq!(world.run("sync").end, RunEnd::Held, "{what}");
+    assert_eq!(world.members("team"), "bob cleo dan", "{what}");
+}
+
+#[test]
+fn promise_10_a_removal_that_is_tried_again_takes_one_place() {
+    let failed = || Fault::Failed {
+        kind: ErrorKind::Unavailable,
+        retry: Retry::Later,
+    };
+    for capabilities in [every_capability(), least_capability()] {
+        for fault in [
+            failed(),
+            Fault::Timeout(Moment::Before),
+            Fault::Timeout(Moment::After),
+        ] {
+            let what = format!("{fault:?}, {capabilities:?}");
+            let world = removed_in_vain(capabilities, fault);
+            let _ = world.settle("sync");
+            the_place_is_taken(&world, &what);
+        }
+    }
+}
+
+/// An answer that got lost may be that of a removal that is still on its way. That another attempt fails for sure says nothing of the
+/// first one.
+#[test]
+fn promise_10_a_removal_of_which_nobody_knows_keeps_its_place() {
+    let world = removed_in_vain(least_capability(), Fault::Timeout(Moment::Before));
+    for fault in [
+        Fault::Conflict,
+        Fault::Failed {
+            kind: ErrorKind::PermissionDenied,
+            retry: Retry::Never,
+        },
+        Fault::Timeout(Moment::Before),
+    ] {
+        world.faults.inject(FaultRule::new(fault).on(CallKind::Remove));
+        assert_eq!(world.run("sync").end, RunEnd::Failed);
+        world.faults.heal();
+        assert_eq!(world.end().intents.len(), 1);
+        let fork = world.fork();
+        fork.leave("staff", "bob");
+        assert_eq!(fork.run("sync").end, RunEnd::Held, "there is no place for Bob");
+    }
+    let _ = world.settle("sync");
+    the_place_is_taken(&world, "done in the end");
+}
+
+#[test]
+fn a_removal_without_an_effect_gives_its_place_back() {
+    // Refused, and then Ada is wanted again.
+    let world = removed_in_vain(every_capability(), Fault::Conflict);
+    world.join("staff", "ada");
+    world.leave("staff", "bob");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(world.members("team"), "ada cleo dan");
+
+    // A person was faster.
+    let world = self::world(least_capability(), floor(1));
+    world.leave("staff", "ada");
+    let target = world.target.clone();
+    let by_hand = move || {
+        target.remove_by_hand(&container("team").object, &usersync_tests::user("ada"));
+    };
+    world
+        .faults
+        .inject(FaultRule::meanwhile(by_hand).on(CallKind::Remove).once());
+    let report = world.run("sync");
+    assert_eq!(report.count(|outcome| *outcome == Outcome::AlreadySo), 1);
+    world.leave("staff", "bob");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(world.members("team"), "cleo dan");
+}
+
+/// Nobody knows whether Ada was removed when she is wanted again, with another role: what was begun is given up, with its place.
+#[test]
+fn a_removal_in_whose_place_there_is_an_update_is_given_up() {
+    let world = removed_in_vain(least_capability(), Fault::Timeout(Moment::Before));
+    world.join("staff", "ada");
+    let team = Container::new(container("team"), ContainerKind::Team, "team", all("staff"));
+    world.catalog.put(team.with_role(Role::Manager));
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(world.end().intents.len(), 0, "nothing is open");
+    world.leave("staff", "bob");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(world.members("team"), "ada:manager cleo:manager dan:manager");
+}
+
+/// Half of four may go, and then there are two, of whom one might: the window is over full, and who comes comes.
+#[test]
+fn promise_10_a_window_that_is_over_full_holds_no_addition() {
+    let share = Share {
+        percent: 50,
+        floor: 0,
+    };
+    let world = world(every_capability(), share);
+    for who in ["ada", "bob"] {
+        world.leave("staff", who);
+    }
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    world.join("staff", "eve");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(world.members("team"), "cleo dan eve");
+    world.leave("staff", "cleo");
+    assert_eq!(world.run("sync").end, RunEnd::Held);
+}
