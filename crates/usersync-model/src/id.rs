@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::order;
+
 /// The longest identifier accepted, in bytes.
 pub const MAX_ID_BYTES: usize = 1024;
 
@@ -231,6 +233,26 @@ object_ref!(
     /// A record, named by the system and the id it comes from.
     RecordRef
 );
+
+impl RecordRef {
+    /// Brings `items` in the order of their ids, those of one id in the order they were in.
+    ///
+    /// O(n log n). Takes a fraction of the time of comparing ids with each other where there are many of one system.
+    pub fn sort<T>(items: &mut [T], id: impl Fn(&T) -> &Self) {
+        if items.is_sorted_by(|one, next| id(one) <= id(next)) {
+            return;
+        }
+        let first = items.first().map(|item| id(item).system.clone());
+        let is_first = |item: &T| Some(&id(item).system) == first.as_ref();
+        if u32::try_from(items.len()).is_err() || !items.iter().all(is_first) {
+            items.sort_by(|one, other| id(one).cmp(id(other)));
+            return;
+        }
+        let texts: Vec<&str> = items.iter().map(|item| id(item).object.as_str()).collect();
+        let order = order::order(&texts);
+        order::arrange(items, order);
+    }
+}
 
 impl ContainerRef {
     /// The container seen as a principal, as a share group is when it is selected elsewhere.
