@@ -86,3 +86,44 @@ pub(crate) fn arrange<T>(items: &mut [T], mut order: Vec<usize>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::id::RecordRef;
+
+    /// Short ones, long ones that differ late or not at all, and some that begin otherwise than all others.
+    fn object() -> impl Strategy<Value = String> {
+        prop_oneof![
+            8 => "common[ab]{0,2}",
+            8 => "common[ab]{12}[ab]{0,2}",
+            4 => "common(a{11,14}b?|[ab]{12}\u{fc})",
+            1 => "c[ao][bm]?",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_in_the_order_of_their_ids(
+            objects in prop::collection::vec((object(), 0..40_u8), 0..200),
+        ) {
+            let record = |(at, (object, system)): (usize, &(String, u8))| {
+                // Mostly all are of one system.
+                let system = if *system == 0 { "other" } else { "system" };
+                (RecordRef::parse(system, object).expect("an id"), at)
+            };
+            let mut records: Vec<_> = objects.iter().enumerate().map(record).collect();
+            for systems in [true, false] {
+                let mut expected = records.clone();
+                expected.sort();
+                let mut sorted = records.clone();
+                RecordRef::sort(&mut sorted, |(id, _)| id);
+                prop_assert_eq!(&sorted, &expected, "of several systems: {}", systems);
+                RecordRef::sort(&mut sorted, |(id, _)| id);
+                prop_assert_eq!(&sorted, &expected, "again");
+                records.retain(|(id, _)| id.system.as_str() == "system");
+            }
+        }
+    }
+}

@@ -53,8 +53,7 @@ impl FacetMerge {
             write: (!stays)
                 .then(|| self.result(merged == Merged::TakeSource, &sets, base, source, target))
                 .filter(|result| !is_same(result, target)),
-            base: (self.direction == Direction::Both)
-                .then(|| self.base_after(conflict, base, source, &sets)),
+            base: (self.direction == Direction::Both).then(|| self.base_after(conflict, base, source, &sets)),
             conflict,
         }
     }

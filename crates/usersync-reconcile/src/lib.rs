@@ -2,7 +2,6 @@
 //!
 //! This crate does no I/O, reads no clock, draws no randomness and puts nothing in hash order into an output.
 
-mod ahead;
 mod approval;
 mod decide;
 mod digest;

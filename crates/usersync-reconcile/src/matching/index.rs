@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use usersync_model::{AttributeName, Value};
 
-use crate::ahead::{BLOCK, fetch};
+use super::ahead::{BLOCK, fetch};
 use super::groups::{Group, Groups, Holder};
 use super::input::{Link, MatchRule, Party, Side};
 use super::texts::{Slot, Texts};

@@ -1,5 +1,6 @@
 //! Matching principals with accounts.
 
+mod ahead;
 mod groups;
 mod index;
 mod input;
@@ -14,7 +15,7 @@ pub use input::{KnownLink, MatchRule, Party, Side};
 pub use look_alike::looks_like;
 pub use situation::{Dispute, Few, Gone, Ineligible, IneligibleReason, Matched, Matching, Situation};
 
-use crate::ahead::{BLOCK, fetch};
+use ahead::{BLOCK, fetch};
 use index::Index;
 use input::Link;
 

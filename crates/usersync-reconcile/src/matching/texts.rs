@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::quality::RandomState;
 use usersync_model::AddressKey;
 
-use crate::ahead::fetch;
+use super::ahead::fetch;
 use super::look_alike::Look;
 
 /// A place among texts.

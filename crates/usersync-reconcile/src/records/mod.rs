@@ -38,7 +38,7 @@ use crate::policy::Policy;
 /// ([`Reason::Overwritten`]), where the fingerprints stored with the row tell.
 /// `evidence.updates` has no effect: the rules say what is compared.
 ///
-/// Takes records by reference or by value, a few at a time; linear in their number, beside putting what it names in order.
+/// Takes records by reference or by value, one at a time; linear in their number, beside putting what it names in order.
 /// Where both sides have the fingerprints stored with the row, their facets are not looked at.
 #[must_use]
 pub fn plan_records<S, T, B>(
@@ -350,12 +350,7 @@ impl RecordPlan<'_> {
 
     /// Whether what is compared of `there`, with `writes` in it, is what is compared of `wanted`, of which they are: then both have
     /// one fingerprint, and none has to be taken.
-    fn leaves_the_same(
-        &self,
-        writes: &BTreeMap<FacetName, Facet>,
-        there: &Record,
-        wanted: &Record,
-    ) -> bool {
+    fn leaves_the_same(&self, writes: &BTreeMap<FacetName, Facet>, there: &Record, wanted: &Record) -> bool {
         let is_compared = |name: &&FacetName| self.rules.compared(name).is_some();
         let mut names = there.facets.keys().filter(is_compared);
         let mut facets = wanted.facets.iter().filter(|(name, _)| is_compared(name));

@@ -1,13 +1,9 @@
 //! Records in the order of their ids, read side by side.
 
 use std::borrow::Borrow;
-use std::collections::VecDeque;
-use std::iter::Fuse;
 use std::marker::PhantomData;
 
 use usersync_model::RecordRef;
-
-use crate::ahead::{BLOCK, fetch};
 
 use super::input::{RecordRow, SourceRecord, TargetRecord};
 
@@ -34,27 +30,26 @@ impl Keyed for RecordRow {
     }
 }
 
-/// Items in the order of their ids, with some of the next at hand.
+/// Items in the order of their ids.
 pub(super) struct Stream<I: Iterator, T> {
-    ahead: VecDeque<I::Item>,
-    rest: Fuse<I>,
+    head: Option<I::Item>,
+    rest: I,
     keyed: PhantomData<T>,
 }
 
 impl<I: Iterator<Item: Borrow<T>>, T: Keyed> Stream<I, T> {
     pub(super) fn new(items: impl IntoIterator<IntoIter = I>) -> Self {
-        let mut stream = Self {
-            ahead: VecDeque::with_capacity(BLOCK),
-            rest: items.into_iter().fuse(),
+        let mut rest = items.into_iter();
+        Self {
+            head: rest.next(),
+            rest,
             keyed: PhantomData,
-        };
-        stream.read_ahead();
-        stream
+        }
     }
 
     #[inline]
     pub(super) fn head(&self) -> Option<&RecordRef> {
-        self.ahead.front().map(|item| item.borrow().key())
+        self.head.as_ref().map(|item| item.borrow().key())
     }
 
     /// The next item, if `is_next`, and whether others with the same id followed.
@@ -76,17 +71,9 @@ impl<I: Iterator<Item: Borrow<T>>, T: Keyed> Stream<I, T> {
 
     #[inline]
     fn advance(&mut self) -> Option<I::Item> {
-        let item = self.ahead.pop_front();
-        if self.ahead.is_empty() {
-            self.read_ahead();
-        }
-        item
-    }
-
-    fn read_ahead(&mut self) {
-        self.ahead.extend(self.rest.by_ref().take(BLOCK));
-        let ids = self.ahead.iter().map(|item| item.borrow().key());
-        fetch(ids.filter_map(|id| id.object.as_str().bytes().last()));
+        // Who has come to the end does not ask again: iterators may begin anew.
+        self.head.as_ref()?;
+        std::mem::replace(&mut self.head, self.rest.next())
     }
 }
 
@@ -105,11 +92,15 @@ pub(super) fn first(ids: [Option<&RecordRef>; 3]) -> [bool; 3] {
 /// Most ids of records differ in the object, if they do, and at its end. What is the same is often one text.
 #[inline]
 fn is_same(one: &RecordRef, other: &RecordRef) -> bool {
-    are_equal(one.object.as_str(), other.object.as_str()) && are_equal(one.system.as_str(), other.system.as_str())
+    are_equal(one.object.as_str(), other.object.as_str())
+        && are_equal(one.system.as_str(), other.system.as_str())
 }
 
 #[inline]
 fn are_equal(one: &str, other: &str) -> bool {
-    let end = |text: &str| text.as_bytes().last_chunk::<8>().copied();
+    let end = |text: &str| {
+        let end = text.as_bytes().last_chunk();
+        end.map_or(0, |end| u64::from_ne_bytes(*end))
+    };
     std::ptr::eq(one, other) || end(one) == end(other) && one == other
 }
