@@ -48,7 +48,7 @@ impl FacetMerge {
         };
         let conflict = merged == Merged::Conflict;
         // Nearly all facets say the same on both sides, and need no copy to see it.
-        let stays = is_same(source, target) || sets.is_empty() && merged != Merged::TakeSource;
+        let stays = sets.is_empty() && merged != Merged::TakeSource || is_same(source, target);
         FacetOutcome {
             write: (!stays)
                 .then(|| self.result(merged == Merged::TakeSource, &sets, base, source, target))
