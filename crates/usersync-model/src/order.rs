@@ -29,12 +29,24 @@ impl Key {
     }
 }
 
-/// The places of `texts` in the order of these, equal ones in the order of their places. There are less than 2^32, and none has a
-/// zero.
+/// Brings `items` in the order of their texts, those of one text in the order they were in. No text has a zero.
 ///
 /// O(n log n), and about one look at each text where they differ soon.
-pub(crate) fn order(texts: &[&str]) -> Vec<usize> {
-    let bytes = |place: usize| texts[place].as_bytes();
+pub(crate) fn sort<T>(items: &mut [T], text: impl Fn(&T) -> &str) {
+    if items.is_sorted_by(|one, next| text(one) <= text(next)) {
+        return;
+    }
+    if u32::try_from(items.len()).is_err() {
+        items.sort_by(|one, other| text(one).cmp(text(other)));
+        return;
+    }
+    let texts: Vec<&str> = items.iter().map(text).collect();
+    let order = order(&texts);
+    arrange(items, order);
+}
+
+/// The places of `texts` in their order.
+fn order(texts: &[&str]) -> Vec<usize> {
     // Mostly a few tell what all begin with.
     let few = texts.iter().step_by(texts.len() / 64 + 1);
     let mut keys = keys(texts, common(few)).unwrap_or_else(|| {
@@ -47,7 +59,7 @@ pub(crate) fn order(texts: &[&str]) -> Vec<usize> {
     for same in keys.chunk_by(|a, b| a.letters() == b.letters()) {
         let end = start + same.len();
         if same.len() > 1 {
-            order[start..end].sort_by_key(|place| bytes(*place));
+            order[start..end].sort_by_key(|place| texts[*place]);
         }
         start = end;
     }
@@ -73,7 +85,7 @@ fn common<'a>(mut texts: impl Iterator<Item = &'a &'a str>) -> &'a [u8] {
 }
 
 /// Brings `items` in this order of their places.
-pub(crate) fn arrange<T>(items: &mut [T], mut order: Vec<usize>) {
+fn arrange<T>(items: &mut [T], mut order: Vec<usize>) {
     for start in 0..order.len() {
         let mut to = start;
         loop {
