@@ -330,7 +330,7 @@ impl Planner<'_> {
             }
         }
         seen.target.records.extend(found);
-        seen.target.records.sort_by(|a, b| a.record.id.cmp(&b.record.id));
+        RecordRef::sort(&mut seen.target.records, |present| &present.record.id);
         absent.dedup();
         absent
     }
