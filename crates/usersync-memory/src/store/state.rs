@@ -1,6 +1,6 @@
 //! What a store keeps, and how a transaction changes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub(super) struct Tenant {
 pub(super) struct LogState {
     last: u64,
     pub(super) entries: Arc<BTreeMap<u64, Arc<LogEntry>>>,
-    sequences: BTreeMap<Key, u64>,
+    sequences: HashMap<Key, u64>,
 }
 
 impl State {
