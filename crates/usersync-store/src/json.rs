@@ -45,8 +45,7 @@ impl<'a> Writer<'a> {
     /// Begins a variant that holds something.
     fn variant(self, name: &str) -> Self {
         self.0.push(b'{');
-        text(name, self.0);
-        self.0.push(b':');
+        named(name, self.0);
         self
     }
 }
@@ -65,8 +64,7 @@ impl Open<'_> {
 
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), NotWritten> {
         self.separate();
-        text(name, self.bytes);
-        self.bytes.push(b':');
+        named(name, self.bytes);
         write(value, self.bytes)
     }
 
@@ -76,8 +74,14 @@ impl Open<'_> {
     }
 }
 
+/// Begins what has this name.
+fn named(name: &str, bytes: &mut Vec<u8>) {
+    text(name, bytes);
+    bytes.push(b':');
+}
+
 fn text(text: &str, bytes: &mut Vec<u8>) {
-    bytes.reserve(text.len() + 2);
+    bytes.reserve(text.len() + 3);
     bytes.push(b'"');
     if is_plain(text.as_bytes()) {
         bytes.extend_from_slice(text.as_bytes());
@@ -89,10 +93,12 @@ fn text(text: &str, bytes: &mut Vec<u8>) {
 
 /// Whether nothing in it is to be escaped: no control character, quotation mark or backslash.
 fn is_plain(text: &[u8]) -> bool {
-    let (words, rest) = text.as_chunks::<8>();
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    words.iter().chain([&last]).all(|word| {
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().all(|byte| !matches!(byte, 0..b' ' | b'"' | b'\\'));
+    };
+    // The last eight bytes may be looked at twice.
+    let (words, _) = text.as_chunks::<8>();
+    words.iter().chain([last]).all(|word| {
         let word = u64::from_le_bytes(*word);
         let is_control = word.wrapping_sub(each(b' ')) & !word;
         (is_control | zeros(word ^ each(b'"')) | zeros(word ^ each(b'\\'))) & each(0x80) == 0
