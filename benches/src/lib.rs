@@ -11,5 +11,6 @@ pub mod people;
 pub mod random;
 pub mod scenario;
 pub mod slow;
+pub mod watched;
 pub mod way;
 pub mod world;

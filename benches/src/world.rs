@@ -5,7 +5,7 @@ use std::sync::Arc;
 use usersync_connector::{
     Actor, ActorState, Authority, CallContext, Clock, MembershipTarget, TargetCapabilities,
 };
-use usersync_engine::{Engine, Job, Options, RunReport, RunRequest};
+use usersync_engine::{Engine, Job, Options, Previewed, RunReport, RunRequest, Scope};
 use usersync_memory::{
     ManualClock, MemoryActors, MemoryCatalog, MemoryDirectory, MemoryNotifier, MemoryStore, MemoryTarget,
     Recording,
@@ -214,6 +214,17 @@ impl World {
     pub async fn run(&self, request: RunRequest) -> RunReport {
         self.engine
             .run(&tenant(), &self.systems.job.id, request)
+            .await
+            .expect("nothing fails in this world")
+    }
+
+    /// Reads and plans what a run would, and writes nothing.
+    ///
+    /// # Panics
+    /// When the preview fails.
+    pub async fn preview(&self) -> Previewed {
+        self.engine
+            .preview(&tenant(), &self.systems.job.id, &Scope::Everything)
             .await
             .expect("nothing fails in this world")
     }

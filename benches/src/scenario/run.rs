@@ -16,11 +16,13 @@ use usersync_connector::{
     MemberChange, MemberOperation, MembershipRead, MembershipTarget, Precondition, Reader,
 };
 use usersync_engine::{Options, RunEnd, RunRequest};
+use usersync_memory::MemoryTarget;
 use usersync_model::{Digest, MemberFacets, ObjectId, OperationId, PrincipalRef};
 use usersync_tokio::SystemClock;
 
 use super::{Aim, Scenario, Target};
 use crate::slow::Slow;
+use crate::watched::{Watch, Watched};
 use crate::way::{Part, Way, measured};
 use crate::world::World;
 
@@ -30,7 +32,14 @@ const LATENCY: Duration = Duration::from_millis(5);
 const RATE: NonZeroU32 = NonZeroU32::new(20_000).expect("not zero");
 
 const BARE: &str = "the bare calls";
+/// A whole run: it reads the directory, the catalog and the target, plans, applies, records, and delivers what it has to tell.
 const ENGINE: &str = "the engine: plan, journal, ledger, audit, outbox";
+/// What a run reads and plans, and nothing else: what is left of the run beside it is applying, recording and delivering.
+const PREVIEW: &str = "a preview: the same reads and plan";
+/// What a run does from its first call with operations to the last answer of one: calls, intents, ledger, audit, outbox. Before that
+/// are the reads, the plan and the intents of the first batch, and after that what the last batch came to, the report and the
+/// deliveries: of 256 operations each, what belongs to them is left out in part.
+const APPLYING: &str = "the engine, from the first call to the last answer";
 const PACE: &str = "what the rate allows";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -49,19 +58,26 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 "apply/target and store in memory",
                 "operation",
                 [1000, 10_000, 100_000],
-                &[Target {
-                    way: ENGINE,
-                    aim: Aim::AtMost(2.5, BARE),
-                }],
+                &[],
                 at_once,
             )
         },
+        scenario(
+            "apply/target and store in memory, calls alone",
+            "operation",
+            [1000, 10_000, 100_000],
+            &[Target {
+                way: APPLYING,
+                aim: Aim::AtMost(2.5, BARE),
+            }],
+            calls_at_once,
+        ),
         scenario(
             "apply/5 ms a call, 64 at once",
             "operation",
             [1000, 10_000, 100_000],
             &[Target {
-                way: ENGINE,
+                way: APPLYING,
                 aim: Aim::AtMost(1.03, BARE),
             }],
             slowly,
@@ -71,7 +87,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             "operation",
             [1000, 10_000, 100_000],
             &[Target {
-                way: ENGINE,
+                way: APPLYING,
                 aim: Aim::AtMost(1.03, PACE),
             }],
             paced,
@@ -103,6 +119,29 @@ fn at_once(operations: u64) -> Vec<Way> {
             block_on(applied(&world, operations));
             world
         }),
+        Way::each(Part::Usersync, PREVIEW, forks(&world), |world| {
+            let previewed = block_on(world.preview());
+            (world, previewed)
+        }),
+    ]
+}
+
+fn calls_at_once(operations: u64) -> Vec<Way> {
+    let world = Rc::new(World::new(operations));
+    let (calls, runtime) = (calls(&world), Rc::new(runtime()));
+    let (limit, time) = (Rc::clone(&world), Rc::clone(&runtime));
+    vec![
+        Way::timed(Part::Limit, BARE, move || {
+            let world = limit.fork();
+            let watch = Watch::of(operations);
+            let target: Arc<dyn MembershipTarget> =
+                Arc::new(Watched::new(Arc::new(world.target.clone()), &watch));
+            time.block_on(bare(&target, &world, &calls, CONCURRENCY));
+            watch.spent()
+        }),
+        applying(operations, world, runtime, Options::default(), |_| {
+            |target| Arc::new(target) as _
+        }),
     ]
 }
 
@@ -110,6 +149,9 @@ fn slowly(operations: u64) -> Vec<Way> {
     const AT_ONCE: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
     let world = Rc::new(World::new(operations));
     let (calls, runtime) = (calls(&world), Rc::new(runtime()));
+    let mut options = Options::default();
+    options.concurrency = AT_ONCE;
+    let slow = |_: &Arc<SystemClock>| |target| Arc::new(Slow::new(target, LATENCY)) as _;
     let (limit, time) = (Rc::clone(&world), Rc::clone(&runtime));
     vec![
         Way::timed(Part::Limit, BARE, move || {
@@ -117,38 +159,81 @@ fn slowly(operations: u64) -> Vec<Way> {
             let target: Arc<dyn MembershipTarget> = Arc::new(Slow::new(world.target.clone(), LATENCY));
             measured(|| time.block_on(bare(&target, &world, &calls, AT_ONCE.get()))).1
         }),
-        Way::timed(Part::Usersync, ENGINE, move || {
-            let mut options = Options::default();
-            options.concurrency = AT_ONCE;
-            let slow = |target| Arc::new(Slow::new(target, LATENCY)) as _;
-            runtime.block_on(async {
-                let world = world.by_clock(Arc::new(SystemClock::new()), options, slow);
-                timed(&world, operations).await
-            })
-        }),
+        whole_run(operations, Rc::clone(&world), Rc::clone(&runtime), options, slow),
+        applying(operations, world, runtime, options, slow),
     ]
 }
 
 fn paced(operations: u64) -> Vec<Way> {
-    let (world, runtime) = (World::new(operations), runtime());
+    let (world, runtime) = (Rc::new(World::new(operations)), Rc::new(runtime()));
+    let limited = |clock: &Arc<SystemClock>| {
+        // What a read and the first moments leave unused is allowed later.
+        let limit = RateLimit::new(RATE, Duration::from_secs(1)).with_burst(BURST);
+        let wrap = Wrap::new(Arc::clone(clock) as _).rate_limit(limit);
+        move |target| {
+            let target: Arc<dyn MembershipTarget> = Arc::new(target);
+            Arc::new(wrap.wrap(target)) as _
+        }
+    };
     vec![
         Way::timed(Part::Limit, PACE, move || {
-            Duration::from_secs(1) * operations as u32 / RATE.get()
+            // The burst is allowed at once.
+            let paced = (operations as u32).saturating_sub(BURST.get());
+            Duration::from_secs(1) * paced / RATE.get()
         }),
-        Way::timed(Part::Usersync, ENGINE, move || {
-            runtime.block_on(async {
-                let clock = Arc::new(SystemClock::new());
-                // What a read and the first moments leave unused is allowed later.
-                let limit = RateLimit::new(RATE, Duration::from_secs(1)).with_burst(BURST);
-                let wrap = Wrap::new(Arc::clone(&clock) as _).rate_limit(limit);
-                let world = world.by_clock(clock, Options::default(), |target| {
-                    let target: Arc<dyn MembershipTarget> = Arc::new(target);
-                    Arc::new(wrap.wrap(target))
-                });
-                timed(&world, operations).await
-            })
-        }),
+        whole_run(
+            operations,
+            Rc::clone(&world),
+            Rc::clone(&runtime),
+            Options::default(),
+            limited,
+        ),
+        applying(operations, world, runtime, Options::default(), limited),
     ]
+}
+
+/// [`ENGINE`] by the system's clock, with what `between` makes around the target.
+fn whole_run<B>(
+    operations: u64,
+    world: Rc<World>,
+    runtime: Rc<Runtime>,
+    options: Options,
+    between: impl Fn(&Arc<SystemClock>) -> B + 'static,
+) -> Way
+where
+    B: FnOnce(MemoryTarget) -> Arc<dyn MembershipTarget>,
+{
+    Way::timed(Part::Usersync, ENGINE, move || {
+        runtime.block_on(async {
+            let clock = Arc::new(SystemClock::new());
+            let between = between(&clock);
+            let world = world.by_clock(clock, options, between);
+            timed(&world, operations).await
+        })
+    })
+}
+
+/// [`APPLYING`] by the system's clock, with what `between` makes around the target.
+fn applying<B>(
+    operations: u64,
+    world: Rc<World>,
+    runtime: Rc<Runtime>,
+    options: Options,
+    between: impl Fn(&Arc<SystemClock>) -> B + 'static,
+) -> Way
+where
+    B: FnOnce(MemoryTarget) -> Arc<dyn MembershipTarget>,
+{
+    Way::timed(Part::Usersync, APPLYING, move || {
+        runtime.block_on(async {
+            let clock = Arc::new(SystemClock::new());
+            let (between, watch) = (between(&clock), Watch::of(operations));
+            let watched = |target| Arc::new(Watched::new(between(target), &watch)) as _;
+            let world = world.by_clock(clock, options, watched);
+            applied(&world, operations).await;
+            watch.spent()
+        })
+    })
 }
 
 const BURST: NonZeroU32 = NonZeroU32::new(200).expect("not zero");

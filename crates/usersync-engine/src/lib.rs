@@ -25,6 +25,7 @@ mod job_audit;
 mod keep;
 mod links;
 mod list;
+mod moment;
 mod order;
 mod outbox;
 mod planning;

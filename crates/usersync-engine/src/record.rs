@@ -33,6 +33,7 @@ struct AuditLine<'a> {
     actor: &'a Actor,
     approved: bool,
     plan: Digest,
+    #[serde(serialize_with = "crate::moment::serialize")]
     at: DateTime<Utc>,
 }
 

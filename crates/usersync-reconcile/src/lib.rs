@@ -37,7 +37,7 @@ pub use operation::{
     Action, Agreed, Finding, Hold, LedgerChange, LedgerStep, Operation, Reason, RecordBase, Section, Tally,
     What,
 };
-pub use plan::{Drafts, Envelope, Header, Plan, PlanError, Summary};
+pub use plan::{Drafts, Envelope, Header, OperationIds, Plan, PlanError, Summary};
 pub use policy::{Guards, OnExceeded, Policy, Share, Window};
 pub use records::{
     Direction, FacetRule, RecordRow, RecordRules, Records, SetRule, SourceRecord, TargetRecord, plan_records,

@@ -142,17 +142,41 @@ impl Envelope {
     /// store that sorts by them keeps what is written together in one place.
     #[must_use]
     pub fn operation_id(&self, container: &ContainerRef, operation: &Operation) -> OperationId {
+        self.operation_ids(container).of(operation)
+    }
+
+    /// The ids of a container's operations: each as [`operation_id`](Self::operation_id) makes it, for less than half of the work.
+    #[must_use]
+    pub fn operation_ids(&self, container: &ContainerRef) -> OperationIds {
         let of_container = DigestBuilder::new("usersync.operation/2")
             .part(self.lineage.as_bytes())
             .part(&self.serial.to_be_bytes())
             .part(container.system.as_str().as_bytes())
             .part(container.object.as_str().as_bytes());
+        OperationIds {
+            group: of_container.clone().finish(),
+            of_container,
+        }
+    }
+}
+
+/// Makes the ids of one container's operations.
+#[derive(Clone, Debug)]
+pub struct OperationIds {
+    group: Digest,
+    of_container: DigestBuilder,
+}
+
+impl OperationIds {
+    /// The id of an operation on the container.
+    #[must_use]
+    pub fn of(&self, operation: &Operation) -> OperationId {
+        let of_container = self.of_container.clone();
         let digest = of_container
-            .clone()
             .part(canonical(&operation.subject).as_slice())
             .part(operation.action.code().as_bytes())
             .finish();
-        OperationId::within(&of_container.finish(), &digest)
+        OperationId::within(&self.group, &digest)
     }
 }
 

@@ -4,6 +4,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError, StoreErrorKind};
+use crate::json::{self, NotWritten};
 
 /// A format of stored values. A reader refuses newer versions and fields it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +44,9 @@ impl Format {
     /// # Errors
     /// [`StoreErrorKind::Corrupt`] if the value has no JSON form.
     pub fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>> {
-        let envelope = Envelope {
-            format: self.name,
-            version: self.version,
-            value,
-        };
         // Most values have some hundred bytes, and are kept for long.
         let mut bytes = Vec::with_capacity(1024);
-        let written = serde_json::to_writer(&mut bytes, &envelope);
+        let written = self.write(value, &mut bytes);
         bytes.shrink_to_fit();
         written.map(|()| bytes).map_err(|error| {
             StoreError::new(
@@ -61,6 +57,21 @@ impl Format {
         })
     }
 
+    fn write<T: Serialize>(&self, value: &T, bytes: &mut Vec<u8>) -> serde_json::Result<()> {
+        let envelope = Envelope {
+            format: self.name,
+            version: self.version,
+            value,
+        };
+        match json::write(&envelope, bytes) {
+            Ok(()) => Ok(()),
+            Err(NotWritten) => {
+                bytes.clear();
+                serde_json::to_writer(bytes, &envelope)
+            }
+        }
+    }
+
     /// Reads a value.
     ///
     /// # Errors
@@ -68,8 +79,10 @@ impl Format {
     /// anything else that is not this format, with the place.
     pub fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
         // What `encode` wrote is read once. Whatever else there is, and what is wrong with it, takes the long way.
+        // As text: otherwise each text within is looked at for what is none.
         if let Some(value) = self.value(bytes)
-            && let Ok(value) = serde_json::from_slice(value)
+            && let Ok(value) = str::from_utf8(value)
+            && let Ok(value) = serde_json::from_str(value)
         {
             return Ok(value);
         }

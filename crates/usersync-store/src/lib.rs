@@ -6,6 +6,7 @@
 
 mod codec;
 mod error;
+mod json;
 mod key;
 mod lease;
 mod ledger;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use usersync_connector::{Actor, CallContext, Precondition, Version};
 use usersync_model::{ContainerRef, LedgerRow, OperationId, Origin, Subject};
-use usersync_reconcile::{Action, Fingerprint, LedgerStep, Operation, Plan, RecordBase, Section};
+use usersync_reconcile::{
+    Action, Fingerprint, LedgerStep, Operation, OperationIds, Plan, RecordBase, Section,
+};
 use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Transaction, Write};
 
 use crate::error::{EngineError, Result};
@@ -237,6 +239,7 @@ impl<'a> Applier<'a> {
         place: usize,
         section: &'a Section,
         operation: &'a Operation,
+        ids: &OperationIds,
         ground: &Ground,
         recovery: &Recovery,
     ) -> Work<'a> {
@@ -270,7 +273,7 @@ impl<'a> Applier<'a> {
             place,
             id: match carried {
                 Some(carried) => carried.operation,
-                None => self.plan.envelope().operation_id(&section.container, operation),
+                None => ids.of(operation),
             },
             container: &section.container,
             subject: &operation.subject,

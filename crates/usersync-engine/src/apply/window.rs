@@ -148,10 +148,18 @@ impl<'a> Applier<'a> {
     }
 
     fn work_of(&self, batch: &Batch<'a>, ground: &Ground, recovery: &Recovery) -> Vec<Work<'a>> {
-        let operations = (batch.first..).zip(&batch.operations);
-        operations
-            .map(|(place, (section, operation))| self.work(place, section, operation, ground, recovery))
-            .collect()
+        let mut works = Vec::with_capacity(batch.operations.len());
+        let by_section = batch
+            .operations
+            .chunk_by(|(one, _), (other, _)| std::ptr::eq(*one, *other));
+        for operations in by_section {
+            let ids = self.plan.envelope().operation_ids(&operations[0].0.container);
+            for (section, operation) in operations {
+                let place = batch.first + works.len();
+                works.push(self.work(place, section, operation, &ids, ground, recovery));
+            }
+        }
+        works
     }
 
     /// One transaction: what became of the operations that `ended`, and the intents of the `next` ones. What is not begun is

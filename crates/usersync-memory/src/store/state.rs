@@ -1,6 +1,7 @@
 //! What a store keeps, and how a transaction changes it.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub(super) struct Tenant {
 pub(super) struct LogState {
     last: u64,
     pub(super) entries: Arc<BTreeMap<u64, Arc<LogEntry>>>,
-    sequences: BTreeMap<Key, u64>,
+    sequences: HashMap<Key, u64>,
 }
 
 impl State {
@@ -200,18 +201,17 @@ impl Tenant {
     }
 
     fn append(&mut self, log: Log, key: Key, bytes: Vec<u8>) {
-        let log = self.logs.entry(log).or_default();
-        if log.sequences.contains_key(&key) {
+        let log = Arc::make_mut(self.logs.entry(log).or_default());
+        let Entry::Vacant(place) = log.sequences.entry(key) else {
             return;
-        }
-        let log = Arc::make_mut(log);
+        };
         log.last += 1;
-        log.sequences.insert(key.clone(), log.last);
         let entry = LogEntry {
             sequence: log.last,
-            key,
+            key: place.key().clone(),
             bytes,
         };
+        place.insert(log.last);
         Arc::make_mut(&mut log.entries).insert(log.last, Arc::new(entry));
     }
 
