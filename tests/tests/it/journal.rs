@@ -8,7 +8,7 @@ use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{Container, ContainerKind, JobId, Origin, Role};
 use usersync::reconcile::{Mode, Policy, Share, Window};
 use usersync_tests::records::{RecordWorld, contact, contact_id};
-use usersync_tests::{World, all, container, free_policy, least_capability, user};
+use usersync_tests::{World, all, container, every_capability, free_policy, least_capability, user};
 
 /// What a run began and did not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +183,53 @@ fn promise_25_a_role_whose_answer_is_lost_is_told_once() {
         let delivered = world.notifier.delivered().into_iter();
         let updates = delivered.filter(|told| matches!(told.news, News::MemberUpdated { .. }));
         assert_eq!(updates.count(), 1, "{moment:?}");
+    }
+}
+
+/// Where the target shows single members and records, what became of a lost operation is looked up by the same run.
+#[test]
+fn promise_16_a_lost_answer_is_looked_up_at_once_where_that_can_be_done() {
+    let end = |moment| match moment {
+        Moment::After => RunEnd::Changed,
+        Moment::Before => RunEnd::Failed,
+    };
+    for moment in [Moment::After, Moment::Before] {
+        for kind in [CallKind::Add, CallKind::Remove, CallKind::Update] {
+            let world = World::builder()
+                .group("staff", "ada")
+                .container("team", "staff")
+                .job("sync", policy())
+                .build();
+            let _ = world.settle("sync");
+            let team = Container::new(container("team"), ContainerKind::Team, "team", all("staff"));
+            match kind {
+                CallKind::Add => world.join("staff", "bob"),
+                CallKind::Remove => world.leave("staff", "ada"),
+                _ => world.catalog.put(team.with_role(Role::Manager)),
+            }
+            let lost = FaultRule::new(Fault::Timeout(moment)).on(kind);
+            world.faults.inject(lost);
+            assert_eq!(world.run("sync").end, end(moment), "{kind} {moment:?}");
+        }
+        let world = RecordWorld::builder()
+            .capabilities(every_capability())
+            .staff("")
+            .job(RecordWorld::import("import", "south>s"))
+            .build();
+        world.target.create_collection(container("s").object);
+        for (kind, facets) in [
+            (CallKind::Create, "general:name=Ada"),
+            (CallKind::Update, "general:name=Ada Lovelace"),
+        ] {
+            let record = contact("south", facets);
+            let source = container("south").object;
+            world.source.put_by_hand(Some(&source), record);
+            let fork = world.fork();
+            let lost = FaultRule::new(Fault::Timeout(moment)).on(kind);
+            fork.faults.inject(lost);
+            assert_eq!(fork.run("import").end, end(moment), "{kind} {moment:?}");
+            let _ = world.settle("import");
+        }
     }
 }
 

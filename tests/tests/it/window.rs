@@ -29,6 +29,7 @@ fn world(batch: usize) -> World {
 /// recorded.
 #[test]
 fn promise_18_a_call_without_an_answer_holds_up_no_other() {
+    let mut together = 0;
     for after in 0..PEOPLE as u64 {
         for moment in [Moment::Before, Moment::After] {
             let mut world = world(3);
@@ -42,6 +43,7 @@ fn promise_18_a_call_without_an_answer_holds_up_no_other() {
             let there = world.members("team").split_whitespace().count();
             // Two go in one call.
             assert!(there >= PEOPLE - 2, "call {after}, {moment:?}: {there}");
+            together += usize::from(there == PEOPLE - 2);
             let end = world.end();
             assert_eq!(
                 end.ledger.len() + end.intents.len(),
@@ -63,6 +65,7 @@ fn promise_18_a_call_without_an_answer_holds_up_no_other() {
             assert_eq!(world.end().intents.len(), 0, "call {after}, {moment:?}");
         }
     }
+    assert!(together > 0, "each went in a call of its own");
 }
 
 /// What became of a batch is recorded together with the intents of the next one.

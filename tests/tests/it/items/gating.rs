@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use usersync::connector::{ActorState, Authority};
-use usersync::engine::{Chosen, ItemRequest, RunControl, RunEnd};
-use usersync::memory::{CallKind, FaultRule};
+use usersync::engine::{ByHand, Chosen, ItemRequest, RunControl, RunEnd};
+use usersync::memory::{CallKind, FaultRule, MemoryAccounts};
 use usersync::model::{ItemKind, LinkOptions, Rank, RankSet};
 use usersync::reconcile::Policy;
 use usersync::store::Table;
 use usersync_tests::{tenant, user};
 
 use crate::items::{
-    EVERY, GENEROUS, Home, SIDES, Where, card, collection, context, lines, object, principal,
+    EVERY, GENEROUS, Home, SIDES, Where, account, card, collection, context, lines, object, principal, system,
 };
 
 const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:e\r\nSUMMARY:Meet\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
@@ -102,6 +102,23 @@ fn only_active_links_of_the_ranks_are_worked_on() {
     assert_eq!(home.run().pairs.len(), 0);
     block_on(home.links().resume(&context(), &chosen)).unwrap();
     assert_eq!(lines(&home.run()), ["create c on mail: done"]);
+}
+
+/// A link with an account of a third system is none of the job's, and its account none of the second system.
+#[test]
+fn only_links_between_the_two_systems_are_worked_on() {
+    let home = Home::new(1, GENEROUS);
+    let before = home.settle().pairs.len();
+    let other = MemoryAccounts::new(system("other")).with_vouched_addresses();
+    other.put(account("b0"));
+    let links = home.links_to(&other);
+    let pair = ByHand::new(object("p0"), object("b0"));
+    block_on(links.stage_by_hand(&context(), &pair)).unwrap();
+    let chosen = Chosen::of([principal(0)]);
+    let saved = block_on(links.save_added(&context(), &chosen)).unwrap();
+    assert_eq!(saved.count("saved"), 1);
+    let report = home.run();
+    assert_eq!((report.pairs.len(), report.skipped.len()), (before, 0));
 }
 
 #[test]

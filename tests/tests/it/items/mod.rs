@@ -167,11 +167,15 @@ impl Home {
     }
 
     fn links(&self) -> Links {
+        self.links_to(&self.accounts)
+    }
+
+    fn links_to(&self, accounts: &MemoryAccounts) -> Links {
         Links::new(
             Arc::new(self.store.clone()),
             Arc::new(self.clock.clone()),
             Arc::new(self.people.clone()),
-            Arc::new(self.accounts.clone()),
+            Arc::new(accounts.clone()),
             Arc::new(self.entitlement.clone()),
         )
     }
