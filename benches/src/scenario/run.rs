@@ -36,9 +36,9 @@ const BARE: &str = "the bare calls";
 const ENGINE: &str = "the engine: plan, journal, ledger, audit, outbox";
 /// What a run reads and plans, and nothing else: what is left of the run beside it is applying, recording and delivering.
 const PREVIEW: &str = "a preview: the same reads and plan";
-/// What a run does from its first call with operations to the last answer of one: calls, intents, ledger, audit, outbox. Before that
-/// are the reads, the plan and the intents of the first batch, and after that what the last batch came to, the report and the
-/// deliveries: of 256 operations each, what belongs to them is left out in part.
+/// What a run does from its first call with operations to the last answer of one: calls, intents, ledger, audit, outbox. The reads, the
+/// plan and the first 256 intents come before that, and what the last operations came to (256 or a few more), the report and the
+/// deliveries after it.
 const APPLYING: &str = "the engine, from the first call to the last answer";
 const PACE: &str = "what the rate allows";
 
