@@ -196,18 +196,16 @@ fn is_plain(address: &[u8]) -> bool {
 /// Whether a domain is one that IDNA only makes lower case. Two hyphens may begin what it decodes.
 fn is_plain_domain(domain: &[u8]) -> bool {
     const LABEL_BYTES: RangeInclusive<usize> = 1..=63;
-    let mut label = 0;
-    let mut before = b'.';
-    for &byte in domain {
-        label = match byte {
-            byte if stands(byte, LABEL) => label + 1,
-            b'-' if before != b'-' => label + 1,
-            b'.' if LABEL_BYTES.contains(&label) => 0,
+    let mut start = 0;
+    for (at, byte) in domain.iter().enumerate() {
+        match byte {
+            byte if stands(*byte, LABEL) => {}
+            b'-' if !domain[..at].ends_with(b"-") => {}
+            b'.' if LABEL_BYTES.contains(&(at - start)) => start = at + 1,
             _ => return false,
-        };
-        before = byte;
+        }
     }
-    domain.len() <= 253 && LABEL_BYTES.contains(&label)
+    domain.len() <= 253 && LABEL_BYTES.contains(&(domain.len() - start))
 }
 
 fn check_local(local: &str) -> Result<(), AddressError> {

@@ -34,44 +34,49 @@ impl Look {
             self.0.resize(most, 0);
         }
         let mut end = 0;
-        let mut are_known = true;
+        let mut seen = 0;
         for byte in key.bytes() {
             let letter = letters[usize::from(byte)];
-            self.0[end..end + Letter::MOST].copy_from_slice(&letter.look);
-            end += usize::from(letter.len);
-            are_known &= letter.len > 0;
+            self.0[end..end + Letter::MOST].copy_from_slice(&letter.look());
+            end += letter.len();
+            seen |= letter.0;
         }
-        (are_known && !key.contains("xn--")).then_some(end)
+        let is_known = seen & Letter::UNKNOWN == 0 && !(seen & Letter::HYPHEN != 0 && key.contains("xn--"));
+        is_known.then_some(end)
     }
 }
 
-/// What a letter looks like beside any other.
-#[derive(Clone, Copy, Debug, Default)]
-struct Letter {
-    look: [u8; Self::MOST],
-    /// How many of `look` it looks like; none if only tables tell.
-    len: u8,
-}
+/// What a letter looks like beside any other, in one number, so that it is looked up at once: in the lowest two bytes what it looks
+/// like, and how many of these it looks like in the third.
+#[derive(Clone, Copy, Debug)]
+struct Letter(u32);
 
 impl Letter {
     /// The most ASCII letters that one looks like: an `m` is `rn`.
     const MOST: usize = 2;
+    /// Only tables tell.
+    const UNKNOWN: u32 = 1 << 31;
+    /// Two of them may begin what is read in another form.
+    const HYPHEN: u32 = 1 << 30;
 
     /// Only ASCII that looks like ASCII looks the same beside any other.
     fn new(letter: char) -> Self {
         let text = unicode_look(&letter.to_string());
         let is_plain = letter.is_ascii() && text.is_ascii();
+        let flags = if letter == '-' { Self::HYPHEN } else { 0 };
         match (is_plain, text.as_bytes()) {
-            (true, &[one]) => Self {
-                look: [one, 0],
-                len: 1,
-            },
-            (true, &[one, two]) => Self {
-                look: [one, two],
-                len: 2,
-            },
-            _ => Self::default(),
+            (true, &[one]) => Self(u32::from_le_bytes([one, 0, 1, 0]) | flags),
+            (true, &[one, two]) => Self(u32::from_le_bytes([one, two, 2, 0]) | flags),
+            _ => Self(Self::UNKNOWN),
         }
+    }
+
+    fn look(self) -> [u8; Self::MOST] {
+        (self.0 as u16).to_le_bytes()
+    }
+
+    fn len(self) -> usize {
+        usize::from((self.0 >> 16) as u8)
     }
 }
 
