@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use usersync_model::{
-    AttributeName, Container, ContainerKind, ContainerRef, Facet, FacetName, Record, RecordKind, RecordRef,
-    Selection, Value,
+    AttributeName, Container, ContainerKind, ContainerRef, Facet, FacetName, ObjectId, Record, RecordKind,
+    RecordRef, Selection, SystemId, Value,
 };
 use usersync_reconcile::{
     Direction, FacetRule, Fingerprinter, Policy, RecordBase, RecordRow, RecordRules, Records, RunEvidence,
@@ -86,10 +86,12 @@ impl Contacts {
                 Selection::default(),
             ),
         };
+        // As connectors do it: the id of a system is read once and cloned.
+        let system = SystemId::new("source").expect("the text is an id");
         for at in 0..records {
             let is_changed = changed > 0 && at % changed == 0;
-            let there = record(at, false);
-            let wanted = record(at, is_changed);
+            let there = record(&system, at, false);
+            let wanted = record(&system, at, is_changed);
             for (bytes, record) in scenario.bytes.iter_mut().zip([&wanted, &there]) {
                 write(&mut bytes.0, record);
                 bytes.1.push(bytes.0.len());
@@ -132,7 +134,7 @@ impl Contacts {
 
     fn plan_permuted(&self) -> Section {
         let mut target: Vec<&TargetRecord> = self.permuted.iter().map(|&at| &self.target[at]).collect();
-        target.sort_unstable_by(|a, b| a.record.id.cmp(&b.record.id));
+        RecordRef::sort(&mut target, |target| &target.record.id);
         self.plan(target)
     }
 
@@ -168,7 +170,7 @@ impl Contacts {
     }
 }
 
-fn record(at: usize, is_changed: bool) -> Record {
+fn record(system: &SystemId, at: usize, is_changed: bool) -> Record {
     let attribute = |n: usize| {
         let name = AttributeName::new(format!("attribute{n}")).expect("the text is a name");
         let edition = usize::from(is_changed && n == ATTRIBUTES / 2);
@@ -177,8 +179,9 @@ fn record(at: usize, is_changed: bool) -> Record {
     let facet = Facet {
         attributes: (0..ATTRIBUTES).map(attribute).collect(),
     };
+    let object = ObjectId::new(format!("record-{at:09}")).expect("the text is an id");
     Record {
-        id: RecordRef::parse("source", &format!("record-{at:09}")).expect("the text is an id"),
+        id: RecordRef::new(system.clone(), object),
         kind: RecordKind::new("contact").expect("the text is a kind"),
         facets: [(FacetName::new("all").expect("the text is a name"), facet)].into(),
     }

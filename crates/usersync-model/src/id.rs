@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::order;
+
 /// The longest identifier accepted, in bytes.
 pub const MAX_ID_BYTES: usize = 1024;
 
@@ -231,6 +233,20 @@ object_ref!(
     /// A record, named by the system and the id it comes from.
     RecordRef
 );
+
+impl RecordRef {
+    /// Brings `items` in the order of their ids, those of one id in the order they were in.
+    ///
+    /// O(n log n). Takes a fraction of the time of comparing ids with each other where there are many, all of one system.
+    pub fn sort<T>(items: &mut [T], id: impl Fn(&T) -> &Self) {
+        let first = items.first().map(|item| id(item).system.clone());
+        if items.iter().all(|item| Some(&id(item).system) == first.as_ref()) {
+            order::sort(items, |item| id(item).object.as_str());
+        } else {
+            items.sort_by(|one, other| id(one).cmp(id(other)));
+        }
+    }
+}
 
 impl ContainerRef {
     /// The container seen as a principal, as a share group is when it is selected elsewhere.

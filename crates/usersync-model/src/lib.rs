@@ -13,6 +13,7 @@ mod item;
 mod ledger;
 mod link;
 mod membership;
+mod order;
 mod principal;
 mod record;
 mod selection;

@@ -24,8 +24,8 @@ pub(crate) struct FacetMerge {
 pub(crate) struct FacetOutcome {
     /// What is written; `None`: nothing.
     pub(crate) write: Option<Facet>,
-    /// The base once that is done.
-    pub(crate) base: Facet,
+    /// The base once that is done; `None`: nothing is decided by one.
+    pub(crate) base: Option<Facet>,
     /// Whether somebody has to look.
     pub(crate) conflict: bool,
 }
@@ -46,12 +46,30 @@ impl FacetMerge {
             ),
             _ => Merged::TakeSource,
         };
+        let conflict = merged == Merged::Conflict;
+        // Nearly all facets say the same on both sides, and need no copy to see it.
+        let stays = sets.is_empty() && merged != Merged::TakeSource || is_same(source, target);
+        FacetOutcome {
+            write: (!stays)
+                .then(|| self.result(merged == Merged::TakeSource, &sets, base, source, target))
+                .filter(|result| !is_same(result, target)),
+            base: (self.direction == Direction::Both).then(|| self.base_after(conflict, base, source, &sets)),
+            conflict,
+        }
+    }
+
+    /// What the target is to say: of one side what is no set, and the sets value by value.
+    fn result(
+        self,
+        takes_source: bool,
+        sets: &BTreeSet<&AttributeName>,
+        base: Option<&Facet>,
+        source: &Facet,
+        target: &Facet,
+    ) -> Facet {
+        let view = |facet| Scalars { facet, sets };
         let mut result = Facet::default();
-        let scalars = if merged == Merged::TakeSource {
-            source
-        } else {
-            target
-        };
+        let scalars = if takes_source { source } else { target };
         result.attributes.extend(view(scalars).says().map(owned));
         if self.keep_all {
             for (name, value) in view(target).says() {
@@ -61,18 +79,13 @@ impl FacetMerge {
                     .or_insert_with(|| value.clone());
             }
         }
-        for name in &sets {
+        for name in sets {
             let values = self.merge_set(base.map(|b| set(b, name)), set(source, name), set(target, name));
             if !values.is_empty() {
                 result.attributes.insert((*name).clone(), Value::Set(values));
             }
         }
-        let conflict = merged == Merged::Conflict;
-        FacetOutcome {
-            write: (!is_same(&result, target)).then_some(result),
-            base: self.base_after(conflict, base, source, &sets),
-            conflict,
-        }
+        result
     }
 
     /// The base follows the source, even where the target's change stays: only then does the next plan see that the

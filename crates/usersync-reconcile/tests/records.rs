@@ -11,9 +11,9 @@ use usersync_model::{
     AttributeName, FacetName, Origin, PartialKind, PartialReason, Record, RecordKind, Value,
 };
 use usersync_reconcile::{
-    Action, ConflictPolicy, Direction, Drift, FacetRule, Fingerprint, Fingerprinter, FirstSight, LedgerStep,
-    Mode, Policy, Reason, RecordRow, RecordRules, Records, RunEvidence, SetRule, SourceRecord, Standing,
-    TargetRecord, plan_records,
+    Action, Agreed, ConflictPolicy, Direction, Drift, FacetRule, Fingerprint, Fingerprinter, FirstSight,
+    LedgerStep, Mode, Policy, Reason, RecordRow, RecordRules, Records, RunEvidence, SetRule, SourceRecord,
+    Standing, TargetRecord, plan_records,
 };
 
 use record_world::{Sides, collection, facets, free, one, record, row, rules, told, value};
@@ -523,6 +523,21 @@ proptest! {
         prop_assert_eq!(&again.operations, &[]);
         after = after.after(&again, &rules);
         prop_assert_eq!(&after.plan(&rules, &policy).ledger, &[], "the ledger settles, too");
+    }
+
+    /// However the plan came to know it.
+    #[test]
+    fn a_change_is_stored_with_the_fingerprint_of_what_it_leaves((sides, rules, policy) in world()) {
+        let section = sides.plan(&rules, &policy);
+        let after = sides.after(&section, &rules);
+        for operation in &section.operations {
+            let Some(Agreed::Record(base)) = operation.agreed.as_deref() else { continue };
+            let left = after.target.iter().find(|target| Some(&target.record.id) == operation.subject.record());
+            let left = left.expect("what was written is there");
+            if let (Action::Change(_), Some(stored)) = (&operation.action, base.target) {
+                prop_assert_eq!(Some(stored), left.fingerprint);
+            }
+        }
     }
 
     #[test]

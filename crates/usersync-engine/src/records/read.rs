@@ -70,7 +70,7 @@ pub(crate) async fn read(
         )),
         (Completeness::Complete, None) => None,
     };
-    records.sort_by(|a: &PresentRecord, b| a.record.id.cmp(&b.record.id));
+    RecordRef::sort(&mut records, |present: &PresentRecord| &present.record.id);
     records.dedup();
     Shown {
         records,

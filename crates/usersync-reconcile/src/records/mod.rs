@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use usersync_model::{
-    Container, Facet, FacetName, MemberFacets, PartialReason, PrincipalRef, RecordRef, Subject,
+    Container, Facet, FacetName, MemberFacets, PartialReason, PrincipalRef, Record, RecordRef, Subject,
 };
 
 use self::stream::{Keyed, Stream, first};
 use crate::decide::{Decision, Kept, Mode, Needed, Standing, Truth, decide};
 use crate::draft::{self, Draft};
-use crate::facet::FacetMerge;
+use crate::facet::{FacetMerge, is_same};
 use crate::fingerprint::Fingerprinter;
 use crate::hold::{HoldCause, Protection};
 use crate::members::RunEvidence;
@@ -65,19 +65,14 @@ where
     };
     let mut denied = source.absent;
     let mut absent = target.absent;
-    let mut sources = Stream::new(source.records);
-    let mut targets = Stream::new(target.records);
-    let mut rows = Stream::new(base);
+    let mut sources = Stream::<_, SourceRecord>::new(source.records);
+    let mut targets = Stream::<_, TargetRecord>::new(target.records);
+    let mut rows = Stream::<_, RecordRow>::new(base);
     loop {
-        let heads = [
-            sources.head::<SourceRecord>(),
-            targets.head::<TargetRecord>(),
-            rows.head::<RecordRow>(),
-        ];
-        let [has_source, has_target, has_row] = first(heads);
-        let (source, again) = sources.take::<SourceRecord>(has_source);
-        let (target, again_there) = targets.take::<TargetRecord>(has_target);
-        let (row, _) = rows.take::<RecordRow>(has_row);
+        let [has_source, has_target, has_row] = first([sources.head(), targets.head(), rows.head()]);
+        let (source, again) = sources.take(has_source);
+        let (target, again_there) = targets.take(has_target);
+        let (row, _) = rows.take(has_row);
         let source: Option<&SourceRecord> = source.as_ref().map(Borrow::borrow);
         let target: Option<&TargetRecord> = target.as_ref().map(Borrow::borrow);
         let row: Option<&RecordRow> = row.as_ref().map(Borrow::borrow);
@@ -244,20 +239,18 @@ impl RecordPlan<'_> {
         target: &TargetRecord,
         standing: Standing,
     ) {
-        let none = RecordBase::default();
-        let base = seen
-            .row
-            .filter(|_| standing.claimed)
-            .map_or(&none, |row| &row.base);
+        let base = seen.row.filter(|_| standing.claimed).map(|row| &row.base);
         let adopts = self.draft.evidence.adopt && !standing.in_base();
         let is_known = |stored: Option<_>, seen: Option<_>| stored.is_some_and(|stored| seen == Some(stored));
-        if standing.claimed
+        if let Some(base) = base
             && !adopts
             && is_known(base.source, source.fingerprint)
             && is_known(base.target, target.fingerprint)
         {
             return;
         }
+        let none = RecordBase::default();
+        let base = base.unwrap_or(&none);
         if source.record.kind != target.record.kind {
             self.find(seen, What::KindDiffers);
             return;
@@ -328,19 +321,21 @@ impl RecordPlan<'_> {
             let there = target.record.facets.get(name).unwrap_or(&empty);
             let outcome = merge.merge(base.facets.get(name), facet, there);
             merged.conflict |= outcome.conflict;
-            if rule.direction == Direction::Both {
-                merged.base.facets.insert(name.clone(), outcome.base);
-            } else {
-                merged.base.facets.remove(name);
-            }
+            match outcome.base {
+                Some(base) => merged.base.facets.insert(name.clone(), base),
+                None => merged.base.facets.remove(name),
+            };
             if let Some(write) = outcome.write {
                 merged.writes.insert(name.clone(), write);
             }
         }
         // A conflict is reported again in every plan, so it is compared again.
+        let wanted = &source.record;
         if let (Some(source), Some(seen), false) = (source.fingerprint, target.fingerprint, merged.conflict) {
             let left = if merged.writes.is_empty() {
                 seen
+            } else if self.leaves_the_same(&merged.writes, &target.record, wanted) {
+                source
             } else {
                 let mut after = target.record.clone();
                 after.facets.extend(merged.writes.clone());
@@ -351,6 +346,19 @@ impl RecordPlan<'_> {
             merged.base.target = (policy.mode != Mode::AddOnly || left == source).then_some(left);
         }
         merged
+    }
+
+    /// Whether what is compared of `there`, with `writes` in it, is what is compared of `wanted`, of which they are: then both have
+    /// one fingerprint, and none has to be taken.
+    fn leaves_the_same(&self, writes: &BTreeMap<FacetName, Facet>, there: &Record, wanted: &Record) -> bool {
+        let is_compared = |name: &&FacetName| self.rules.compared(name).is_some();
+        let mut names = there.facets.keys().filter(is_compared);
+        let mut facets = wanted.facets.iter().filter(|(name, _)| is_compared(name));
+        names.all(|name| wanted.facets.contains_key(name))
+            && facets.all(|(name, facet)| {
+                let left = writes.get(name).or_else(|| there.facets.get(name));
+                left.is_some_and(|left| is_same(left, facet))
+            })
     }
 
     fn record(&mut self, seen: &Sighting<'_>, step: LedgerStep, agreed: Option<RecordBase>) {
@@ -415,6 +423,7 @@ fn truth(is_seen: bool, is_absent: bool, rest: Option<&PartialReason>) -> Truth 
 }
 
 /// Whether an ascending list has `id`; reads up to it.
+#[inline]
 fn skip_to(list: &mut &[RecordRef], id: &RecordRef) -> bool {
     while let Some((head, rest)) = list.split_first() {
         if head >= id {

@@ -1,7 +1,7 @@
 //! Records in the order of their ids, read side by side.
 
 use std::borrow::Borrow;
-use std::iter::Peekable;
+use std::marker::PhantomData;
 
 use usersync_model::RecordRef;
 
@@ -31,57 +31,76 @@ impl Keyed for RecordRow {
 }
 
 /// Items in the order of their ids.
-pub(super) struct Stream<I: Iterator>(Peekable<I>);
+pub(super) struct Stream<I: Iterator, T> {
+    head: Option<I::Item>,
+    rest: I,
+    keyed: PhantomData<T>,
+}
 
-impl<I: Iterator> Stream<I> {
+impl<I: Iterator<Item: Borrow<T>>, T: Keyed> Stream<I, T> {
     pub(super) fn new(items: impl IntoIterator<IntoIter = I>) -> Self {
-        Self(items.into_iter().peekable())
+        let mut rest = items.into_iter();
+        Self {
+            head: rest.next(),
+            rest,
+            keyed: PhantomData,
+        }
     }
 
-    pub(super) fn head<T: Keyed + 'static>(&mut self) -> Option<&RecordRef>
-    where
-        I::Item: Borrow<T>,
-    {
-        self.0.peek().map(|item| item.borrow().key())
+    #[inline]
+    pub(super) fn head(&self) -> Option<&RecordRef> {
+        self.head.as_ref().map(|item| item.borrow().key())
     }
 
     /// The next item, if `is_next`, and whether others with the same id followed.
-    pub(super) fn take<T: Keyed + 'static>(&mut self, is_next: bool) -> (Option<I::Item>, bool)
-    where
-        I::Item: Borrow<T>,
-    {
-        let Some(item) = self.0.next_if(|_| is_next) else {
+    #[inline]
+    pub(super) fn take(&mut self, is_next: bool) -> (Option<I::Item>, bool) {
+        if !is_next {
             return (None, false);
-        };
-        let id = item.borrow().key();
+        }
+        let item = self.advance();
         let mut again = false;
-        while self.0.next_if(|next| is_same(next.borrow().key(), id)).is_some() {
+        while let (Some(item), Some(next)) = (&item, self.head())
+            && is_same(item.borrow().key(), next)
+        {
+            self.advance();
             again = true;
         }
-        (Some(item), again)
+        (item, again)
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Option<I::Item> {
+        // Who has come to the end does not ask again: iterators may begin anew.
+        self.head.as_ref()?;
+        std::mem::replace(&mut self.head, self.rest.next())
     }
 }
 
 /// Which of these ids are the smallest. Mostly all are the same, which is quicker to see than which of two is smaller.
-pub(super) fn first<const N: usize>(ids: [Option<&RecordRef>; N]) -> [bool; N] {
-    let mut smallest: Option<&RecordRef> = None;
-    let mut are_first = [false; N];
-    for (at, id) in ids.into_iter().enumerate() {
-        let Some(id) = id else { continue };
-        match smallest {
-            Some(smallest) if is_same(id, smallest) => are_first[at] = true,
-            Some(smallest) if id > smallest => {}
-            _ => {
-                smallest = Some(id);
-                are_first = [false; N];
-                are_first[at] = true;
-            }
+#[inline]
+pub(super) fn first(ids: [Option<&RecordRef>; 3]) -> [bool; 3] {
+    match ids {
+        [Some(one), Some(other), Some(third)] if is_same(one, other) && is_same(other, third) => [true; 3],
+        _ => {
+            let smallest = ids.into_iter().flatten().min();
+            ids.map(|id| id.is_some() && id == smallest)
         }
     }
-    are_first
 }
 
-/// Most ids of records differ in the object, if they do.
+/// Most ids of records differ in the object, if they do, and at its end. What is the same is often one text.
+#[inline]
 fn is_same(one: &RecordRef, other: &RecordRef) -> bool {
-    one.object == other.object && one.system == other.system
+    are_equal(one.object.as_str(), other.object.as_str())
+        && are_equal(one.system.as_str(), other.system.as_str())
+}
+
+#[inline]
+fn are_equal(one: &str, other: &str) -> bool {
+    let end = |text: &str| {
+        let end = text.as_bytes().last_chunk();
+        end.map_or(0, |end| u64::from_ne_bytes(*end))
+    };
+    std::ptr::eq(one, other) || end(one) == end(other) && one == other
 }
