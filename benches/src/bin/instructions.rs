@@ -78,7 +78,9 @@ fn main() -> Result<()> {
             let scenario = scenario::all().into_iter().find(|one| one.name == *scenario);
             let scenario = scenario.ok_or("there is no such scenario")?;
             for mut way in ours(&scenario, items.parse()?) {
-                (0..TIMES).for_each(|_| drop(way.once()));
+                for _ in 0..TIMES {
+                    way.once();
+                }
             }
             Ok(())
         }
