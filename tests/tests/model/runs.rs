@@ -122,7 +122,10 @@ fn promise_08_a_row_that_is_again_what_it_was_is_another() {
     let _ = explore_right(&name, &Protocol::new(1, 2, budget, LEAST));
     let name = format!("with another job that lets go, {BEST}");
     let what = explore_wrong(&name, &Protocol::new(1, 2, budget, BEST));
-    assert!(what.contains("what is ours is forgotten while it is there"), "{what}");
+    assert!(
+        what.contains("what is ours is forgotten while it is there"),
+        "{what}"
+    );
 }
 
 /// Three workers at once.
