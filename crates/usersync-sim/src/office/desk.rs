@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use usersync_connector::Account;
-use usersync_connector::{ActorState, ItemCollection, TargetCapabilities};
+use usersync_connector::{Account, ActorState, ItemCollection, TargetCapabilities};
 use usersync_engine::{CronExpression, Interval, ItemJob, Job, LinkSettings, Schedule, Zone};
 use usersync_license::{Entitlement, ExtraSeats, ResourcePlacement};
 use usersync_memory::{

@@ -115,12 +115,14 @@
 //!
 //! When another process has gone on until there is nothing left to do: that the systems, the ledger, bases, links, seats, approvals,
 //! departures and the journal are as they would have been, that each effect was told and put on record as often as it would
-//! have been (`another_end`), and that each has exactly one entry of the outbox (`told_not_once`). Moments are left out of that, as are
+//! have been (`another_end`), and that each has exactly one entry of the outbox (`told_not_once`), or, of items, one of the audit. Moments are left out of that, as are
 //! serials, cursors, and the history of runs, which tell of the way; so are the news that a job paused or that something
 //! is held, which a run that went wrong may have had reason to tell.
 //!
 //! After that, one more round: it finds nothing to do (`restless`), has no effect, and writes nothing but that it took place
 //! (`not_idle`).
+//!
+//! [`Sweep::run_twice`] lets the process that takes over die, too, wherever it has come to.
 //!
 //! # When it fails
 //!
