@@ -25,7 +25,6 @@ mod job_audit;
 mod keep;
 mod links;
 mod list;
-mod moment;
 mod order;
 mod outbox;
 mod planning;

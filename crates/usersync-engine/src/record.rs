@@ -33,7 +33,6 @@ struct AuditLine<'a> {
     actor: &'a Actor,
     approved: bool,
     plan: Digest,
-    #[serde(serialize_with = "crate::moment::serialize")]
     at: DateTime<Utc>,
 }
 

@@ -133,7 +133,6 @@ pub(crate) struct Intent {
     pub(crate) reason: String,
     pub(crate) plan: Digest,
     /// When it was first attempted, by the engine's clock.
-    #[serde(serialize_with = "crate::moment::serialize")]
     pub(crate) since: DateTime<Utc>,
     /// The hour, counted from the epoch, whose quota of removals it uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,7 +206,6 @@ pub struct AuditRecord {
     /// The plan.
     pub plan: Digest,
     /// When it was recorded, by the engine's clock.
-    #[serde(serialize_with = "crate::moment::serialize")]
     pub at: DateTime<Utc>,
 }
 

@@ -4,7 +4,6 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError, StoreErrorKind};
-use crate::json::{self, NotWritten};
 
 /// A format of stored values. A reader refuses newer versions and fields it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +43,14 @@ impl Format {
     /// # Errors
     /// [`StoreErrorKind::Corrupt`] if the value has no JSON form.
     pub fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>> {
+        let envelope = Envelope {
+            format: self.name,
+            version: self.version,
+            value,
+        };
         // Most values have some hundred bytes, and are kept for long.
         let mut bytes = Vec::with_capacity(1024);
-        let written = self.write(value, &mut bytes);
+        let written = serde_json::to_writer(&mut bytes, &envelope);
         bytes.shrink_to_fit();
         written.map(|()| bytes).map_err(|error| {
             StoreError::new(
@@ -55,21 +59,6 @@ impl Format {
             )
             .with_source(error)
         })
-    }
-
-    fn write<T: Serialize>(&self, value: &T, bytes: &mut Vec<u8>) -> serde_json::Result<()> {
-        let envelope = Envelope {
-            format: self.name,
-            version: self.version,
-            value,
-        };
-        match json::write(&envelope, bytes) {
-            Ok(()) => Ok(()),
-            Err(NotWritten) => {
-                bytes.clear();
-                serde_json::to_writer(bytes, &envelope)
-            }
-        }
     }
 
     /// Reads a value.

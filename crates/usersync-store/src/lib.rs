@@ -6,7 +6,6 @@
 
 mod codec;
 mod error;
-mod json;
 mod key;
 mod lease;
 mod ledger;

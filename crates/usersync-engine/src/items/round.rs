@@ -231,6 +231,8 @@ impl<'a> PairRun<'a> {
                         self.report.recovered.push(report);
                     }
                 }
+                // A system that answered that it was done may remember that, and answer so again without doing it.
+                Settled::Not if intent.answered.is_some() => {}
                 Settled::Not => {
                     let at = (intent.side, uid.clone());
                     self.carried.insert(at, (intent.effect.clone(), intent.operation));

@@ -1,7 +1,5 @@
 //! Selections kept resolved, against the definition after any history.
 
-#![allow(clippy::unwrap_used, reason = "a failing helper fails the test")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

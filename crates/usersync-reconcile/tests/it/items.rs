@@ -1,7 +1,5 @@
 //! Pairs of collections: against a naive oracle, and applied to two simple sides until nothing is left to do.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a failing step fails its test")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};

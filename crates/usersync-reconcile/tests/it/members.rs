@@ -1,5 +1,4 @@
 //! The promises on planning members, against an oracle that thinks in sets of names.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

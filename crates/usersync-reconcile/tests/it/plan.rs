@@ -1,5 +1,4 @@
 //! Guards that look at a whole plan, digests, approvals, and the stored form.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 use proptest::prelude::*;
 use usersync_model::{ContainerKind, Digest, JobId, MemberFacets, PartialKind, PartialReason, Subject};

@@ -1,5 +1,4 @@
 //! What a plan counts, what a run's guard lets pass, and what an approval of some subjects lets go.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

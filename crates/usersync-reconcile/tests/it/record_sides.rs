@@ -1,5 +1,4 @@
 //! What a plan of records counts, keeps, adopts and calls things; where it may conclude that something is not there.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 use usersync_model::{FacetName, Origin};
 use usersync_reconcile::{

@@ -1,5 +1,4 @@
 //! Records facet by facet.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,4 @@
 //! What people see of a plan, with names that want to be something else.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 use usersync_model::{
     ContainerKind, KindName, MemberFacets, MembershipState, PartialKind, PartialReason, Role, Subject,

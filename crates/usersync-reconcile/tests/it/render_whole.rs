@@ -1,7 +1,6 @@
 //! Whole renderings, word for word: `rendered/` has what each plan looks like in each form.
 //!
 //! With `WRITE_RENDERED=1` in the environment the files are written anew; then their difference is what to review.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 use std::path::Path;
 use std::sync::Arc;

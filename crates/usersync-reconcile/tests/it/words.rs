@@ -1,5 +1,4 @@
 //! What people and other programs read: codes, sentences, and what to do next.
-#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use usersync_model::{
     AttributeName, ContainerRef, ObjectId, PartialKind, PartialReason, PrincipalRef, SystemId,

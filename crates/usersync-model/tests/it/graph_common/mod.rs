@@ -1,14 +1,10 @@
 //! A directory as sets of texts, with the closure as its definition says it: slow, and written apart from the
 //! graph. Ids are written `system:object`; the first letter of the object says what it is.
 
-#![allow(clippy::unwrap_used, reason = "a failing helper fails the test")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use usersync_model::*;
-
-/// The systems of small worlds. Nobody reads `z`.
 
 /// Users, groups and resources of small worlds.
 pub(crate) const OBJECTS: [&str; 12] = [
