@@ -120,6 +120,25 @@ fn promise_15_a_lost_answer_makes_no_second_item() {
 }
 
 #[test]
+fn an_item_that_a_person_deletes_before_its_lost_answer_is_made_up_for_is_written_again() {
+    for offers in EVERY {
+        let home = Home::new(1, offers);
+        home.put(Where::Crm, "1", &card("1", &[("FN", "Ada"), ("TEL", "1")]));
+        for kind in [CallKind::Create, CallKind::Item] {
+            home.faults
+                .inject(FaultRule::new(Fault::Timeout(Moment::After)).on(kind).once());
+        }
+        home.run();
+        home.faults.heal();
+        home.remove(Where::Mail, "1");
+        // A target that remembers the operation answers as it did before, and does nothing.
+        home.run();
+        home.is_still();
+        assert_eq!(home.cards(Where::Mail).len(), 1, "{offers:?}");
+    }
+}
+
+#[test]
 fn promise_16_what_we_wrote_and_lost_the_answer_for_is_no_change_of_somebody() {
     for offers in EVERY {
         let home = Home::new(1, offers);
