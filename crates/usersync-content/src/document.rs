@@ -117,8 +117,8 @@ impl<'a> Document<'a> {
                 line: component.number,
                 kind,
             };
-            if let Some(line) = component.line("UID")
-                && *uid.get_or_insert(&line.value) != &line.value
+            if let Some(found) = component.line("UID").map(|line| line.value.trim())
+                && *uid.get_or_insert(found) != found
             {
                 return Err(fail(ContentErrorKind::SeveralEntries));
             }
