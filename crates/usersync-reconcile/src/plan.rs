@@ -138,14 +138,8 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The id of an operation: the same for every attempt at it under this envelope. Ids of one container begin alike, so that a
-    /// store that sorts by them keeps what is written together in one place.
-    #[must_use]
-    pub fn operation_id(&self, container: &ContainerRef, operation: &Operation) -> OperationId {
-        self.operation_ids(container).of(operation)
-    }
-
-    /// The ids of a container's operations: each as [`operation_id`](Self::operation_id) makes it, for less than half of the work.
+    /// Makes the ids of the operations of a container. They begin alike, so that a store that sorts by them keeps what is written
+    /// together in one place.
     #[must_use]
     pub fn operation_ids(&self, container: &ContainerRef) -> OperationIds {
         let of_container = DigestBuilder::new("usersync.operation/2")
@@ -168,7 +162,7 @@ pub struct OperationIds {
 }
 
 impl OperationIds {
-    /// The id of an operation on the container.
+    /// The id of an operation on the container: the same for every attempt at it under one envelope.
     #[must_use]
     pub fn of(&self, operation: &Operation) -> OperationId {
         let of_container = self.of_container.clone();

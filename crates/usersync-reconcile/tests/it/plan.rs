@@ -309,25 +309,25 @@ fn promise_12_an_approval_reaches_one_held_set_of_one_job_under_one_policy_for_a
 #[test]
 fn promise_12_operations_of_other_plans_have_other_ids() {
     let base = envelope(1, 0);
-    let id = base.operation_id(&container(1), &add(1));
+    let id = base.operation_ids(&container(1)).of(&add(1));
     let labelled = Operation {
         label: "Ann".into(),
         approved: true,
         ..add(1)
     };
     assert_eq!(
-        envelope(1, 60).operation_id(&container(1), &labelled),
+        envelope(1, 60).operation_ids(&container(1)).of(&labelled),
         id,
         "another attempt"
     );
     let mut foreign = base.clone();
     foreign.lineage = Digest::of("lineage", b"two");
     let others = [
-        envelope(2, 0).operation_id(&container(1), &add(1)),
-        foreign.operation_id(&container(1), &add(1)),
-        base.operation_id(&container(2), &add(1)),
-        base.operation_id(&container(1), &add(2)),
-        base.operation_id(&container(1), &remove(1)),
+        envelope(2, 0).operation_ids(&container(1)).of(&add(1)),
+        foreign.operation_ids(&container(1)).of(&add(1)),
+        base.operation_ids(&container(2)).of(&add(1)),
+        base.operation_ids(&container(1)).of(&add(2)),
+        base.operation_ids(&container(1)).of(&remove(1)),
     ];
     assert!(others.iter().all(|other| *other != id));
 }
@@ -337,7 +337,7 @@ fn promise_12_operations_of_other_plans_have_other_ids() {
 fn ids_of_the_operations_of_one_container_begin_alike() {
     let envelope = envelope(1, 0);
     let begins = |n, operation: &Operation| {
-        envelope.operation_id(&container(n), operation).to_string()[..8].to_owned()
+        envelope.operation_ids(&container(n)).of(operation).to_string()[..8].to_owned()
     };
     assert_eq!(begins(1, &add(1)), begins(1, &remove(2)));
     assert_ne!(begins(1, &add(1)), begins(2, &add(1)));
