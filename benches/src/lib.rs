@@ -1,6 +1,7 @@
 //! What is measured, and the ways to do it: deterministic scenarios in three sizes, the limits of the machine, and naive ways
 //! to compare with.
 
+#[cfg(feature = "timing")]
 pub mod bench;
 pub mod changes;
 pub mod directory;
