@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use usersync_connector::{Directory, MembershipTarget, TargetCapabilities};
-use usersync_memory::{ManualClock, MemoryDirectory, MemoryStore, MemoryTarget};
+use usersync_connector::{Directory, ItemStore, MembershipTarget, TargetCapabilities};
+use usersync_memory::{ManualClock, MemoryDirectory, MemoryItems, MemoryStore, MemoryTarget};
 use usersync_model::{Member, ObjectId, PrincipalRef, SystemId};
 use usersync_store::StateStore;
 
@@ -68,12 +68,14 @@ impl TargetSpec {
 
 type MakeTarget = Arc<dyn Fn(&TargetSpec) -> Arc<dyn TargetUnderTest> + Send + Sync>;
 type MakeDirectory = Arc<dyn Fn(MemoryDirectory) -> Arc<dyn Directory> + Send + Sync>;
+type MakeItems = Arc<dyn Fn(MemoryItems) -> Arc<dyn ItemStore> + Send + Sync>;
 type MakeStore = Arc<dyn Fn(&ManualClock) -> Arc<dyn StateStore> + Send + Sync>;
 
 /// What worlds are made of.
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) directory: MakeDirectory,
+    pub(crate) items: MakeItems,
     pub(crate) target: MakeTarget,
     pub(crate) store: MakeStore,
 }
@@ -82,6 +84,7 @@ impl Default for Parts {
     fn default() -> Self {
         Self {
             directory: Arc::new(|directory| Arc::new(directory)),
+            items: Arc::new(|items| Arc::new(items)),
             target: Arc::new(|spec| Arc::new(MemoryTarget::new(spec.system.clone(), spec.capabilities))),
             store: Arc::new(|clock| Arc::new(MemoryStore::new(Arc::new(clock.clone())))),
         }

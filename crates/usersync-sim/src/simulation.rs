@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use usersync_connector::Directory;
+use usersync_connector::{Directory, ItemStore};
 use usersync_engine::{Chosen, Engine, RunControl, RunReport, RunRequest, Scope, Trigger};
-use usersync_memory::{ManualClock, MemoryDirectory};
+use usersync_memory::{ManualClock, MemoryDirectory, MemoryItems};
 use usersync_model::{Digest, JobId, PrincipalRef, TenantId};
 
 use usersync_store::StateStore;
@@ -65,6 +65,16 @@ impl Simulation {
         wrap: impl Fn(MemoryDirectory) -> Arc<dyn Directory> + Send + Sync + 'static,
     ) -> Self {
         self.parts.directory = Arc::new(wrap);
+        self
+    }
+
+    /// The same simulation with systems of items as `wrap` makes them of the world's own, which people edit. All have to offer the same.
+    #[must_use]
+    pub fn with_items(
+        mut self,
+        wrap: impl Fn(MemoryItems) -> Arc<dyn ItemStore> + Send + Sync + 'static,
+    ) -> Self {
+        self.parts.items = Arc::new(wrap);
         self
     }
 

@@ -111,7 +111,8 @@ impl History {
         if !is_open {
             return self.violate("effect_without_intent", tell("there is no durable intent"));
         }
-        let office = &self.tenant(id).office;
+        let office = &mut self.tenant(id).office;
+        office.begun = Some((operation.account.clone(), operation.uid.clone()));
         let is_active = link.is_some_and(|link| link.state() == LinkState::Active)
             || office.ended.get(&person).is_some_and(|ended| *ended >= since);
         if !is_active {

@@ -84,6 +84,8 @@ pub(crate) struct Office {
     ended: BTreeMap<ObjectId, u64>,
     /// The items that a person deleted on either side at some time, by principal and UID.
     pub(crate) deleted: BTreeSet<(ObjectId, ObjectId)>,
+    /// The collection and the UID of what a worker is about to write.
+    pub(crate) begun: Option<(ObjectId, ObjectId)>,
 }
 
 /// Who put a member or a record there.

@@ -124,6 +124,7 @@ impl Course {
                 _ => {}
             }
             self.stage.step();
+            self.office.meet();
         }
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use usersync_connector::{Account, ActorState, ItemCollection, TargetCapabilities};
+use usersync_connector::{Account, ActorState, ItemCollection, ItemStore, TargetCapabilities};
 use usersync_engine::{CronExpression, Interval, ItemJob, Job, LinkSettings, Schedule, Zone};
 use usersync_license::{Entitlement, ExtraSeats, ResourcePlacement};
 use usersync_memory::{
-    MemoryAccounts, MemoryActors, MemoryEntitlement, MemoryItems, MemoryNotifier, MemoryTokens,
+    MemoryAccounts, MemoryActors, MemoryEntitlement, MemoryItems, MemoryNotifier, MemoryTokens, Rewriting,
 };
 use usersync_model::{
     Activity, ItemKind, JobId, ObjectId, PrincipalKind, PrincipalRef, ResourceKind, TenantId,
@@ -17,6 +17,7 @@ use usersync_reconcile::{Guards, ItemConflict, Mode, Policy};
 use super::cron::{CLOCKS, CRONS, Clocks, Cron};
 use crate::choice::Stream;
 use crate::core::Core;
+use crate::plug::Parts;
 use crate::world::{object, principal, system};
 
 /// How many persons there are at most, and how many rooms.
@@ -31,8 +32,10 @@ pub(super) struct Desk {
     pub(super) mailboxes: MemoryAccounts,
     pub(super) entitlement: MemoryEntitlement,
     pub(super) tokens: MemoryTokens,
-    pub(super) crm: MemoryItems,
-    pub(super) mail: MemoryItems,
+    /// The CRM and the mail system, as people see them.
+    pub(super) sides: [MemoryItems; 2],
+    /// The same, as workers come to them.
+    pub(super) connectors: [Arc<dyn ItemStore>; 2],
     pub(super) actors: MemoryActors,
     pub(super) notifier: MemoryNotifier,
     pub(super) settings: LinkSettings,
@@ -76,17 +79,28 @@ impl Words {
 }
 
 impl Desk {
-    pub(super) fn new(core: &Core, name: &str, capabilities: TargetCapabilities, has_changes: bool) -> Self {
+    pub(super) fn new(
+        core: &Core,
+        name: &str,
+        parts: &Parts,
+        capabilities: TargetCapabilities,
+        has_changes: bool,
+    ) -> Self {
         let pick = |bound: usize| core.lock().choices.below(Stream::World, bound);
         let counts = (1 + pick(PERSONS), pick(ROOMS + 1));
         let accounts = |name: &str| MemoryAccounts::new(system(name)).with_vouched_addresses();
         let items = |name: &str| {
             let items = MemoryItems::new(system(name), capabilities);
+            let items = match pick(3) {
+                2 => items.with_rewriting(Rewriting::thorough()),
+                _ => items,
+            };
             match has_changes {
                 true => items.with_changes(),
                 false => items,
             }
         };
+        let sides = [items("crm"), items("mail")];
         let mut settings = LinkSettings::default();
         settings.needs_consent = pick(2) == 1;
         settings.placement = [ResourcePlacement::ExtraThenUser, ResourcePlacement::ExtraOnly][pick(2)];
@@ -106,8 +120,8 @@ impl Desk {
             mailboxes: accounts("mail"),
             entitlement: MemoryEntitlement::new(),
             tokens: MemoryTokens::new(Arc::new(core.clock.clone())),
-            crm: items("crm"),
-            mail: items("mail"),
+            connectors: sides.clone().map(|items| (parts.items)(items)),
+            sides,
             actors: MemoryActors::new(),
             notifier: MemoryNotifier::new(),
             settings,
@@ -123,7 +137,7 @@ impl Desk {
                 .set(&desk.id, principal(&system("hr"), name), ActorState::Active);
         }
         for number in 0..desk.count() {
-            for (side, items) in desk.sides().into_iter().enumerate() {
+            for (side, items) in desk.sides.iter().enumerate() {
                 items.create_collection(collection(side, number));
             }
             desk.persons.put(desk.account(0, number));
@@ -171,11 +185,6 @@ impl Desk {
         self.persons_and_rooms.0 + self.persons_and_rooms.1
     }
 
-    /// The CRM and the mail system.
-    pub(super) fn sides(&self) -> [&MemoryItems; 2] {
-        [&self.crm, &self.mail]
-    }
-
     /// A person or a mailbox: the same address on both sides.
     pub(super) fn account(&self, side: usize, number: usize) -> Account {
         let is_person = number < self.persons_and_rooms.0;
@@ -194,12 +203,12 @@ impl Desk {
         }
     }
 
-    /// The contacts of one side, with where they are.
+    /// The contacts of one side, with where they are, and each property on one line.
     pub(super) fn cards(&self, side: usize, number: usize) -> Vec<(ObjectId, String)> {
-        let texts = self.sides()[side].texts_of(&collection(side, number));
+        let texts = self.sides[side].texts_of(&collection(side, number));
         let texts = texts.unwrap_or_default().into_iter();
         texts
-            .map(|(href, text)| (href, String::from_utf8_lossy(&text).into_owned()))
+            .map(|(href, text)| (href, String::from_utf8_lossy(&text).replace("\r\n ", "")))
             .collect()
     }
 }

@@ -14,9 +14,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use usersync_connector::{AccountDirectory, Error, ItemRead, TargetCapabilities};
+use usersync_connector::{AccountDirectory, Error, TargetCapabilities};
 use usersync_engine::{Engine, LinkSettings, Links, Options, RandomSource};
-use usersync_memory::{MemoryAccounts, MemoryCatalog, MemoryItems};
+use usersync_memory::{MemoryAccounts, MemoryCatalog};
 use usersync_store::StateStore;
 
 use self::course::Course;
@@ -81,7 +81,7 @@ impl Office {
         options.concurrency = NonZeroUsize::new(1 + pick(3)).expect("1 and more is not zero");
         let desks = ["acme", "umbrella"][..=pick(config.tenants.min(2))]
             .iter()
-            .map(|name| Desk::new(core, name, capabilities, has_changes))
+            .map(|name| Desk::new(core, name, parts, capabilities, has_changes))
             .collect();
         core.choose_faults(config);
         Self {
@@ -95,12 +95,12 @@ impl Office {
     }
 
     fn engine(&self, process: Process) -> Engine {
-        let wire = |part: fn(&Desk) -> &MemoryItems| {
-            let first = part(&self.desks[0]);
+        let items = |side: usize| {
+            let first = &self.desks[0].connectors[side];
             WireItems {
-                wire: self.wire(process, |desk| part(desk).clone()),
-                system: ItemRead::system(first).clone(),
-                capabilities: ItemRead::capabilities(first),
+                wire: self.wire(process, |desk| Arc::clone(&desk.connectors[side])),
+                system: first.system().clone(),
+                capabilities: first.capabilities(),
             }
         };
         Engine::builder(
@@ -110,8 +110,8 @@ impl Office {
             Arc::new(WireActors(self.wire(process, |desk| desk.actors.clone()))),
             Arc::new(WireNotifier(self.wire(process, |desk| desk.notifier.clone()))),
         )
-        .items(Arc::new(wire(|desk| &desk.crm)))
-        .items(Arc::new(wire(|desk| &desk.mail)))
+        .items(Arc::new(items(0)))
+        .items(Arc::new(items(1)))
         .administrator(principal(&system("hr"), "admin"))
         .options(self.options)
         .worker(format!("{process:?}"))

@@ -10,6 +10,7 @@ use usersync_model::{AccountRef, ObjectId};
 use super::Office;
 use super::desk::{Desk, collection, values};
 use crate::choice::Stream;
+use crate::occurrence::Occurrence;
 use crate::people::choose;
 use crate::world::{object, system};
 
@@ -51,6 +52,34 @@ impl Office {
         state.trace.say(format_args!("{edit:?} in {}: {told}", desk.id));
     }
 
+    /// Of the items that workers are about to write, people write or delete some just now.
+    pub(super) fn meet(&self) {
+        for desk in &self.desks {
+            let begun = self.core.lock().history.tenant(&desk.id).office.begun.take();
+            let Some((account, uid)) = begun.filter(|_| self.choose(6) == 5) else {
+                continue;
+            };
+            let places = (0..desk.count()).flat_map(|number| [(0, number), (1, number)]);
+            for (side, number) in places {
+                if collection(side, number).account != account {
+                    continue;
+                }
+                let cards = desk.cards(side, number);
+                let picked = cards
+                    .iter()
+                    .find(|(_, card)| values(card, "UID") == [uid.as_str()]);
+                if picked.is_some() {
+                    let edit = [Edit::Write, Edit::Write, Edit::Delete][self.choose(3)];
+                    let told = self.edit_item(desk, edit, side, number, picked);
+                    let mut state = self.core.lock();
+                    state.history.counts.edits += 1;
+                    state.history.occur(Occurrence::ItemMet);
+                    state.trace.say(format_args!("meanwhile, in {}: {told}", desk.id));
+                }
+            }
+        }
+    }
+
     pub(super) fn choose(&self, bound: usize) -> usize {
         choose(&self.core, bound)
     }
@@ -58,7 +87,11 @@ impl Office {
     fn carry_out(&self, desk: &Desk, edit: Edit) -> String {
         let (side, number) = (self.choose(2), self.choose(desk.count()));
         match edit {
-            Edit::NewItem | Edit::Write | Edit::Delete => self.edit_item(desk, edit, side, number),
+            Edit::NewItem | Edit::Write | Edit::Delete => {
+                let cards = desk.cards(side, number);
+                let picked = cards.get(self.choose(cards.len()));
+                self.edit_item(desk, edit, side, number, picked)
+            }
             Edit::Entitle => {
                 let users = u32::try_from(self.choose(3)).unwrap_or(u32::MAX);
                 let extra = [None, Some(0), Some(1), Some(2)][self.choose(4)];
@@ -103,12 +136,17 @@ impl Office {
         office.consented.insert(account.clone());
     }
 
-    fn edit_item(&self, desk: &Desk, edit: Edit, side: usize, number: usize) -> String {
+    fn edit_item(
+        &self,
+        desk: &Desk,
+        edit: Edit,
+        side: usize,
+        number: usize,
+        picked: Option<&(ObjectId, String)>,
+    ) -> String {
         let mut words = desk.words.lock().unwrap_or_else(PoisonError::into_inner);
         let place = collection(side, number);
-        let items = desk.sides()[side];
-        let cards = desk.cards(side, number);
-        let picked = cards.get(self.choose(cards.len()));
+        let items = &desk.sides[side];
         let property = PROPERTIES[self.choose(PROPERTIES.len())];
         match (edit, picked) {
             (Edit::NewItem, _) | (_, None) => {

@@ -9,7 +9,6 @@ use usersync_connector::{
     Applied, CallContext, Cursor, Item, ItemCapabilities, ItemChange, ItemCollection, ItemEntry,
     ItemOperation, ItemRead, ItemStore, ReadStream, Result, failed_read,
 };
-use usersync_memory::MemoryItems;
 use usersync_model::{ObjectId, SystemId};
 
 use super::Wire;
@@ -23,7 +22,7 @@ impl Entry for ItemEntry {}
 /// A system of items, one for each tenant.
 #[derive(Clone, Debug)]
 pub(crate) struct WireItems {
-    pub(crate) wire: Wire<MemoryItems>,
+    pub(crate) wire: Wire<Arc<dyn ItemStore>>,
     pub(crate) system: SystemId,
     pub(crate) capabilities: ItemCapabilities,
 }
@@ -108,13 +107,13 @@ impl ItemStore for WireItems {
 impl WireItems {
     fn effect(
         &self,
-        items: &MemoryItems,
+        items: &Arc<dyn ItemStore>,
         collection: &ItemCollection,
         operation: &ItemOperation,
         context: &CallContext,
     ) -> Effect {
         let act = {
-            let (items, collection) = (items.clone(), collection.clone());
+            let (items, collection) = (Arc::clone(items), collection.clone());
             let (operation, context) = (operation.clone(), context.clone());
             move || {
                 let (items, collection) = (items.clone(), collection.clone());

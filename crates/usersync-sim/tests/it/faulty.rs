@@ -19,7 +19,7 @@ fn caught(double: impl Fn(Simulation) -> Simulation) -> (u64, &'static str) {
     caught.unwrap_or((SEEDS, "nothing"))
 }
 
-fn check(double: impl Fn(Simulation) -> Simulation, rules: &[&str]) {
+pub(crate) fn check(double: impl Fn(Simulation) -> Simulation, rules: &[&str]) {
     let (seed, rule) = caught(double);
     assert!(rules.contains(&rule), "{rule} after {} seeds", seed + 1);
 }

@@ -2,5 +2,6 @@
 
 mod doubles;
 mod faulty;
+mod faulty_items;
 mod regressions;
 mod seeds;
