@@ -85,22 +85,13 @@ impl ItemStore for WireItems {
         operations: &[ItemOperation],
         context: &CallContext,
     ) -> Vec<Result<Applied>> {
-        let mut results = Vec::with_capacity(operations.len());
         let Ok(items) = self.wire.of(&context.tenant) else {
-            return results;
+            return Vec::new();
         };
-        let calls: Vec<Effect> = operations
+        let effects = operations
             .iter()
-            .map(|operation| self.effect(&items, collection, operation, context))
-            .collect();
-        for call in &calls {
-            call.begin(self.wire.process);
-        }
-        for call in calls {
-            let site = self.wire.site("apply", context);
-            results.push(call.send(&site).await);
-        }
-        results
+            .map(|operation| self.effect(&items, collection, operation, context));
+        self.wire.send(effects, context).await
     }
 }
 
@@ -116,7 +107,7 @@ impl WireItems {
             let (items, collection) = (Arc::clone(items), collection.clone());
             let (operation, context) = (operation.clone(), context.clone());
             move || {
-                let (items, collection) = (items.clone(), collection.clone());
+                let (items, collection) = (Arc::clone(&items), collection.clone());
                 let (operation, context) = (operation.clone(), context.clone());
                 let call = async move {
                     let answers = items.apply(&collection, &[operation], &context).await;

@@ -13,12 +13,13 @@ mod target;
 
 use std::collections::BTreeMap;
 
-use usersync_connector::{CallContext, Error, ErrorKind};
+use usersync_connector::{Applied, CallContext, Error, ErrorKind};
 use usersync_model::TenantId;
 
 use crate::core::Core;
 use crate::executor::Process;
 
+use self::effect::Effect;
 pub(crate) use self::host::{WireActors, WireCatalog, WireNotifier};
 pub(crate) use self::items::WireItems;
 pub(crate) use self::office::{Entitled, WireAccounts, WireEntitlement, WireTokens};
@@ -56,6 +57,23 @@ impl<T: Clone> Wire<T> {
             self.core.lock().history.violate("tenants_mixed", message.clone());
             Error::new(ErrorKind::NotFound, message)
         })
+    }
+
+    /// Sends operations one after the other, once all are about to be sent.
+    async fn send(
+        &self,
+        effects: impl Iterator<Item = Effect> + Send,
+        context: &CallContext,
+    ) -> Vec<Result<Applied, Error>> {
+        let effects: Vec<Effect> = effects.collect();
+        for effect in &effects {
+            effect.begin(self.process);
+        }
+        let mut results = Vec::with_capacity(effects.len());
+        for effect in effects {
+            results.push(effect.send(&self.site("apply", context)).await);
+        }
+        results
     }
 
     /// What a call is called in the trace.

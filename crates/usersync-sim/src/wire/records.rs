@@ -94,22 +94,13 @@ impl RecordTarget for WireRecords {
         operations: &[RecordOperation],
         context: &CallContext,
     ) -> Vec<Result<Applied>> {
-        let mut results = Vec::with_capacity(operations.len());
         let (Ok(records), Some(collection)) = (self.wire.of(&context.tenant), collection) else {
-            return results;
+            return Vec::new();
         };
-        let calls: Vec<Effect> = operations
+        let effects = operations
             .iter()
-            .map(|operation| self.effect(&records, collection, operation, context))
-            .collect();
-        for call in &calls {
-            call.begin(self.wire.process);
-        }
-        for call in calls {
-            let site = self.wire.site("apply", context);
-            results.push(call.send(&site).await);
-        }
-        results
+            .map(|operation| self.effect(&records, collection, operation, context));
+        self.wire.send(effects, context).await
     }
 }
 

@@ -71,23 +71,13 @@ impl MembershipTarget for WireTarget {
         operations: &[MemberOperation],
         context: &CallContext,
     ) -> Vec<Result<Applied>> {
-        let mut results = Vec::with_capacity(operations.len());
-        let target = match self.wire.of(&context.tenant) {
-            Ok(target) => target,
-            Err(_) => return results,
+        let Ok(target) = self.wire.of(&context.tenant) else {
+            return Vec::new();
         };
-        let calls: Vec<Effect> = operations
+        let effects = operations
             .iter()
-            .map(|operation| self.effect(&target, container, operation, context))
-            .collect();
-        for call in &calls {
-            call.begin(self.wire.process);
-        }
-        for call in calls {
-            let site = self.wire.site("apply", context);
-            results.push(call.send(&site).await);
-        }
-        results
+            .map(|operation| self.effect(&target, container, operation, context));
+        self.wire.send(effects, context).await
     }
 }
 
