@@ -158,6 +158,49 @@ fn promise_16_what_we_made_is_ours_and_what_a_person_made_is_not() {
     }
 }
 
+/// A target that remembers ids answers a create that was carried on as it did the first time, although a person took the record out
+/// meanwhile: what it tells of changes shows that nothing was made.
+#[test]
+fn a_record_taken_out_before_its_lost_answer_is_made_up_for_is_made_again() {
+    for (capabilities, changes) in every_kind_of_target() {
+        let mut builder = RecordWorld::builder()
+            .capabilities(capabilities)
+            .staff("ada")
+            .job(RecordWorld::distribution("share", "staff"));
+        if !changes {
+            builder = builder.without_changes();
+        }
+        let mut world = builder.build();
+        world.put_contact("c1", "general:name=One");
+        world
+            .faults
+            .inject(FaultRule::new(Fault::Hang(Moment::After)).on(CallKind::Create));
+        let _ = crash(
+            world
+                .engine()
+                .run(&world.tenant, &job("share"), RunRequest::everything()),
+        );
+        assert_eq!(world.names("ada"), "c1=One", "{capabilities:?}");
+        world.drop_by_hand("ada", &contact_id("c1"));
+        world.faults.heal();
+        world.clock.advance(LEASE * 2);
+        world.restart();
+        for _ in 0..3 {
+            let _ = world.run("share");
+        }
+        assert_eq!(
+            world.names("ada"),
+            "c1=One",
+            "{capabilities:?}, changes: {changes}"
+        );
+        assert_eq!(
+            world.plan("share").summary().operations(),
+            0,
+            "{capabilities:?}, changes: {changes}"
+        );
+    }
+}
+
 /// Somebody changes a copy between plan and effect: where the target checks versions, that is a conflict, reported, and not lost
 /// without a word.
 #[test]

@@ -200,7 +200,8 @@ fn after(mut tally: Tally, section: &Section) -> Tally {
 
 type Shared = (Bounds, Arc<dyn RecordRead>, RecordRules, CallContext);
 
-/// Whether all that changed is what we left; if so, where reading goes on.
+/// Whether what changed is what we left, all of it and nothing else; if so, where reading goes on. A target that remembers ids may
+/// have answered as it did once, and somebody has changed the record since: then it shows no change of that record now.
 async fn verify(shared: Arc<Shared>, applied: Applied) -> (Applied, Option<Cursor>) {
     let (bounds, target, rules, context) = &*shared;
     let object: &ObjectId = &applied.container.object;
@@ -214,8 +215,10 @@ async fn verify(shared: Arc<Shared>, applied: Applied) -> (Applied, Option<Curso
             };
             applied.left.get(id_of(entry)) == Some(&shown)
         };
+        let shown: HashSet<&RecordRef> = changes.entries.iter().map(id_of).collect();
+        let all_shown = applied.left.keys().all(|record| shown.contains(record));
         let all_ours = changes.entries.iter().all(is_ours);
-        changes.cursor.filter(|_| all_ours)
+        changes.cursor.filter(|_| all_ours && all_shown)
     });
     (applied, cursor)
 }
