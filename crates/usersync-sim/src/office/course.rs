@@ -65,6 +65,19 @@ impl Course {
         }
     }
 
+    /// Everybody is at work again, after nobody was.
+    pub(super) fn begin_again(&mut self) {
+        if !self.is_well() {
+            return;
+        }
+        self.core.say(format_args!("everybody is at work again"));
+        self.core.lock().faults.on = true;
+        for worker in 0..self.office.workers {
+            self.lives[worker] += 1;
+            self.start(worker);
+        }
+    }
+
     fn start(&mut self, worker: usize) {
         let process = self.process(worker);
         let engine = self.office.engine(process);

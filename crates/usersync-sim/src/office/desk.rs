@@ -42,6 +42,8 @@ pub(super) struct Desk {
     /// Whether owners consent by mail, and not to the store of tokens.
     pub(super) by_mail: bool,
     pub(super) job: JobId,
+    /// What its items are.
+    kind: ItemKind,
     pub(super) cron: Option<(Cron, Clocks)>,
     /// How many there are: first persons, then rooms.
     pub(super) persons_and_rooms: (usize, usize),
@@ -113,6 +115,7 @@ impl Desk {
             },
             _ => Guards::default(),
         };
+        let kind = ItemKind::ALL[pick(ItemKind::ALL.len())];
         let cron = (pick(3) != 0).then(|| (CRONS[pick(CRONS.len())], CLOCKS[pick(CLOCKS.len())]));
         let desk = Self {
             id: TenantId::new(name).expect("names of the simulator hold no control characters"),
@@ -127,6 +130,7 @@ impl Desk {
             settings,
             by_mail,
             job: JobId::new("items").expect("names of the simulator hold no control characters"),
+            kind,
             cron,
             persons_and_rooms: counts,
             guards,
@@ -138,7 +142,7 @@ impl Desk {
         }
         for number in 0..desk.count() {
             for (side, items) in desk.sides.iter().enumerate() {
-                items.create_collection(collection(side, number));
+                items.create_collection(desk.collection(side, number));
             }
             desk.persons.put(desk.account(0, number));
             desk.mailboxes.put(desk.account(1, number));
@@ -189,7 +193,7 @@ impl Desk {
     pub(super) fn account(&self, side: usize, number: usize) -> Account {
         let is_person = number < self.persons_and_rooms.0;
         Account {
-            id: collection(side, number).account,
+            id: account(side, number),
             kind: match is_person {
                 true => PrincipalKind::User,
                 false => PrincipalKind::Resource(ResourceKind::Room),
@@ -203,9 +207,41 @@ impl Desk {
         }
     }
 
-    /// The contacts of one side, with where they are, and each property on one line.
-    pub(super) fn cards(&self, side: usize, number: usize) -> Vec<(ObjectId, String)> {
-        let texts = self.sides[side].texts_of(&collection(side, number));
+    /// The items of a person, or of the mailbox of the same number.
+    pub(super) fn collection(&self, side: usize, number: usize) -> ItemCollection {
+        ItemCollection {
+            account: account(side, number),
+            kind: self.kind,
+        }
+    }
+
+    /// What people write into items.
+    pub(super) fn properties(&self) -> [&'static str; 3] {
+        match self.kind {
+            ItemKind::Contact => ["FN", "TEL", "NOTE"],
+            ItemKind::Diary | ItemKind::Task => ["SUMMARY", "LOCATION", "DESCRIPTION"],
+        }
+    }
+
+    /// An item with this word.
+    pub(super) fn new_item(&self, uid: &str, word: &str) -> String {
+        let [first, second, _] = self.properties();
+        let said = format!("UID:{uid}\r\n{first}:{word}\r\n{second}:1\r\n");
+        let entry = |name: &str| {
+            let begin = format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//sim//EN\r\nBEGIN:{name}\r\n");
+            let times = "DTSTAMP:20260101T000000Z\r\nDTSTART:20260102T090000Z\r\n";
+            format!("{begin}{times}{said}END:{name}\r\nEND:VCALENDAR\r\n")
+        };
+        match self.kind {
+            ItemKind::Contact => format!("BEGIN:VCARD\r\nVERSION:4.0\r\n{said}END:VCARD\r\n"),
+            ItemKind::Diary => entry("VEVENT"),
+            ItemKind::Task => entry("VTODO"),
+        }
+    }
+
+    /// The items of one side, with where they are, and each property on one line.
+    pub(super) fn texts(&self, side: usize, number: usize) -> Vec<(ObjectId, String)> {
+        let texts = self.sides[side].texts_of(&self.collection(side, number));
         let texts = texts.unwrap_or_default().into_iter();
         texts
             .map(|(href, text)| (href, String::from_utf8_lossy(&text).replace("\r\n ", "")))
@@ -213,22 +249,19 @@ impl Desk {
     }
 }
 
-/// The contacts of a person, or of the mailbox of the same number.
-pub(super) fn collection(side: usize, number: usize) -> ItemCollection {
-    ItemCollection {
-        account: object(&format!("{}{number}", ["p", "a"][side])),
-        kind: ItemKind::Contact,
-    }
+/// A person, or the mailbox of the same number.
+pub(super) fn account(side: usize, number: usize) -> ObjectId {
+    object(&format!("{}{number}", ["p", "a"][side]))
 }
 
 /// A person.
 pub(super) fn person(number: usize) -> PrincipalRef {
-    PrincipalRef::new(system("crm"), collection(0, number).account)
+    PrincipalRef::new(system("crm"), account(0, number))
 }
 
-/// What a card says.
-pub(super) fn values(card: &str, property: &str) -> Vec<String> {
-    let lines = card.lines().filter_map(|line| line.split_once(':'));
+/// What an item says.
+pub(super) fn values(text: &str, property: &str) -> Vec<String> {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
     let mut values: Vec<String> = lines
         .filter(|(name, _)| *name == property)
         .map(|(_, value)| value.to_owned())

@@ -41,7 +41,11 @@ pub(crate) fn run(core: &Core, config: &Config, parts: &Parts) {
     }
     let mut course = Course::new(Office::new(core, config, parts));
     course.begin();
-    course.go_on(config.steps * 2 / 3);
+    course.go_on(config.steps / 3);
+    course.come_to_rest();
+    // What is in step by now, people change and delete.
+    course.begin_again();
+    course.go_on(config.steps / 3);
     course.come_to_rest();
 }
 

@@ -8,7 +8,7 @@ use usersync_license::{Entitlement, ExtraSeats};
 use usersync_model::{AccountRef, ObjectId};
 
 use super::Office;
-use super::desk::{Desk, collection, values};
+use super::desk::{Desk, account, values};
 use crate::choice::Stream;
 use crate::occurrence::Occurrence;
 use crate::people::choose;
@@ -20,24 +20,23 @@ enum Edit {
     NewItem,
     Write,
     Delete,
+    Clear,
     Entitle,
     Account,
     Consent,
     Withdraw,
 }
 
-const EDITS: [(Edit, u32); 7] = [
+const EDITS: [(Edit, u32); 8] = [
     (Edit::NewItem, 8),
     (Edit::Write, 8),
     (Edit::Delete, 4),
+    (Edit::Clear, 3),
     (Edit::Entitle, 2),
     (Edit::Account, 1),
     (Edit::Consent, 3),
     (Edit::Withdraw, 1),
 ];
-
-/// What people write into contacts.
-const PROPERTIES: [&str; 3] = ["FN", "TEL", "NOTE"];
 
 impl Office {
     /// Somebody does something in some tenant.
@@ -56,18 +55,18 @@ impl Office {
     pub(super) fn meet(&self) {
         for desk in &self.desks {
             let begun = self.core.lock().history.tenant(&desk.id).office.begun.take();
-            let Some((account, uid)) = begun.filter(|_| self.choose(6) == 5) else {
+            let Some((whose, uid)) = begun.filter(|_| self.choose(3) == 2) else {
                 continue;
             };
             let places = (0..desk.count()).flat_map(|number| [(0, number), (1, number)]);
             for (side, number) in places {
-                if collection(side, number).account != account {
+                if account(side, number) != whose {
                     continue;
                 }
-                let cards = desk.cards(side, number);
-                let picked = cards
+                let texts = desk.texts(side, number);
+                let picked = texts
                     .iter()
-                    .find(|(_, card)| values(card, "UID") == [uid.as_str()]);
+                    .find(|(_, text)| values(text, "UID") == [uid.as_str()]);
                 if picked.is_some() {
                     let edit = [Edit::Write, Edit::Write, Edit::Delete][self.choose(3)];
                     let told = self.edit_item(desk, edit, side, number, picked);
@@ -88,9 +87,16 @@ impl Office {
         let (side, number) = (self.choose(2), self.choose(desk.count()));
         match edit {
             Edit::NewItem | Edit::Write | Edit::Delete => {
-                let cards = desk.cards(side, number);
-                let picked = cards.get(self.choose(cards.len()));
+                let texts = desk.texts(side, number);
+                let picked = texts.get(self.choose(texts.len()));
                 self.edit_item(desk, edit, side, number, picked)
+            }
+            Edit::Clear => {
+                let texts = desk.texts(side, number);
+                let cleared = texts
+                    .iter()
+                    .map(|picked| self.edit_item(desk, Edit::Delete, side, number, Some(picked)));
+                cleared.collect::<Vec<_>>().join(", ")
             }
             Edit::Entitle => {
                 let users = u32::try_from(self.choose(3)).unwrap_or(u32::MAX);
@@ -114,14 +120,14 @@ impl Office {
             }
             Edit::Consent | Edit::Withdraw if desk.by_mail => "by mail".to_owned(),
             Edit::Consent => {
-                let account = collection(1, number).account;
+                let account = account(1, number);
                 self.consents(desk, &account);
                 let key = TokenKey::Account(AccountRef::new(system("mail"), account.clone()));
                 let kept = block_on(desk.tokens.keep(&desk.id, &key, Secret::new("yes"), None));
                 format!("{account}: {}", kept.is_ok())
             }
             Edit::Withdraw => {
-                let account = collection(1, number).account;
+                let account = account(1, number);
                 let key = TokenKey::Account(AccountRef::new(system("mail"), account.clone()));
                 let revoked = block_on(desk.tokens.revoke(&desk.id, &key));
                 format!("{account}: {}", revoked.is_ok())
@@ -145,43 +151,45 @@ impl Office {
         picked: Option<&(ObjectId, String)>,
     ) -> String {
         let mut words = desk.words.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = collection(side, number);
+        let place = desk.collection(side, number);
         let items = &desk.sides[side];
-        let property = PROPERTIES[self.choose(PROPERTIES.len())];
+        let properties = desk.properties();
+        let property = properties[self.choose(properties.len())];
         match (edit, picked) {
             (Edit::NewItem, _) | (_, None) => {
                 let word = words.next(number);
                 let uid = format!("uid-{word}");
-                let card =
-                    format!("BEGIN:VCARD\r\nVERSION:4.0\r\nUID:{uid}\r\nFN:{word}\r\nTEL:1\r\nEND:VCARD\r\n");
-                items.put_by_hand(&place, object(&uid), card.as_bytes());
+                let text = desk.new_item(&uid, &word);
+                items.put_by_hand(&place, object(&uid), text.as_bytes());
                 format!("{uid} at {}", place.account)
             }
-            (Edit::Delete, Some((href, card))) => {
-                words.forget(card);
-                for uid in values(card, "UID") {
-                    let person = collection(0, number).account;
+            (Edit::Delete, Some((href, text))) => {
+                words.forget(text);
+                for uid in values(text, "UID") {
                     let mut state = self.core.lock();
                     let office = &mut state.history.tenant(&desk.id).office;
-                    office.deleted.insert((person, object(&uid)));
+                    office.deleted.insert((account(0, number), object(&uid)));
                 }
                 items.remove_by_hand(&place, href);
-                format!("{:?} at {}", values(card, "UID"), place.account)
+                format!("{:?} at {}", values(text, "UID"), place.account)
             }
-            (_, Some((href, card))) => {
+            (_, Some((href, text))) => {
+                let written = format!("{property}:{}", words.next(number));
                 let mut kept: Vec<&str> = Vec::new();
-                for line in card.lines() {
+                for line in text.lines() {
                     let is_it = line.starts_with(property) && line[property.len()..].starts_with(':');
                     if is_it {
                         words.forget(line);
-                    } else if line != "END:VCARD" {
-                        kept.push(line);
+                        continue;
                     }
+                    if ["END:VCARD", "END:VEVENT", "END:VTODO"].contains(&line) {
+                        kept.push(&written);
+                    }
+                    kept.push(line);
                 }
-                let line = format!("{property}:{}", words.next(number));
-                kept.extend([line.as_str(), "END:VCARD", ""]);
+                kept.push("");
                 items.put_by_hand(&place, href.clone(), kept.join("\r\n").as_bytes());
-                format!("{line} into {:?} at {}", values(card, "UID"), place.account)
+                format!("{written} into {:?} at {}", values(text, "UID"), place.account)
             }
         }
     }

@@ -12,7 +12,7 @@ use usersync_model::{Authorization, JobId, LinkState, TenantId};
 use usersync_store::{Key, Table};
 
 use super::course::{Course, approve_held};
-use super::desk::{Desk, collection, values};
+use super::desk::{Desk, account, values};
 use crate::core::{Core, Trace};
 use crate::executor::Process;
 use crate::world::{link_context, principal, system};
@@ -106,7 +106,7 @@ impl Course {
         for (desk, entries) in self.office.desks.iter().zip(&entries) {
             let mut problems = problems_of_links(desk, entries);
             for number in 0..desk.count() {
-                let person = collection(0, number).account;
+                let person = account(0, number);
                 let is_kept_in_step = entries.iter().any(|entry| {
                     entry.link.principal().object == person && entry.link.state() == LinkState::Active
                 });
@@ -224,24 +224,21 @@ fn problems_of_links(desk: &Desk, entries: &[LinkEntry]) -> Vec<(&'static str, S
 fn problems_of_items(desk: &Desk, number: usize, is_kept_in_step: bool) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
     let sides = [0, 1].map(|side| {
-        let mut cards: BTreeMap<String, String> = BTreeMap::new();
-        for (_, card) in desk.cards(side, number) {
-            let uid = values(&card, "UID").join(" ");
-            if cards.insert(uid.clone(), card).is_some() {
-                problems.push((
-                    "item_twice",
-                    format!("{uid} at {}", collection(side, number).account),
-                ));
+        let mut texts: BTreeMap<String, String> = BTreeMap::new();
+        for (_, text) in desk.texts(side, number) {
+            let uid = values(&text, "UID").join(" ");
+            if texts.insert(uid.clone(), text).is_some() {
+                problems.push(("item_twice", format!("{uid} at {}", account(side, number))));
             }
         }
-        cards
+        texts
     });
     let [crm, mail] = &sides;
     if is_kept_in_step {
-        let said = |cards: &BTreeMap<String, String>| -> Vec<_> {
-            let cards = cards.iter();
-            cards
-                .map(|(uid, card)| (uid.clone(), ["FN", "TEL", "NOTE"].map(|name| values(card, name))))
+        let said = |texts: &BTreeMap<String, String>| -> Vec<_> {
+            let texts = texts.iter();
+            texts
+                .map(|(uid, text)| (uid.clone(), desk.properties().map(|name| values(text, name))))
                 .collect()
         };
         if said(crm) != said(mail) {
@@ -250,7 +247,7 @@ fn problems_of_items(desk: &Desk, number: usize, is_kept_in_step: bool) -> Vec<(
     }
     let words = desk.words.lock().unwrap_or_else(PoisonError::into_inner);
     for word in words.of(number) {
-        let has = |cards: &BTreeMap<String, String>| cards.values().any(|card| card.contains(word));
+        let has = |texts: &BTreeMap<String, String>| texts.values().any(|text| text.contains(word));
         let is_kept = match is_kept_in_step {
             true => has(crm) && has(mail),
             false => has(crm) || has(mail),
