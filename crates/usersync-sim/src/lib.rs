@@ -18,10 +18,11 @@
 //! grace; jobs of members, of copies and of imports, which are edited, paused, narrowed to nothing, and asked to adopt; links with too few
 //! seats. [`Occurrence`] counts what does not happen in every world, as [`FaultKind`] does for faults.
 //!
-//! One world in three has an office beside it: contacts of linked persons and mailboxes that a job keeps in step, often by the wall
-//! clocks of a zone; owners who consent, by mail or to a store of tokens, and take it back; rooms that need seats, where extra ones are
-//! enabled. It has a store, workers and a time of its own, and draws from streams of its own, so that the other world of a seed is the
-//! same with and without it. Not part of it are diaries and tasks, systems that write texts otherwise than they get them, and ranks.
+//! One world in three has an office beside it: contacts, diaries or tasks of linked persons and mailboxes that a job keeps in step,
+//! often by the wall clocks of a zone, in systems some of which write texts otherwise than they get them; owners who consent, by
+//! mail or to a store of tokens, and take it back; rooms that need seats, where extra ones are enabled. It has a store, workers and
+//! a time of its own, and draws from streams of its own, so that the other world of a seed is the same with and without it. Ranks
+//! are not part of it.
 //!
 //! What breaks a rule is printed as one line, and shrinks: [`Simulation::shrink`] leaves out what is not needed for it, and the
 //! [`Tape`] of what is left replays it.
