@@ -71,7 +71,13 @@ impl Course {
             };
         }
         if quiet < 3 {
-            let problem = "links and items never come to rest";
+            let mut problem = "links and items never come to rest".to_owned();
+            for desk in &self.office.desks {
+                for number in 0..desk.count() {
+                    let texts = [0, 1].map(|side| desk.texts(side, number));
+                    problem.push_str(&format!("; {number} of {}: {texts:?}", desk.id));
+                }
+            }
             self.core.lock().history.violate("no_rest", problem);
         }
         self.ended();
