@@ -36,6 +36,8 @@ pub enum Occurrence {
     ItemDeleted,
     /// What was to become of items waited for an approval, and got it.
     ItemHeld,
+    /// A run looked only at those items that changes of both sides touch.
+    ItemsTouched,
     /// A job was saved with another policy than before.
     PolicyChanged,
     /// A resource took a seat.
@@ -50,7 +52,7 @@ pub enum Occurrence {
 
 impl Occurrence {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Adopted,
         Self::ApprovalUsed,
         Self::ChangesRead,
@@ -66,6 +68,7 @@ impl Occurrence {
         Self::ItemCopied,
         Self::ItemDeleted,
         Self::ItemHeld,
+        Self::ItemsTouched,
         Self::PolicyChanged,
         Self::ResourceSeated,
         Self::SettledElsewhere,
@@ -92,6 +95,7 @@ impl Occurrence {
             Self::ItemCopied => "item_copied",
             Self::ItemDeleted => "item_deleted",
             Self::ItemHeld => "item_held",
+            Self::ItemsTouched => "items_touched",
             Self::PolicyChanged => "policy_changed",
             Self::ResourceSeated => "resource_seated",
             Self::SettledElsewhere => "settled_elsewhere",

@@ -321,7 +321,8 @@ fn check_places(home: &Home) -> std::result::Result<(), TestCaseError> {
         let state: Value = serde_json::from_slice(bytes).unwrap();
         let pair: Vec<String> = key.parts().map(str::to_owned).collect();
         let rows = counted.get(&pair).copied().unwrap_or_default();
-        prop_assert_eq!(state["value"]["rows"].as_u64(), Some(rows), "{:?}", key);
+        // Of a collection that never changed nothing may be counted yet.
+        prop_assert_eq!(state["value"]["rows"].as_u64().unwrap_or_default(), rows, "{:?}", key);
     }
     Ok(())
 }
@@ -341,11 +342,9 @@ fn compare(home: Home, steps: &[Step], narrow: &AtomicU64) -> std::result::Resul
         prop_assert_eq!(here_told, there_told, "step {}, {:?}", number, step);
         prop_assert_eq!(left(&home), left(&wide), "step {}, {:?}", number, step);
         check_places(&home)?;
-        let reaches = here.iter().flat_map(reaches);
-        let touched = reaches.filter(|reach| *reach == ItemReach::Touched);
-        narrow.fetch_add(touched.count() as u64, Ordering::Relaxed);
-        let looked = there.iter().flat_map(reaches).collect::<Vec<_>>();
-        prop_assert!(!looked.contains(&ItemReach::Touched));
+        let touched = |report: &ItemReport| reaches(report).filter(|reach| *reach == ItemReach::Touched).count();
+        narrow.fetch_add(here.as_ref().map_or(0, touched) as u64, Ordering::Relaxed);
+        prop_assert_eq!(there.as_ref().map_or(0, touched), 0);
     }
     Ok(())
 }
@@ -366,7 +365,7 @@ fn promises_1_10_and_14_a_run_that_looks_only_at_what_changed_ends_as_one_that_l
         prop::sample::select(conflicts.to_vec()),
         prop::sample::select(policies.to_vec()),
     );
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(400));
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(200));
     let outcome = runner.run(&history, |(steps, offers, conflict, policy)| {
         let mut home = Home::new(1, offers).with_conflict(conflict);
         home.policy = policy;
@@ -378,7 +377,7 @@ fn promises_1_10_and_14_a_run_that_looks_only_at_what_changed_ends_as_one_that_l
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
     let narrow = narrow.load(Ordering::Relaxed);
-    assert!(narrow > 1000, "{narrow} runs looked only at what changed");
+    assert!(narrow > 500, "{narrow} runs looked only at what changed");
 }
 
 /// So that a few removals wait, and only because of how many rows there are.
