@@ -212,7 +212,10 @@ fn of_items(
 #[test]
 fn promises_14_and_15_of_items_with_every_capability() {
     let touched = sweep("items", every_capability(), true);
-    assert!(touched > 100, "only {touched} times it was enough to look at what changed");
+    assert!(
+        touched > 100,
+        "only {touched} times it was enough to look at what changed"
+    );
 }
 
 #[test]

@@ -33,7 +33,8 @@ use crate::report::RunEnd;
 use self::link::{LinkEnd, LinkRun};
 
 pub use self::report::{
-    HeldItem, ItemFinding, ItemOperationReport, ItemProblem, ItemReach, ItemReport, PairReport, SkippedLink, SkippedWhy,
+    HeldItem, ItemFinding, ItemOperationReport, ItemProblem, ItemReach, ItemReport, PairReport, SkippedLink,
+    SkippedWhy,
 };
 
 #[cfg(feature = "fuzzing")]

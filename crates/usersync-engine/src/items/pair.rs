@@ -7,7 +7,8 @@ use usersync_connector::{ItemChange, Precondition};
 use usersync_content::{Changes, Document, Outline};
 use usersync_model::{Container, Digest, ObjectId, RecordKind, Subject, Value};
 use usersync_reconcile::{
-    Action, ItemBase, ItemBases, ItemConflict, ItemPlan, ItemSide, ItemSight, Operation, Policy, RunEvidence, plan_items,
+    Action, ItemBase, ItemBases, ItemConflict, ItemPlan, ItemSide, ItemSight, Operation, Policy, RunEvidence,
+    plan_items,
 };
 
 use super::read::{SideRead, Sight, label};

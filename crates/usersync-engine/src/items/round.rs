@@ -20,7 +20,9 @@ use super::read::{SideRead, SideReader, label, understand};
 use super::report::{HeldItem, ItemFinding, ItemOperationReport, ItemProblem, ItemReach, PairReport};
 use super::rows::Rows;
 use super::settle::{Settled, settle};
-use super::state::{Effect, ItemIntent, PairState, Row, Side, below, load_intents, load_pair_state, pair_key};
+use super::state::{
+    Effect, ItemIntent, PairState, Row, Side, below, load_intents, load_pair_state, pair_key,
+};
 use crate::error::Result;
 use crate::report::Outcome;
 

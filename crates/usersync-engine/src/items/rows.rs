@@ -109,7 +109,12 @@ impl PairRun<'_> {
     pub(super) async fn all_rows(&mut self) -> Result<Rows> {
         let known = load_rows(self.store().as_ref(), &self.run.job.tenant, &self.key).await?;
         let rows = Rows { known, others: 0 };
-        if self.tells_changes() && self.state.as_ref().is_some_and(|state| state.rows != Some(rows.count())) {
+        if self.tells_changes()
+            && self
+                .state
+                .as_ref()
+                .is_some_and(|state| state.rows != Some(rows.count()))
+        {
             self.put_places(&rows).await?;
         }
         Ok(rows)
@@ -196,9 +201,7 @@ impl PairRun<'_> {
     /// The UIDs of the rows that name a place.
     async fn uids_at(&self, side: Side, href: &ObjectId) -> Result<Vec<ObjectId>> {
         let prefix = places_key(&self.key, side, href);
-        let mut chunks = self
-            .store()
-            .values(&self.run.job.tenant, Table::Place, &prefix);
+        let mut chunks = self.store().values(&self.run.job.tenant, Table::Place, &prefix);
         let mut uids = Vec::new();
         while let Some(chunk) = chunks.try_next().await? {
             let last = chunk.iter().filter_map(|(key, _)| key.parts().last());

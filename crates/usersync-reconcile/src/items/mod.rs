@@ -271,7 +271,11 @@ impl<'a> Pairing<'a> {
     fn is_known(&self, uid: &ObjectId) -> bool {
         let mut sides = self.sides.iter();
         sides.any(|side| side.items.binary_search_by(|item| item.uid.cmp(uid)).is_ok())
-            || self.known.items.binary_search_by(|base| base.uid.cmp(uid)).is_ok()
+            || self
+                .known
+                .items
+                .binary_search_by(|base| base.uid.cmp(uid))
+                .is_ok()
     }
 
     /// Makes the second side's content an item of its own there, with all that only this side keeps; from there, it is new to the

@@ -9,8 +9,8 @@ use usersync_model::{
     RecordKind, Selection, Subject, SystemId, Value,
 };
 use usersync_reconcile::{
-    Action, Guards, HoldCause, ItemBase, ItemBases, ItemConflict, ItemPlan, ItemSide, ItemSight, Mode, Operation,
-    Policy, RunEvidence, Section, Share, Tally, plan_items,
+    Action, Guards, HoldCause, ItemBase, ItemBases, ItemConflict, ItemPlan, ItemSide, ItemSight, Mode,
+    Operation, Policy, RunEvidence, Section, Share, Tally, plan_items,
 };
 
 const POLICIES: [ItemConflict; 5] = [

@@ -208,12 +208,19 @@ fn act(home: &Home, step: &Step, number: usize) -> Option<ItemReport> {
         Step::New { mail } => put(
             mail,
             &object(&format!("at-{number}")),
-            &card(&format!("uid-{number}"), &[("FN", "New"), ("TEL", &number.to_string())]),
+            &card(
+                &format!("uid-{number}"),
+                &[("FN", "New"), ("TEL", &number.to_string())],
+            ),
         ),
         Step::Edit { mail, pick, property } => {
             if let Some((href, text)) = picked(mail, pick) {
                 let value = format!("edited {number}");
-                put(mail, &href, &card(&said(&text), &[(PROPERTIES[property], &value)]));
+                put(
+                    mail,
+                    &href,
+                    &card(&said(&text), &[(PROPERTIES[property], &value)]),
+                );
             }
         }
         Step::Delete { mail, pick } => {
@@ -230,17 +237,29 @@ fn act(home: &Home, step: &Step, number: usize) -> Option<ItemReport> {
         Step::Remake { mail, pick } => {
             if let Some((href, text)) = picked(mail, pick) {
                 home.side(place(mail)).remove_by_hand(&contacts(mail), &href);
-                put(mail, &object(&format!("again-{number}")), &card(&said(&text), &[("FN", "Again")]));
+                put(
+                    mail,
+                    &object(&format!("again-{number}")),
+                    &card(&said(&text), &[("FN", "Again")]),
+                );
             }
         }
         Step::Replace { mail, pick } => {
             if let Some((href, _)) = picked(mail, pick) {
-                put(mail, &href, &card(&format!("instead-{number}"), &[("FN", "Instead")]));
+                put(
+                    mail,
+                    &href,
+                    &card(&format!("instead-{number}"), &[("FN", "Instead")]),
+                );
             }
         }
         Step::Break { mail, pick } => {
             if let Some((href, text)) = picked(mail, pick) {
-                put(mail, &href, &format!("BEGIN:VCARD\r\nUID:{}\r\nFN\r\n", said(&text)));
+                put(
+                    mail,
+                    &href,
+                    &format!("BEGIN:VCARD\r\nUID:{}\r\nFN\r\n", said(&text)),
+                );
             }
         }
         Step::Twice { mail, pick } => {
@@ -294,7 +313,11 @@ fn left(home: &Home) -> (Vec<BTreeMap<ObjectId, Arc<[u8]>>>, Vec<(String, Value)
             values.push((format!("{table:?} {key:?}"), value));
         }
     }
-    (texts.to_vec(), values, format!("{:?}", snapshot.logs.get(&Log::Audit)))
+    (
+        texts.to_vec(),
+        values,
+        format!("{:?}", snapshot.logs.get(&Log::Audit)),
+    )
 }
 
 /// Whether each row is found by the places that it names, no other is, and they are counted.
@@ -322,7 +345,12 @@ fn check_places(home: &Home) -> std::result::Result<(), TestCaseError> {
         let pair: Vec<String> = key.parts().map(str::to_owned).collect();
         let rows = counted.get(&pair).copied().unwrap_or_default();
         // Of a collection that never changed nothing may be counted yet.
-        prop_assert_eq!(state["value"]["rows"].as_u64().unwrap_or_default(), rows, "{:?}", key);
+        prop_assert_eq!(
+            state["value"]["rows"].as_u64().unwrap_or_default(),
+            rows,
+            "{:?}",
+            key
+        );
     }
     Ok(())
 }
@@ -342,7 +370,11 @@ fn compare(home: Home, steps: &[Step], narrow: &AtomicU64) -> std::result::Resul
         prop_assert_eq!(here_told, there_told, "step {}, {:?}", number, step);
         prop_assert_eq!(left(&home), left(&wide), "step {}, {:?}", number, step);
         check_places(&home)?;
-        let touched = |report: &ItemReport| reaches(report).filter(|reach| *reach == ItemReach::Touched).count();
+        let touched = |report: &ItemReport| {
+            reaches(report)
+                .filter(|reach| *reach == ItemReach::Touched)
+                .count()
+        };
         narrow.fetch_add(here.as_ref().map_or(0, touched) as u64, Ordering::Relaxed);
         prop_assert_eq!(there.as_ref().map_or(0, touched), 0);
     }
