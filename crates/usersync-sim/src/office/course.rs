@@ -229,7 +229,7 @@ impl Course {
 }
 
 /// Notes how much a run looked at.
-fn see(core: &Core, report: &RunReport) {
+pub(super) fn see(core: &Core, report: &RunReport) {
     let pairs = report.items.iter().flat_map(|items| &items.pairs);
     for _ in pairs.filter(|pair| pair.reach == ItemReach::Touched) {
         core.lock().history.occur(Occurrence::ItemsTouched);
