@@ -44,8 +44,10 @@ fn ways(contacts: u64) -> Vec<Way> {
         .collect();
     let fed = Rc::new(Home::new(contacts, true));
     let plain = Rc::new(Home::new(contacts, false));
-    let changed = Rc::new(fed.fork());
-    changed.edit(contacts / 100 + 1);
+    // Of its own, and always the same one: what nobody shares is not copied when it is written to.
+    let changing = Rc::new(Home::new(contacts, true));
+    let edited = Rc::clone(&changing);
+    let mut edits = 0;
     let fork = |home: &Rc<Home>| {
         let home = Rc::clone(home);
         move || home.fork()
@@ -67,8 +69,13 @@ fn ways(contacts: u64) -> Vec<Way> {
         Way::each(
             Part::Usersync,
             "1 % changed on one side, by cursors",
-            fork(&changed),
-            |home| home.run(RunEnd::Changed),
+            move || {
+                // What was written then comes back from the side that it was written to.
+                edited.run(RunEnd::InSync);
+                edits += 1;
+                edited.edit(contacts / 100 + 1, edits);
+            },
+            move |()| changing.run(RunEnd::Changed),
         ),
     ]
 }
@@ -151,10 +158,10 @@ impl Home {
         }
     }
 
-    /// Changes so many contacts by hand on one side.
-    fn edit(&self, contacts: u64) {
+    /// Changes so many contacts by hand on one side, for the so manieth time.
+    fn edit(&self, contacts: u64, edits: u64) {
         for number in 0..contacts {
-            let text = card(number, "NOTE:changed\r\n");
+            let text = card(number, &format!("NOTE:changed {edits}\r\n"));
             self.sides[0].put_by_hand(&Side::Crm.contacts(), object(number), text.as_bytes());
         }
     }

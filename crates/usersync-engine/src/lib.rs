@@ -54,8 +54,8 @@ pub use history::{
     KeptPlan, OperationFailure, OutcomeCount, ReadFailure, RunNumber, RunRecord, RunResult, RunState,
 };
 pub use items::{
-    HeldItem, ItemFinding, ItemJob, ItemOperationReport, ItemProblem, ItemReport, ItemRequest, PairReport,
-    SkippedLink, SkippedWhy,
+    HeldItem, ItemFinding, ItemJob, ItemOperationReport, ItemProblem, ItemReach, ItemReport, ItemRequest,
+    PairReport, SkippedLink, SkippedWhy,
 };
 pub use job::{Job, JobKind, Scope, Trigger};
 pub use job_audit::JobAuditRecord;

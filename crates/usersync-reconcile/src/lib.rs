@@ -24,7 +24,7 @@ pub use approval::Approval;
 pub use decide::{Decision, Drift, Kept, Mode, Needed, Standing, Truth, decide};
 pub use fingerprint::{Fingerprint, Fingerprinter};
 pub use hold::{HoldCause, Protection};
-pub use items::{ItemBase, ItemConflict, ItemPlan, ItemSide, ItemSight, plan_items};
+pub use items::{ItemBase, ItemBases, ItemConflict, ItemPlan, ItemSide, ItemSight, plan_items};
 pub use matching::{
     Dispute, Few, Gone, Ineligible, IneligibleReason, KnownLink, MatchRule, Matched, Matching, Party, Side,
     Situation, looks_like, match_accounts,

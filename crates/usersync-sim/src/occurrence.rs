@@ -38,6 +38,8 @@ pub enum Occurrence {
     ItemHeld,
     /// A person wrote into an item, or deleted it, which a worker was about to write.
     ItemMet,
+    /// A run looked only at those items that changes of both sides touch.
+    ItemsTouched,
     /// A job was saved with another policy than before.
     PolicyChanged,
     /// A resource took a seat.
@@ -52,7 +54,7 @@ pub enum Occurrence {
 
 impl Occurrence {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Adopted,
         Self::ApprovalUsed,
         Self::ChangesRead,
@@ -69,6 +71,7 @@ impl Occurrence {
         Self::ItemDeleted,
         Self::ItemHeld,
         Self::ItemMet,
+        Self::ItemsTouched,
         Self::PolicyChanged,
         Self::ResourceSeated,
         Self::SettledElsewhere,
@@ -96,6 +99,7 @@ impl Occurrence {
             Self::ItemDeleted => "item_deleted",
             Self::ItemHeld => "item_held",
             Self::ItemMet => "item_met",
+            Self::ItemsTouched => "items_touched",
             Self::PolicyChanged => "policy_changed",
             Self::ResourceSeated => "resource_seated",
             Self::SettledElsewhere => "settled_elsewhere",

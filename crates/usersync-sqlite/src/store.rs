@@ -209,9 +209,11 @@ impl StateStore for SqliteStore {
         write.await
     }
 
+    // Leases do not wait for the disk. A loss of power ends their holders, who run on this machine, and what one of them committed took its
+    // lease to the disk, too.
     async fn acquire(&self, name: &LeaseName, holder: &str, ttl: Duration) -> Result<Lease> {
         let (name, holder) = (name.clone(), holder.to_owned());
-        let write = self.client().write(move |worker| {
+        let write = self.client().write_without_sync(move |worker| {
             let now = worker.now()?;
             let (db, names) = worker.parts();
             lease::acquire(db, names, &name, &holder, ttl, now)
@@ -221,7 +223,7 @@ impl StateStore for SqliteStore {
 
     async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease> {
         let lease = lease.clone();
-        let write = self.client().write(move |worker| {
+        let write = self.client().write_without_sync(move |worker| {
             let now = worker.now()?;
             let (db, names) = worker.parts();
             lease::renew(db, names, &lease, ttl, now)
@@ -231,7 +233,7 @@ impl StateStore for SqliteStore {
 
     async fn release(&self, lease: &Lease) -> Result<()> {
         let lease = lease.clone();
-        let write = self.client().write(move |worker| {
+        let write = self.client().write_without_sync(move |worker| {
             let (db, names) = worker.parts();
             lease::release(db, names, &lease)
         });

@@ -76,6 +76,8 @@ pub enum Table {
     JobState,
     /// Links.
     Link,
+    /// Where items are: their bases by the places that they name.
+    Place,
     /// Run reports.
     Run,
     /// When jobs run, and what they wait for.
@@ -86,7 +88,7 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Approval,
         Self::Base,
         Self::Cursor,
@@ -96,6 +98,7 @@ impl Table {
         Self::Job,
         Self::JobState,
         Self::Link,
+        Self::Place,
         Self::Run,
         Self::Schedule,
         Self::Seat,
@@ -114,6 +117,7 @@ impl Table {
             Self::Job => "job",
             Self::JobState => "job_state",
             Self::Link => "link",
+            Self::Place => "place",
             Self::Run => "run",
             Self::Schedule => "schedule",
             Self::Seat => "seat",

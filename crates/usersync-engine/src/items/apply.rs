@@ -16,6 +16,7 @@ use super::pair::Draft;
 use super::read::{Sight, understand};
 use super::report::ItemOperationReport;
 use super::round::PairRun;
+use super::rows::Rows;
 use super::settle::{RowChange, Settled, settle};
 use super::state::{Answered, INTENT, ItemIntent, Side, below};
 use crate::actor::job_actor;
@@ -51,7 +52,12 @@ enum Attempt {
 impl PairRun<'_> {
     /// Carries out operations on one side; tells whether one had its effect, and whether it is still to be seen what a system
     /// made of one.
-    pub(super) async fn apply_batch(&mut self, side: Side, batch: Vec<Work>) -> Result<(bool, bool)> {
+    pub(super) async fn apply_batch(
+        &mut self,
+        rows: &mut Rows,
+        side: Side,
+        batch: Vec<Work>,
+    ) -> Result<(bool, bool)> {
         if self.run.request.control.is_cancelled() {
             self.not_started(batch, NotStarted::Cancelled);
             return Ok((false, false));
@@ -77,7 +83,7 @@ impl PairRun<'_> {
             self.keep_lease().await?;
         }
         let attempts = self.attempt(side, &batch, &intents, &context).await;
-        self.confirm(batch, intents, attempts).await
+        self.confirm(rows, batch, intents, attempts).await
     }
 
     fn not_started(&mut self, batch: Vec<Work>, why: NotStarted) {
@@ -91,11 +97,10 @@ impl PairRun<'_> {
 
     /// Makes the intents durable. An operation that an earlier attempt began in vain keeps its id.
     async fn begin(&mut self, batch: &[Work], context: &CallContext) -> Result<Vec<ItemIntent>> {
-        let mut state = self.state.clone().unwrap_or_default();
+        let mut state = self.state();
         state.serial += 1;
-        self.state = Some(state.clone());
         let mut transaction = self.transaction();
-        transaction.write(self.state_write(&state)?);
+        self.write_state(&mut transaction, state)?;
         let mut intents = Vec::with_capacity(batch.len());
         for Work { draft, plan } in batch {
             let carried = self.carried.remove(&(draft.side, draft.uid.clone()));
@@ -265,6 +270,7 @@ impl PairRun<'_> {
     /// One transaction: rows, audit, and the ends of the intents.
     async fn confirm(
         &mut self,
+        rows: &mut Rows,
         batch: Vec<Work>,
         intents: Vec<ItemIntent>,
         attempts: Vec<Attempt>,
@@ -281,7 +287,7 @@ impl PairRun<'_> {
             let outcome = match attempt {
                 Attempt::Done(outcome, change) => {
                     any = true;
-                    transaction.writes.extend(self.row_write(&intent.uid, &change)?);
+                    self.write_row(&mut transaction, rows, &intent.uid, change)?;
                     transaction.write(end);
                     transaction.write(self.audit(&intent, &outcome, now)?);
                     outcome
@@ -310,6 +316,7 @@ impl PairRun<'_> {
             let report = self.report_of(&work.draft, operation, outcome);
             self.report.operations.push(report);
         }
+        self.write_count(&mut transaction, rows)?;
         self.commit(transaction).await?;
         Ok((any, pending))
     }

@@ -8,70 +8,64 @@ use usersync_store::{Table, Transaction, Write};
 use super::pair::Pair;
 use super::round::PairRun;
 use super::settle::RowChange;
-use super::state::{PairState, ROW, Row, STATE, below};
+use super::state::{PairState, Row, STATE};
 use crate::apply::commit;
 use crate::error::{EngineError, Result};
 use crate::planning::later;
 
 impl PairRun<'_> {
     /// Stores what changes in the rows alone: what agrees, what is gone on both sides, what moved or was only written otherwise.
-    pub(super) async fn keep_rows(&mut self, pair: &Pair, plan: &ItemPlan, drafted: Vec<Row>) -> Result<()> {
-        let mut changes: Vec<(&ObjectId, RowChange)> = Vec::new();
-        let agreed: Vec<Row> = plan.agreed.iter().filter_map(|uid| pair.row_now(uid)).collect();
-        let same = pair.rows.values().filter_map(|row| {
+    pub(super) async fn keep_rows(
+        &mut self,
+        pair: &mut Pair,
+        plan: &ItemPlan,
+        drafted: Vec<Row>,
+    ) -> Result<()> {
+        let agreed = plan.agreed.iter().filter_map(|uid| pair.row_now(uid));
+        let same = pair.rows.known().values().filter_map(|row| {
             let now = pair.row_now(&row.uid)?;
             let says_the_same =
                 now.first.outline == row.first.outline && now.second.outline == row.second.outline;
             (says_the_same && now != *row && !pair.alone.contains(&row.uid)).then_some(now)
         });
-        let rows: Vec<Row> = agreed.into_iter().chain(drafted).chain(same).collect();
-        changes.extend(plan.gone.iter().map(|uid| (uid, RowChange::Delete)));
-        changes.extend(
-            rows.iter()
-                .map(|row| (&row.uid, RowChange::Put(Box::new(row.clone())))),
-        );
-        for chunk in changes.chunks(self.batch()) {
+        let rows = agreed.chain(drafted).chain(same);
+        let gone = plan.gone.iter().map(|uid| (uid.clone(), RowChange::Delete));
+        let changes: Vec<(ObjectId, RowChange)> = gone
+            .chain(rows.map(|row| (row.uid.clone(), RowChange::Put(Box::new(row)))))
+            .collect();
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
             self.keep_lease().await?;
             let mut transaction = self.transaction();
-            for (uid, change) in chunk {
-                transaction.writes.extend(self.row_write(uid, change)?);
+            for (uid, change) in changes.by_ref().take(self.batch()) {
+                self.write_row(&mut transaction, &mut pair.rows, &uid, change)?;
             }
-            self.put_new_state(&mut transaction)?;
+            self.write_count(&mut transaction, &pair.rows)?;
             self.commit(transaction).await?;
         }
         Ok(())
     }
 
-    /// The first that is stored of a pair is its state, by which what is left of a removed link is found.
-    pub(super) fn put_new_state(&mut self, transaction: &mut Transaction) -> Result<()> {
-        if self.state.is_none() {
-            let state = PairState::default();
-            transaction.write(self.state_write(&state)?);
+    /// What is remembered of the pair, or is to be from now on. The first that is stored of a pair is its state, by which what is left
+    /// of a removed link is found.
+    pub(super) fn state(&self) -> PairState {
+        self.state.clone().unwrap_or_else(|| PairState {
+            rows: self.tells_changes().then_some(0),
+            ..PairState::default()
+        })
+    }
+
+    /// Writes this state, unless it is what is stored.
+    pub(super) fn write_state(&mut self, transaction: &mut Transaction, state: PairState) -> Result<()> {
+        if self.state.as_ref() != Some(&state) {
+            transaction.write(Write::Put {
+                table: Table::Cursor,
+                key: self.key.clone(),
+                bytes: STATE.encode(&state)?,
+            });
             self.state = Some(state);
         }
         Ok(())
-    }
-
-    pub(super) fn state_write(&self, state: &PairState) -> Result<Write> {
-        Ok(Write::Put {
-            table: Table::Cursor,
-            key: self.key.clone(),
-            bytes: STATE.encode(state)?,
-        })
-    }
-
-    pub(super) fn row_write(&self, uid: &ObjectId, change: &RowChange) -> Result<Option<Write>> {
-        let key = below(&self.key, uid.as_str());
-        let table = Table::Base;
-        Ok(match change {
-            RowChange::Delete => Some(Write::Delete { table, key }),
-            RowChange::None => None,
-            RowChange::Put(row) => Some(Write::Put {
-                table,
-                key,
-                bytes: ROW.encode(row.as_ref())?,
-            }),
-        })
     }
 
     /// Stores where the next reads continue. Every item is what its row says now, or these cursors come before its last change.
@@ -81,19 +75,17 @@ impl PairRun<'_> {
 
     pub(super) async fn put_cursors(&mut self, cursors: [Option<Cursor>; 2]) -> Result<()> {
         let [first, second] = cursors;
-        let old = self.state.clone().unwrap_or_default();
+        let old = self.state();
         let state = PairState {
-            serial: old.serial,
             first,
             second,
+            ..old.clone()
         };
+        let mut transaction = self.transaction();
         if state != old {
-            let mut transaction = self.transaction();
-            transaction.write(self.state_write(&state)?);
-            self.commit(transaction).await?;
-            self.state = Some(state);
+            self.write_state(&mut transaction, state)?;
         }
-        Ok(())
+        self.commit(transaction).await
     }
 
     pub(super) fn transaction(&self) -> Transaction {

@@ -8,6 +8,7 @@ mod pair;
 mod read;
 mod report;
 mod round;
+mod rows;
 mod settle;
 mod state;
 
@@ -32,7 +33,8 @@ use crate::report::RunEnd;
 use self::link::{LinkEnd, LinkRun};
 
 pub use self::report::{
-    HeldItem, ItemFinding, ItemOperationReport, ItemProblem, ItemReport, PairReport, SkippedLink, SkippedWhy,
+    HeldItem, ItemFinding, ItemOperationReport, ItemProblem, ItemReach, ItemReport, PairReport, SkippedLink,
+    SkippedWhy,
 };
 
 #[cfg(feature = "fuzzing")]
@@ -258,7 +260,7 @@ impl Engine {
     /// Drops what is remembered of a pair of collections; its state last, so that a forgetting that is interrupted goes on.
     async fn forget(&self, job: &Job, pair: &Key, fence: usersync_store::Fence) -> Result<()> {
         let mut writes = Vec::new();
-        for table in [Table::Base, Table::Intent] {
+        for table in [Table::Base, Table::Intent, Table::Place] {
             let mut chunks = self.inner.store.values(&job.tenant, table, pair);
             while let Some(chunk) = chunks.try_next().await? {
                 writes.extend(chunk.into_iter().map(|(key, _)| Write::Delete { table, key }));

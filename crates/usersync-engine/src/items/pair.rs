@@ -7,10 +7,12 @@ use usersync_connector::{ItemChange, Precondition};
 use usersync_content::{Changes, Document, Outline};
 use usersync_model::{Container, Digest, ObjectId, RecordKind, Subject, Value};
 use usersync_reconcile::{
-    Action, ItemBase, ItemConflict, ItemPlan, ItemSide, ItemSight, Operation, Policy, RunEvidence, plan_items,
+    Action, ItemBase, ItemBases, ItemConflict, ItemPlan, ItemSide, ItemSight, Operation, Policy, RunEvidence,
+    plan_items,
 };
 
 use super::read::{SideRead, Sight, label};
+use super::rows::Rows;
 use super::state::{Effect, Mark, Row, Side};
 
 /// Both sides of a pair of collections, with what they last agreed on.
@@ -18,7 +20,7 @@ use super::state::{Effect, Mark, Row, Side};
 pub(super) struct Pair {
     pub(super) first: SideRead,
     pub(super) second: SideRead,
-    pub(super) rows: BTreeMap<ObjectId, Row>,
+    pub(super) rows: Rows,
     /// UIDs about which nothing is concluded.
     pub(super) alone: BTreeSet<ObjectId>,
 }
@@ -92,7 +94,10 @@ impl Pair {
             collections,
             kind,
             [&first, &second],
-            &bases,
+            ItemBases {
+                items: &bases,
+                others: self.rows.others(),
+            },
             conflict,
             policy,
             &RunEvidence::default(),
@@ -116,10 +121,10 @@ impl Pair {
     }
 
     fn bases(&self) -> Vec<ItemBase> {
-        let uids: BTreeSet<&ObjectId> = self.rows.keys().chain(self.first.items.keys()).collect();
+        let uids: BTreeSet<&ObjectId> = self.rows.known().keys().chain(self.first.items.keys()).collect();
         let uids = uids.into_iter().filter(|uid| !self.alone.contains(*uid));
         uids.filter_map(|uid| {
-            let (first, second) = match self.rows.get(uid) {
+            let (first, second) = match self.rows.known().get(uid) {
                 Some(row) => (row.first.outline.digest(), row.second.outline.digest()),
                 None => {
                     let agreed = self.agreed(uid, Side::First)?;
@@ -138,7 +143,7 @@ impl Pair {
 
     /// What was agreed on with a side. Where nothing was yet, and both have the item, that is what they have in common.
     fn agreed(&self, uid: &ObjectId, side: Side) -> Option<Outline> {
-        if let Some(row) = self.rows.get(uid) {
+        if let Some(row) = self.rows.known().get(uid) {
             return Some(row.mark(side).outline.clone());
         }
         let (here, there) = (self.sight(side, uid)?, self.sight(side.other(), uid)?);

@@ -51,23 +51,44 @@ pub(super) struct Begun {
 impl Begun {
     /// Where the next read continues, if this one showed that nothing changed.
     pub(super) fn quiet(&self) -> Option<&Cursor> {
+        let changes = self.changes()?;
+        let is_quiet = changes.upserts.is_empty() && changes.removed.is_empty();
+        changes.cursor.as_ref().filter(|_| is_quiet)
+    }
+
+    /// What it showed, if that is all that changed since the cursor.
+    pub(super) fn changes(&self) -> Option<&Entries> {
         let entries = self.entries.as_ref()?;
-        let is_quiet = entries.extent == Extent::Changes
-            && entries.upserts.is_empty()
-            && entries.removed.is_empty()
-            && entries.rest.is_none();
-        entries.cursor.as_ref().filter(|_| is_quiet)
+        (entries.extent == Extent::Changes && entries.rest.is_none()).then_some(entries)
     }
 }
 
 /// What a read showed, before it is known what it means.
-struct Entries {
+pub(super) struct Entries {
     extent: Extent,
     upserts: BTreeMap<ObjectId, Item>,
     removed: BTreeSet<ObjectId>,
     rest: Option<PartialReason>,
     cursor: Option<Cursor>,
     failed: Option<FailedRead>,
+}
+
+impl Entries {
+    /// The places that it is about.
+    pub(super) fn places(&self) -> impl Iterator<Item = &ObjectId> {
+        self.upserts.keys().chain(&self.removed)
+    }
+
+    /// The UIDs of all texts, also of those that are not understood.
+    pub(super) fn uids(&self) -> BTreeSet<ObjectId> {
+        let texts = self.upserts.values().map(|item| &item.content);
+        texts
+            .filter_map(|text| match Document::parse(text) {
+                Ok(document) => ObjectId::new(document.uid()?).ok(),
+                Err(_) => rough_uid(text),
+            })
+            .collect()
+    }
 }
 
 pub(super) struct SideReader<'a> {
@@ -169,7 +190,7 @@ impl SideReader<'_> {
 
     /// Whether changes tell all there is to know: an item at a new place may have moved, or be there twice, unless the old
     /// place is told to be empty.
-    fn is_clear(&self, entries: &Entries, rows: &BTreeMap<ObjectId, Row>) -> bool {
+    pub(super) fn is_clear(&self, entries: &Entries, rows: &BTreeMap<ObjectId, Row>) -> bool {
         entries.upserts.values().all(|item| {
             let uid = Document::parse(&item.content)
                 .ok()

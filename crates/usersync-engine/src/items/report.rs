@@ -118,6 +118,8 @@ pub struct PairReport {
     pub account: AccountRef,
     /// Which items.
     pub kind: ItemKind,
+    /// How many of its items the run had to compare.
+    pub reach: ItemReach,
     /// The reads that ended with an error, or in part. What they would have shown counts as unknown.
     pub failed_reads: Vec<FailedRead>,
     /// Operations of earlier runs whose outcome was found out.
@@ -142,6 +144,30 @@ impl PairReport {
     /// Whether nothing is left to see to: each item seen is what its base says.
     pub(super) fn is_settled(&self) -> bool {
         !self.failed() && self.holds.is_empty() && self.findings.is_empty()
+    }
+}
+
+/// How many of its items a run had to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ItemReach {
+    /// None: neither side changed.
+    Nothing,
+    /// Those that changes of both sides can be about. What it takes follows how much changed.
+    Touched,
+    /// All: a side was read whole, too much changed, or it took all to tell what changes mean.
+    All,
+}
+
+impl ItemReach {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Touched => "touched",
+            Self::All => "all",
+        }
     }
 }
 

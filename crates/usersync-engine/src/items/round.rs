@@ -17,10 +17,11 @@ use super::apply::Work;
 use super::link::LinkRun;
 use super::pair::{Drafted, Pair, plan_digest};
 use super::read::{SideRead, SideReader, label, understand};
-use super::report::{HeldItem, ItemFinding, ItemOperationReport, ItemProblem, PairReport};
-use super::settle::{RowChange, Settled, settle};
+use super::report::{HeldItem, ItemFinding, ItemOperationReport, ItemProblem, ItemReach, PairReport};
+use super::rows::Rows;
+use super::settle::{Settled, settle};
 use super::state::{
-    Effect, ItemIntent, PairState, Row, Side, below, load_intents, load_pair_state, load_rows, pair_key,
+    Effect, ItemIntent, PairState, Row, Side, below, load_intents, load_pair_state, pair_key,
 };
 use crate::error::Result;
 use crate::report::Outcome;
@@ -69,6 +70,7 @@ impl<'a> PairRun<'a> {
                 principal: link.principal().clone(),
                 account: link.account().clone(),
                 kind,
+                reach: ItemReach::Nothing,
                 failed_reads: Vec::new(),
                 recovered: Vec::new(),
                 operations: Vec::new(),
@@ -124,7 +126,7 @@ impl<'a> PairRun<'a> {
         let mut round = 0;
         while round < ROUNDS && !self.run.request.control.is_cancelled() {
             let intents = load_intents(self.store().as_ref(), tenant, &self.key).await?;
-            let Some(mut pair) = self.read(full, intents.is_empty()).await? else {
+            let Some(mut pair) = self.read(full, &intents).await? else {
                 return Ok(());
             };
             self.recover(&mut pair, intents).await?;
@@ -138,8 +140,8 @@ impl<'a> PairRun<'a> {
                 }
             };
             let changed_rows = !rows.is_empty();
-            self.keep_rows(&pair, &plan, rows).await?;
-            let Applied { any, pending } = self.apply(drafts).await?;
+            self.keep_rows(&mut pair, &plan, rows).await?;
+            let Applied { any, pending } = self.apply(&mut pair.rows, drafts).await?;
             round += 1;
             let goes_on = pending || (plan.again && (any || changed_rows));
             if !goes_on {
@@ -155,10 +157,10 @@ impl<'a> PairRun<'a> {
     }
 
     /// Reads both sides; `None` if nothing changed on either, or a side cannot be read at all.
-    async fn read(&mut self, full: [bool; 2], may_be_quiet: bool) -> Result<Option<Pair>> {
-        let state = self.state.clone().unwrap_or_default();
+    async fn read(&mut self, full: [bool; 2], intents: &[ItemIntent]) -> Result<Option<Pair>> {
+        let state = self.state();
         let since = Side::BOTH.map(|side| state.cursor(side).filter(|_| !full[side as usize]).cloned());
-        let may_be_quiet = may_be_quiet && since.iter().all(Option::is_some);
+        let may_be_quiet = intents.is_empty() && since.iter().all(Option::is_some);
         let context = self.context().clone();
         let [first, second] = Side::BOTH.map(|side| self.reader(side, &context));
         let [since_first, since_second] = since;
@@ -168,10 +170,16 @@ impl<'a> PairRun<'a> {
             self.put_cursors(cursors).await?;
             return Ok(None);
         }
-        let rows = load_rows(self.store().as_ref(), &context.tenant, &self.key).await?;
+        let touched = self.touched_rows([&first, &second], [&begun_first, &begun_second], intents);
+        let (rows, reach) = match touched.await? {
+            Some(rows) => (rows, ItemReach::Touched),
+            None => (self.all_rows().await?, ItemReach::All),
+        };
+        self.report.reach = self.report.reach.max(reach);
+        let [first, second] = Side::BOTH.map(|side| self.reader(side, &context));
         let (first, second) = join(
-            first.finish(begun_first, &rows),
-            second.finish(begun_second, &rows),
+            first.finish(begun_first, rows.known()),
+            second.finish(begun_second, rows.known()),
         )
         .await;
         let failed = [&first, &second]
@@ -215,12 +223,7 @@ impl<'a> PairRun<'a> {
             }
             match settle(&intent, pair.sight(intent.side, uid)) {
                 Settled::Done(change) => {
-                    transaction.writes.extend(self.row_write(uid, &change)?);
-                    match change {
-                        RowChange::Delete => drop(pair.rows.remove(uid)),
-                        RowChange::None => {}
-                        RowChange::Put(row) => drop(pair.rows.insert(uid.clone(), *row)),
-                    }
+                    self.write_row(&mut transaction, &mut pair.rows, uid, change)?;
                     // What was answered was reported and recorded then.
                     if intent.answered.is_none() {
                         transaction.write(self.audit(&intent, &Outcome::Applied, self.now())?);
@@ -242,6 +245,9 @@ impl<'a> PairRun<'a> {
                 table: Table::Intent,
                 key: below(&self.key, &intent.operation.to_string()),
             });
+        }
+        if !transaction.writes.is_empty() {
+            self.write_count(&mut transaction, &pair.rows)?;
         }
         self.commit(transaction).await
     }
@@ -335,7 +341,7 @@ impl<'a> PairRun<'a> {
         let Ok(Some(item)) = found else {
             return false;
         };
-        let Ok((_, outline)) = understand(&item, pair.rows.get(uid), side, self.kind) else {
+        let Ok((_, outline)) = understand(&item, pair.rows.known().get(uid), side, self.kind) else {
             return false;
         };
         let sights = pair.side_mut(side).items.get_mut(uid);
@@ -372,7 +378,7 @@ impl<'a> PairRun<'a> {
     }
 
     /// Whether items were written, and whether what systems made of some is still to be seen.
-    async fn apply(&mut self, works: Vec<Work>) -> Result<Applied> {
+    async fn apply(&mut self, rows: &mut Rows, works: Vec<Work>) -> Result<Applied> {
         let mut applied = Applied::default();
         let total = works.len() as u64;
         let mut works = works.into_iter().peekable();
@@ -386,7 +392,7 @@ impl<'a> PairRun<'a> {
                 batch.push(work);
             }
             done += batch.len() as u64;
-            let (any, pending) = self.apply_batch(side, batch).await?;
+            let (any, pending) = self.apply_batch(rows, side, batch).await?;
             applied.any |= any;
             applied.pending |= pending;
             self.run

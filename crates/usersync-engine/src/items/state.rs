@@ -21,7 +21,7 @@ pub(super) const INTENT: Format = Format {
 };
 pub(super) const STATE: Format = Format {
     name: "usersync.item-state",
-    version: 1,
+    version: 2,
 };
 
 /// One of the two sides of a link.
@@ -39,6 +39,13 @@ impl Side {
         match self {
             Self::First => Self::Second,
             Self::Second => Self::First,
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Second => "second",
         }
     }
 }
@@ -145,6 +152,9 @@ impl Effect {
 pub(super) struct PairState {
     /// Rises with every batch of operations: part of their ids.
     pub(super) serial: u64,
+    /// How many rows there are, if all places that they name are stored: version 1 stored none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rows: Option<u64>,
     /// Where reads of changes continue. Whatever did not change since then is what its row says.
     pub(super) first: Option<Cursor>,
     /// The same of the second side.
@@ -180,6 +190,16 @@ pub(super) fn pair_key(job: &JobId, link: &Link, kind: ItemKind) -> Key {
 pub(super) fn below(pair: &Key, last: &str) -> Key {
     let parts: Vec<&str> = pair.parts().chain([last]).collect();
     Key::of(&parts)
+}
+
+/// That a row names a place. Of several rows that name one, at most one can be what is there.
+pub(super) fn place_key(pair: &Key, side: Side, href: &ObjectId, uid: &ObjectId) -> Key {
+    below(&places_key(pair, side, href), uid.as_str())
+}
+
+/// What the keys of all rows that name a place start with.
+pub(super) fn places_key(pair: &Key, side: Side, href: &ObjectId) -> Key {
+    below(&below(pair, side.code()), href.as_str())
 }
 
 pub(super) async fn load_pair_state(

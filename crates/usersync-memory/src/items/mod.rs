@@ -2,7 +2,7 @@
 
 mod rewrite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -41,7 +41,7 @@ pub struct MemoryItems {
 
 #[derive(Clone, Debug)]
 struct State {
-    collections: BTreeMap<ItemCollection, Arc<Collection>>,
+    collections: BTreeMap<ItemCollection, Collection>,
     versions: Versions,
     /// How many items were made, for their places.
     made: u64,
@@ -50,8 +50,46 @@ struct State {
     feed: Feed<(ItemCollection, ObjectId)>,
 }
 
-/// By their places.
-type Collection = BTreeMap<ObjectId, Arc<Kept>>;
+#[derive(Clone, Debug, Default)]
+struct Collection {
+    /// By their places.
+    items: Arc<BTreeMap<ObjectId, Arc<Kept>>>,
+    /// The places by the UIDs that are there.
+    places: Arc<BTreeMap<String, BTreeSet<ObjectId>>>,
+}
+
+impl Collection {
+    fn insert(&mut self, href: ObjectId, kept: Arc<Kept>) {
+        self.remove(&href);
+        if let Some(uid) = &kept.uid {
+            let places = Arc::make_mut(&mut self.places);
+            places.entry(uid.clone()).or_default().insert(href.clone());
+        }
+        Arc::make_mut(&mut self.items).insert(href, kept);
+    }
+
+    fn remove(&mut self, href: &ObjectId) {
+        if !self.items.contains_key(href) {
+            return;
+        }
+        let kept = Arc::make_mut(&mut self.items).remove(href);
+        if let Some(uid) = kept.as_ref().and_then(|kept| kept.uid.as_ref()) {
+            let places = Arc::make_mut(&mut self.places);
+            if let Some(of_uid) = places.get_mut(uid) {
+                of_uid.remove(href);
+                if of_uid.is_empty() {
+                    places.remove(uid);
+                }
+            }
+        }
+    }
+
+    /// What has this UID, and where; of several, what is at the first place.
+    fn find(&self, uid: &str) -> Option<(&ObjectId, &Kept)> {
+        let href = self.places.get(uid)?.first()?;
+        Some((href, self.items.get(href)?))
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Kept {
@@ -118,7 +156,7 @@ impl MemoryItems {
         let mut state = lock(&self.state);
         let missing = !state.collections.contains_key(&collection);
         if missing {
-            state.collections.insert(collection, Arc::default());
+            state.collections.insert(collection, Collection::default());
         }
         missing
     }
@@ -150,7 +188,7 @@ impl MemoryItems {
         state.remove(collection, from);
         state.feed.touch(|| (collection.clone(), to.clone()));
         let items = state.collections.entry(collection.clone()).or_default();
-        Arc::make_mut(items).insert(to, kept);
+        items.insert(to, kept);
         true
     }
 
@@ -158,7 +196,7 @@ impl MemoryItems {
     #[must_use]
     pub fn texts_of(&self, collection: &ItemCollection) -> Option<BTreeMap<ObjectId, Arc<[u8]>>> {
         let state = lock(&self.state);
-        let items = state.collections.get(collection)?.iter();
+        let items = state.collections.get(collection)?.items.iter();
         Some(
             items
                 .map(|(href, kept)| (href.clone(), Arc::clone(&kept.content)))
@@ -252,7 +290,7 @@ impl MemoryItems {
                 says_so(content)?;
                 let items = state.collections.get(collection);
                 let items = items.ok_or_else(|| no_collection(collection))?;
-                if items.values().any(|kept| kept.uid.as_deref() == Some(uid)) {
+                if items.find(uid).is_some() {
                     let message = format!("there is an item {uid}; read it and update it");
                     return Err(Error::new(ErrorKind::AlreadyExists, message));
                 }
@@ -326,7 +364,8 @@ impl ItemRead for MemoryItems {
         self.tap.read(site, || {
             let capabilities = self.capabilities;
             let state = lock(&self.state);
-            let items = state.collections.get(collection).map(Arc::clone);
+            let items = state.collections.get(collection);
+            let items = items.map(|collection| Arc::clone(&collection.items));
             let items = items.ok_or_else(|| no_collection(collection))?;
             let scope = scope(collection);
             let upsert =
@@ -366,8 +405,7 @@ impl ItemRead for MemoryItems {
                 }
                 let state = lock(&self.state);
                 let items = state.collections.get(collection);
-                let mut items = items.into_iter().flat_map(|items| items.iter());
-                let found = items.find(|(_, kept)| kept.uid.as_deref() == Some(uid.as_str()));
+                let found = items.and_then(|items| items.find(uid.as_str()));
                 Ok(found.map(|(href, kept)| Self::shown(self.capabilities, href, kept)))
             })
             .await
@@ -414,7 +452,7 @@ impl ItemStore for MemoryItems {
 
 impl State {
     fn kept(&self, collection: &ItemCollection, href: &ObjectId) -> Option<&Arc<Kept>> {
-        self.collections.get(collection)?.get(href)
+        self.collections.get(collection)?.items.get(href)
     }
 
     fn set(
@@ -433,7 +471,7 @@ impl State {
             version,
             changed,
         };
-        Arc::make_mut(items).insert(href, Arc::new(kept));
+        items.insert(href, Arc::new(kept));
         version
     }
 
@@ -442,7 +480,9 @@ impl State {
             return false;
         }
         self.feed.touch(|| (collection.clone(), href.clone()));
-        let items = self.collections.get_mut(collection);
-        items.is_some_and(|items| Arc::make_mut(items).remove(href).is_some())
+        if let Some(items) = self.collections.get_mut(collection) {
+            items.remove(href);
+        }
+        true
     }
 }

@@ -45,6 +45,23 @@ pub struct ItemBase {
     pub overlap: bool,
 }
 
+/// What both sides said when they last agreed.
+#[derive(Clone, Copy, Debug)]
+pub struct ItemBases<'a> {
+    /// The bases, ascending by their UIDs.
+    pub items: &'a [ItemBase],
+    /// How many bases there are besides, of items that are on both sides, once each, as their bases say. They are listed nowhere:
+    /// nothing becomes of them, but guards count them.
+    pub others: u64,
+}
+
+impl<'a> From<&'a [ItemBase]> for ItemBases<'a> {
+    /// These, and no others.
+    fn from(items: &'a [ItemBase]) -> Self {
+        Self { items, others: 0 }
+    }
+}
+
 /// Who wins when both sides changed the same of an item since they last agreed. A change always wins against a deletion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

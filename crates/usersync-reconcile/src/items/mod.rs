@@ -2,7 +2,7 @@
 
 mod input;
 
-pub use input::{ItemBase, ItemConflict, ItemSide, ItemSight};
+pub use input::{ItemBase, ItemBases, ItemConflict, ItemSide, ItemSight};
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -101,21 +101,23 @@ enum Seen<'a> {
 /// the facet `content` with the fingerprint and the UID of the item on the other side; for the copy of what loses a conflict, on
 /// the same side.
 ///
-/// Linear in the items and bases, which are ascending by their UIDs.
+/// Linear in the items and bases that are listed, which are ascending by their UIDs. If others are not listed, `conflict` may keep both
+/// only where none of them can have the UID of a copy.
 #[must_use]
 pub fn plan_items(
     collections: [&Container; 2],
     kind: &RecordKind,
     sides: [&ItemSide<'_>; 2],
-    bases: &[ItemBase],
+    bases: ItemBases<'_>,
     conflict: ItemConflict,
     policy: &Policy,
     evidence: &RunEvidence,
 ) -> ItemPlan {
     let draft = |side: usize| {
         let tally = Tally {
-            desired: sides[1 - side].items.len() as u64,
-            present: sides[side].items.len() as u64,
+            desired: sides[1 - side].items.len() as u64 + bases.others,
+            present: sides[side].items.len() as u64 + bases.others,
+            removable: bases.others,
             ..Tally::default()
         };
         Draft::new(draft::section(collections[side], tally), policy, evidence)
@@ -131,7 +133,7 @@ pub fn plan_items(
         gone: Vec::new(),
         again: false,
     };
-    let (mut first, mut second, mut stored) = (sides[0].items, sides[1].items, bases);
+    let (mut first, mut second, mut stored) = (sides[0].items, sides[1].items, bases.items);
     loop {
         let heads = [
             first.first().map(|item| &item.uid),
@@ -165,7 +167,7 @@ struct Pairing<'a> {
     system: &'a usersync_model::SystemId,
     kind: &'a RecordKind,
     sides: [&'a ItemSide<'a>; 2],
-    known: &'a [ItemBase],
+    known: ItemBases<'a>,
     conflict: ItemConflict,
     drafts: [Draft<'a>; 2],
     agreed: Vec<ObjectId>,
@@ -269,7 +271,11 @@ impl<'a> Pairing<'a> {
     fn is_known(&self, uid: &ObjectId) -> bool {
         let mut sides = self.sides.iter();
         sides.any(|side| side.items.binary_search_by(|item| item.uid.cmp(uid)).is_ok())
-            || self.known.binary_search_by(|base| base.uid.cmp(uid)).is_ok()
+            || self
+                .known
+                .items
+                .binary_search_by(|base| base.uid.cmp(uid))
+                .is_ok()
     }
 
     /// Makes the second side's content an item of its own there, with all that only this side keeps; from there, it is new to the
@@ -353,7 +359,7 @@ impl<'a> Pairing<'a> {
     fn finish(self) -> ItemPlan {
         let is_empty = |side: Side| {
             let other = self.sides[side.other() as usize];
-            other.items.is_empty() && other.rest.is_none()
+            other.items.is_empty() && other.rest.is_none() && self.known.others == 0
         };
         let nobody = [is_empty(Side::First), is_empty(Side::Second)];
         let [first, second] = self.drafts;

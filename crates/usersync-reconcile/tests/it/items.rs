@@ -9,8 +9,8 @@ use usersync_model::{
     RecordKind, Selection, Subject, SystemId, Value,
 };
 use usersync_reconcile::{
-    Action, Guards, HoldCause, ItemBase, ItemConflict, ItemPlan, ItemSide, ItemSight, Mode, Operation,
-    Policy, RunEvidence, Section, Tally, plan_items,
+    Action, Guards, HoldCause, ItemBase, ItemBases, ItemConflict, ItemPlan, ItemSide, ItemSight, Mode,
+    Operation, Policy, RunEvidence, Section, Share, Tally, plan_items,
 };
 
 const POLICIES: [ItemConflict; 5] = [
@@ -32,6 +32,8 @@ struct Pair {
     partial: [bool; 2],
     /// The UIDs whose changes overlap, if both sides changed them.
     apart: BTreeSet<String>,
+    /// How many items are not listed, since both sides are as their bases say.
+    others: u64,
 }
 
 fn fingerprint(text: &str) -> Digest {
@@ -105,7 +107,10 @@ impl Pair {
             [&collection("one"), &collection("two")],
             &RecordKind::new("contact").unwrap(),
             [&side(&sights[0], 0), &side(&second, 1)],
-            &bases,
+            ItemBases {
+                items: &bases,
+                others: self.others,
+            },
             conflict,
             policy,
             &RunEvidence::default(),
@@ -421,6 +426,31 @@ proptest! {
         }
     }
 
+    /// What is as its base says on both sides counts, and nothing else comes of it: a plan is the same whether it is listed or not.
+    #[test]
+    fn promise_10_what_is_as_its_base_says_need_only_be_counted(
+        mut pair in pair(),
+        conflict in conflict(),
+        others in 0..20_u64,
+        percent in 0..60_u8,
+        floor in 0..12_u32,
+    ) {
+        let guards = Guards { container: Some(Share { percent, floor }), ..Guards::default() };
+        let policy = Policy { guards, ..Policy::new(Mode::Managed) };
+        pair.others = others;
+        let counted = pair.plan(conflict, &policy);
+        pair.others = 0;
+        for number in 0..others {
+            // Before, among and behind those that are listed.
+            let name = format!("{}-{number}", ["0", "uid", "z"][number as usize % 3]);
+            for side in &mut pair.sides {
+                side.insert(name.clone(), ("text".to_owned(), 5));
+            }
+            pair.bases.insert(name, ["text", "text"].map(str::to_owned));
+        }
+        prop_assert_eq!(counted, pair.plan(conflict, &policy));
+    }
+
     #[test]
     fn promise_04_no_item_has_two_operations(pair in pair(), conflict in conflict()) {
         let plan = pair.plan(conflict, &unguarded());
@@ -461,7 +491,7 @@ proptest! {
             [&collection("one"), &collection("two")],
             &RecordKind::new("contact").unwrap(),
             [&whole(&first), &whole(&second)],
-            &bases,
+            bases.as_slice().into(),
             conflict,
             &unguarded(),
             &RunEvidence::default(),

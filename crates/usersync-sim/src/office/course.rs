@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use usersync_connector::{News, Token, TokenKey, TokenStore};
-use usersync_engine::{Chosen, Engine, RunControl, RunReport, RunRequest, Scope, Trigger};
+use usersync_engine::{Chosen, Engine, ItemReach, RunControl, RunReport, RunRequest, Scope, Trigger};
 use usersync_model::{JobId, TenantId};
 
 use super::Office;
@@ -94,6 +94,7 @@ impl Course {
                             if *has_cron && report.trigger == Trigger::Schedule {
                                 core.lock().history.occur(Occurrence::CronRan);
                             }
+                            see(&core, &report);
                             approve_some(&core, &engine, tenant, &job, &report).await;
                         }
                     }
@@ -172,6 +173,7 @@ impl Course {
         match what {
             0 | 1 => self.stage.spawn(process, async move {
                 if let Ok(report) = engine.run(&id, &job, RunRequest::everything()).await {
+                    see(&core, &report);
                     approve_some(&core, &engine, &id, &job, &report).await;
                 }
             }),
@@ -237,6 +239,14 @@ impl Course {
         };
         self.office.consents(desk, &object_of("a", &account.object));
         Some(token)
+    }
+}
+
+/// Notes how much a run looked at.
+pub(super) fn see(core: &Core, report: &RunReport) {
+    let pairs = report.items.iter().flat_map(|items| &items.pairs);
+    for _ in pairs.filter(|pair| pair.reach == ItemReach::Touched) {
+        core.lock().history.occur(Occurrence::ItemsTouched);
     }
 }
 

@@ -11,7 +11,7 @@ use usersync_engine::{Chosen, Engine, EngineError, LinkEntry, Links, RunRequest,
 use usersync_model::{Authorization, JobId, LinkState, TenantId};
 use usersync_store::{Key, Table};
 
-use super::course::{Course, approve_held};
+use super::course::{Course, approve_held, see};
 use super::desk::{Desk, account, values};
 use crate::core::{Core, Trace};
 use crate::executor::Process;
@@ -289,10 +289,13 @@ async fn run_and_approve(
 ) -> Result<(), EngineError> {
     let by = principal(&system("hr"), "boss");
     engine.resume_job(tenant, job, by, "simulated").await?;
-    let _ = engine.run_due(tenant).await?;
+    for (_, due) in engine.run_due(tenant).await? {
+        due.iter().for_each(|report| see(core, report));
+    }
     let report = engine.run(tenant, job, RunRequest::everything()).await?;
     core.say(format_args!("{tenant}: {report}"));
+    see(core, &report);
     approve_held(core, engine, tenant, job, &report).await;
-    let _ = engine.run(tenant, job, RunRequest::everything()).await?;
+    see(core, &engine.run(tenant, job, RunRequest::everything()).await?);
     Ok(())
 }

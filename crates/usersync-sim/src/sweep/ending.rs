@@ -27,6 +27,7 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
         let key = entry.key;
         lines.put(format!("ledger {} {}", key.container, key.subject), text);
     }
+    let mut places = BTreeSet::new();
     for table in Table::ALL {
         if matches!(
             table,
@@ -42,7 +43,10 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
                 .unwrap_or_default();
             let name = format!("{} {}", table.code(), name(&key));
             match table {
-                Table::Base if key.parts().next() == Some("items") => lines.put(name, placeless(value)),
+                Table::Base if key.parts().next() == Some("items") => {
+                    places.extend(places_of(&key, &value));
+                    lines.put(name, placeless(value));
+                }
                 // Operations that are open are as bad as others.
                 Table::Intent => lines.count(format!("{name}: {value}")),
                 Table::JobState => {
@@ -50,6 +54,8 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
                         lines.put(format!("{name} {part}"), &value[part]);
                     }
                 }
+                // Bases come before places.
+                Table::Place => lines.count(format!("place of {}: {}", placed(&key), places.contains(&key))),
                 _ => lines.put(name, value),
             }
         }
@@ -88,6 +94,30 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
         lines.count(format!("outbox {value}"));
     }
     Ok(lines)
+}
+
+/// By which keys the base of an item is to be found.
+fn places_of(base: &Key, value: &serde_json::Value) -> Vec<Key> {
+    let parts: Vec<&str> = base.parts().collect();
+    let Some((uid, pair)) = parts.split_last() else {
+        return Vec::new();
+    };
+    let sides = ["first", "second"].into_iter();
+    sides
+        .filter_map(|side| {
+            let last = [side, value[side]["href"].as_str()?, uid];
+            Some(Key::of(&[pair, &last].concat()))
+        })
+        .collect()
+}
+
+/// Of which item and side a place is, without where it is.
+fn placed(place: &Key) -> String {
+    let mut parts: Vec<&str> = place.parts().collect();
+    if parts.len() > 1 {
+        parts.remove(parts.len() - 2);
+    }
+    parts.join(" ")
 }
 
 /// What both sides say of an item, without where it is there, and in which version: systems number both as they come.

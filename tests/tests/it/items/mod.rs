@@ -6,6 +6,7 @@ mod crashes;
 mod gating;
 mod history;
 mod jobs;
+mod narrow;
 mod rooms;
 mod single;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use usersync::connector::{
-    Account, Actor, ActorState, Authority, CallContext, ItemCollection, TargetCapabilities,
+    Account, Actor, ActorState, Authority, CallContext, ItemCollection, ItemStore, TargetCapabilities,
 };
 use usersync::engine::{ByHand, Chosen, Engine, ItemJob, ItemReport, ItemRequest, Job, Links};
 use usersync::license::Entitlement;
@@ -45,6 +46,8 @@ struct Home {
     policy: Policy,
     faults: Faults,
     calls: Calls,
+    /// Whether both say that they cannot tell what changed, although they do.
+    is_modest: bool,
 }
 
 /// What the two systems offer.
@@ -130,6 +133,7 @@ impl Home {
             policy: free_policy(),
             faults: Faults::default(),
             calls: Calls::default(),
+            is_modest: false,
         };
         for n in 0..people {
             home.people.put(account(&format!("p{n}")));
@@ -162,6 +166,7 @@ impl Home {
             policy: self.policy.clone(),
             faults: Faults::default(),
             calls: Calls::default(),
+            is_modest: self.is_modest,
             clock,
         }
     }
@@ -204,18 +209,19 @@ impl Home {
             Arc::new(self.actors.clone().with_faults(&self.faults)),
             Arc::new(MemoryNotifier::new()),
         )
-        .items(Arc::new(
-            self.crm.clone().with_faults(&self.faults).with_calls(&self.calls),
-        ))
-        .items(Arc::new(
-            self.mail
-                .clone()
-                .with_faults(&self.faults)
-                .with_calls(&self.calls),
-        ))
+        .items(self.watched(&self.crm))
+        .items(self.watched(&self.mail))
         .administrator(user("root"))
         .options(options)
         .build()
+    }
+
+    fn watched(&self, items: &MemoryItems) -> Arc<dyn ItemStore> {
+        let items = items.clone().with_faults(&self.faults).with_calls(&self.calls);
+        match self.is_modest {
+            true => Arc::new(narrow::Modest(items)),
+            false => Arc::new(items),
+        }
     }
 
     fn job(&self) -> Job {

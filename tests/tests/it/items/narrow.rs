@@ -1,0 +1,536 @@
+//! Runs that look only at what changes touch, beside runs that look at everything: both do the same, and leave the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use serde_json::Value;
+use usersync::connector::{
+    Applied, CallContext, Cursor, Item, ItemCapabilities, ItemCollection, ItemEntry, ItemOperation, ItemRead,
+    ItemStore, ReadStream, Result,
+};
+use usersync::engine::{ItemReach, ItemReport, ItemRequest};
+use usersync::memory::{CallKind, Fault, FaultRule, MemoryItems, Moment};
+use usersync::model::{ItemKind, ObjectId, SystemId};
+use usersync::reconcile::{Guards, ItemConflict, Mode, Policy, Share};
+use usersync::store::{Key, Log, Table};
+use usersync_tests::{Crash, LEASE, crash, tenant};
+
+use crate::items::{FEEDING, GENEROUS, Home, Offers, PLAIN, SIDES, Where, card, collection, lines, object};
+
+/// Items that tell what changed, and say that they cannot: no places are stored of them, so that every run looks at all rows.
+#[derive(Debug)]
+pub(super) struct Modest(pub(super) MemoryItems);
+
+#[async_trait]
+impl ItemRead for Modest {
+    fn system(&self) -> &SystemId {
+        self.0.system()
+    }
+
+    fn capabilities(&self) -> ItemCapabilities {
+        ItemCapabilities {
+            changes: false,
+            ..self.0.capabilities()
+        }
+    }
+
+    fn items(
+        &self,
+        collection: &ItemCollection,
+        since: Option<Cursor>,
+        context: &CallContext,
+    ) -> ReadStream<ItemEntry> {
+        self.0.items(collection, since, context)
+    }
+
+    async fn find(
+        &self,
+        collection: &ItemCollection,
+        uid: &ObjectId,
+        context: &CallContext,
+    ) -> Result<Option<Item>> {
+        self.0.find(collection, uid, context).await
+    }
+
+    async fn now(&self, context: &CallContext) -> Result<Option<chrono::DateTime<chrono::Utc>>> {
+        self.0.now(context).await
+    }
+}
+
+#[async_trait]
+impl ItemStore for Modest {
+    async fn apply(
+        &self,
+        collection: &ItemCollection,
+        operations: &[ItemOperation],
+        context: &CallContext,
+    ) -> Vec<Result<Applied>> {
+        self.0.apply(collection, operations, context).await
+    }
+}
+
+/// Changes, and nothing else: neither versions nor reading of single items.
+const BARE: Offers = Offers {
+    target: PLAIN.target,
+    changes: true,
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// What waits is approved, and run again.
+    Approve,
+    Break {
+        mail: bool,
+        pick: usize,
+    },
+    /// A run that is killed: at a call of this kind, after so many others, before or after its effect.
+    Crash(CallKind, u64, Moment),
+    Delete {
+        mail: bool,
+        pick: usize,
+    },
+    Edit {
+        mail: bool,
+        pick: usize,
+        property: usize,
+    },
+    /// All cursors expire.
+    Expire {
+        mail: bool,
+    },
+    /// A run of which so many effects get no answer.
+    Lose(CallKind, u64, Moment),
+    Move {
+        mail: bool,
+        pick: usize,
+    },
+    New {
+        mail: bool,
+    },
+    /// An item that was there once is there again, at another place.
+    Remake {
+        mail: bool,
+        pick: usize,
+    },
+    /// What is at a place gets another UID.
+    Replace {
+        mail: bool,
+        pick: usize,
+    },
+    Run,
+    /// Somebody edits an item while the run is at its calls.
+    Twice {
+        mail: bool,
+        pick: usize,
+    },
+}
+
+const PROPERTIES: [&str; 3] = ["FN", "TEL", "NOTE"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let at = || (any::<bool>(), 0..12_usize);
+    let effects = prop::sample::select(&[CallKind::Create, CallKind::Delete, CallKind::Update][..]);
+    let calls = prop::sample::select(
+        &[
+            CallKind::Commit,
+            CallKind::Create,
+            CallKind::Delete,
+            CallKind::Items,
+            CallKind::Update,
+        ][..],
+    );
+    let moment = || prop::sample::select(&[Moment::After, Moment::Before][..]);
+    prop_oneof![
+        8 => Just(Step::Run),
+        4 => any::<bool>().prop_map(|mail| Step::New { mail }),
+        8 => (at(), 0..3_usize).prop_map(|((mail, pick), property)| Step::Edit { mail, pick, property }),
+        3 => at().prop_map(|(mail, pick)| Step::Delete { mail, pick }),
+        2 => at().prop_map(|(mail, pick)| Step::Move { mail, pick }),
+        2 => at().prop_map(|(mail, pick)| Step::Remake { mail, pick }),
+        3 => at().prop_map(|(mail, pick)| Step::Replace { mail, pick }),
+        1 => at().prop_map(|(mail, pick)| Step::Break { mail, pick }),
+        2 => at().prop_map(|(mail, pick)| Step::Twice { mail, pick }),
+        1 => any::<bool>().prop_map(|mail| Step::Expire { mail }),
+        2 => Just(Step::Approve),
+        3 => (calls, 0..4_u64, moment()).prop_map(|(call, skip, moment)| Step::Crash(call, skip, moment)),
+        3 => (effects, 0..3_u64, moment()).prop_map(|(call, skip, moment)| Step::Lose(call, skip, moment)),
+    ]
+}
+
+fn act(home: &Home, step: &Step, number: usize) -> Option<ItemReport> {
+    let contacts = |mail: bool| collection(place(mail), 0, ItemKind::Contact);
+    let picked = |mail: bool, pick: usize| {
+        let texts = home.side(place(mail)).texts_of(&contacts(mail))?;
+        let count = texts.len();
+        let (href, text) = texts.into_iter().nth(pick.checked_rem(count)?)?;
+        Some((href, String::from_utf8_lossy(&text).into_owned()))
+    };
+    let put = |mail: bool, href: &ObjectId, text: &str| {
+        home.side(place(mail))
+            .put_by_hand(&contacts(mail), href.clone(), text.as_bytes());
+    };
+    let said = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("UID:"));
+        line.unwrap_or("nobody").to_owned()
+    };
+    let run = |request: &ItemRequest| home.run_as(request);
+    match *step {
+        Step::Run => return Some(run(&ItemRequest::new())),
+        Step::Approve => {
+            let mut request = ItemRequest::new();
+            for held in run(&request).pairs.iter().filter_map(|pair| pair.held) {
+                request = request.approving(held);
+            }
+            return Some(run(&request));
+        }
+        Step::Lose(call, skip, moment) => {
+            let rule = FaultRule::new(Fault::Timeout(moment)).on(call);
+            home.faults.inject(rule.after(skip).once());
+            let report = run(&ItemRequest::new());
+            home.faults.heal();
+            return Some(report);
+        }
+        Step::Crash(call, skip, moment) => {
+            let rule = FaultRule::new(Fault::Hang(moment)).on(call);
+            home.faults.inject(rule.after(skip).once());
+            let (engine, job, request) = (home.engine(), home.job(), ItemRequest::new());
+            let ended = crash(engine.run_items(&job, &home.items, &request));
+            home.faults.heal();
+            home.clock.advance(LEASE * 2);
+            if let Crash::Ended(report) = ended {
+                return Some(report.expect("the run ends"));
+            }
+        }
+        Step::New { mail } => put(
+            mail,
+            &object(&format!("at-{number}")),
+            &card(
+                &format!("uid-{number}"),
+                &[("FN", "New"), ("TEL", &number.to_string())],
+            ),
+        ),
+        Step::Edit { mail, pick, property } => {
+            if let Some((href, text)) = picked(mail, pick) {
+                let value = format!("edited {number}");
+                put(
+                    mail,
+                    &href,
+                    &card(&said(&text), &[(PROPERTIES[property], &value)]),
+                );
+            }
+        }
+        Step::Delete { mail, pick } => {
+            if let Some((href, _)) = picked(mail, pick) {
+                home.side(place(mail)).remove_by_hand(&contacts(mail), &href);
+            }
+        }
+        Step::Move { mail, pick } => {
+            if let Some((href, _)) = picked(mail, pick) {
+                let to = object(&format!("moved-{number}"));
+                home.side(place(mail)).move_by_hand(&contacts(mail), &href, to);
+            }
+        }
+        Step::Remake { mail, pick } => {
+            if let Some((href, text)) = picked(mail, pick) {
+                home.side(place(mail)).remove_by_hand(&contacts(mail), &href);
+                put(
+                    mail,
+                    &object(&format!("again-{number}")),
+                    &card(&said(&text), &[("FN", "Again")]),
+                );
+            }
+        }
+        Step::Replace { mail, pick } => {
+            if let Some((href, _)) = picked(mail, pick) {
+                put(
+                    mail,
+                    &href,
+                    &card(&format!("instead-{number}"), &[("FN", "Instead")]),
+                );
+            }
+        }
+        Step::Break { mail, pick } => {
+            if let Some((href, text)) = picked(mail, pick) {
+                put(
+                    mail,
+                    &href,
+                    &format!("BEGIN:VCARD\r\nUID:{}\r\nFN\r\n", said(&text)),
+                );
+            }
+        }
+        Step::Twice { mail, pick } => {
+            if let Some((href, text)) = picked(mail, pick) {
+                let (items, contacts) = (home.side(place(mail)).clone(), contacts(mail));
+                let text = card(&said(&text), &[("NOTE", &format!("meanwhile {number}"))]);
+                let meanwhile = move || {
+                    items.put_by_hand(&contacts, href.clone(), text.as_bytes());
+                };
+                home.faults
+                    .inject(FaultRule::meanwhile(meanwhile).on(CallKind::Update).once());
+                let report = run(&ItemRequest::new());
+                home.faults.heal();
+                return Some(report);
+            }
+        }
+        Step::Expire { mail } => home.side(place(mail)).expire_cursors(),
+    }
+    None
+}
+
+fn place(mail: bool) -> Where {
+    if mail { Where::Mail } else { Where::Crm }
+}
+
+/// What a run says that it did, and what it leaves, but for how much it looked at.
+fn told(report: &ItemReport) -> String {
+    let mut report = report.clone();
+    for pair in &mut report.pairs {
+        pair.reach = ItemReach::All;
+    }
+    format!("{:?} {:?}", report.end, report.pairs)
+}
+
+/// Everything there is: texts, rows, intents, cursors, and the audit with the digests of plans; but for places and their count.
+fn left(home: &Home) -> (Vec<BTreeMap<ObjectId, Arc<[u8]>>>, Vec<(String, Value)>, String) {
+    let texts = SIDES.map(|side| {
+        let contacts = collection(side, 0, ItemKind::Contact);
+        home.side(side).texts_of(&contacts).unwrap()
+    });
+    let snapshot = home.store.snapshot(&tenant());
+    let mut values = Vec::new();
+    for table in [Table::Base, Table::Cursor, Table::Intent] {
+        for (key, bytes) in snapshot.values.get(&table).into_iter().flatten() {
+            let mut value: Value = serde_json::from_slice(bytes).unwrap();
+            if let Value::Object(state) = &mut value["value"]
+                && table == Table::Cursor
+            {
+                state.remove("rows");
+            }
+            values.push((format!("{table:?} {key:?}"), value));
+        }
+    }
+    (
+        texts.to_vec(),
+        values,
+        format!("{:?}", snapshot.logs.get(&Log::Audit)),
+    )
+}
+
+/// Whether each row is found by the places that it names, no other is, and they are counted.
+fn check_places(home: &Home) -> std::result::Result<(), TestCaseError> {
+    let snapshot = home.store.snapshot(&tenant());
+    let of = |table: Table| snapshot.values.get(&table).into_iter().flatten();
+    let mut expected: BTreeSet<Key> = BTreeSet::new();
+    let mut counted: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+    for (key, bytes) in of(Table::Base) {
+        let row: Value = serde_json::from_slice(bytes).unwrap();
+        let parts: Vec<String> = key.parts().map(str::to_owned).collect();
+        let (uid, pair) = parts.split_last().unwrap();
+        for side in ["first", "second"] {
+            let href = row["value"][side]["href"].as_str().unwrap();
+            let last = [side, href, uid];
+            let parts: Vec<&str> = pair.iter().map(String::as_str).chain(last).collect();
+            expected.insert(Key::of(&parts));
+        }
+        *counted.entry(pair.to_vec()).or_default() += 1;
+    }
+    let stored: BTreeSet<Key> = of(Table::Place).map(|(key, _)| key.clone()).collect();
+    prop_assert_eq!(stored, expected);
+    for (key, bytes) in of(Table::Cursor) {
+        let state: Value = serde_json::from_slice(bytes).unwrap();
+        let pair: Vec<String> = key.parts().map(str::to_owned).collect();
+        let rows = counted.get(&pair).copied().unwrap_or_default();
+        // Of a collection that never changed nothing may be counted yet.
+        prop_assert_eq!(
+            state["value"]["rows"].as_u64().unwrap_or_default(),
+            rows,
+            "{:?}",
+            key
+        );
+    }
+    Ok(())
+}
+
+fn reaches(report: &ItemReport) -> impl Iterator<Item = ItemReach> {
+    report.pairs.iter().map(|pair| pair.reach)
+}
+
+/// The same history twice, in one of which no run looks at places.
+fn compare(home: Home, steps: &[Step], narrow: &AtomicU64) -> std::result::Result<(), TestCaseError> {
+    let mut wide = home.fork();
+    wide.is_modest = true;
+    let runs = [Step::Run, Step::Approve, Step::Run];
+    for (number, step) in steps.iter().chain(&runs).enumerate() {
+        let [here, there] = [&home, &wide].map(|home| act(home, step, number));
+        let [here_told, there_told] = [&here, &there].map(|report| report.as_ref().map(told));
+        prop_assert_eq!(here_told, there_told, "step {}, {:?}", number, step);
+        prop_assert_eq!(left(&home), left(&wide), "step {}, {:?}", number, step);
+        check_places(&home)?;
+        let touched = |report: &ItemReport| {
+            reaches(report)
+                .filter(|reach| *reach == ItemReach::Touched)
+                .count()
+        };
+        narrow.fetch_add(here.as_ref().map_or(0, touched) as u64, Ordering::Relaxed);
+        prop_assert_eq!(there.as_ref().map_or(0, touched), 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn promises_1_10_and_14_a_run_that_looks_only_at_what_changed_ends_as_one_that_looks_at_everything() {
+    let narrow = AtomicU64::new(0);
+    let policies = [crate::items::free_policy(), guarded()];
+    let conflicts = [
+        ItemConflict::FirstWins,
+        ItemConflict::KeepBoth,
+        ItemConflict::Report,
+        ItemConflict::SecondWins,
+    ];
+    let history = (
+        prop::collection::vec(step(), 1..40),
+        prop::sample::select(vec![BARE, FEEDING, GENEROUS]),
+        prop::sample::select(conflicts.to_vec()),
+        prop::sample::select(policies.to_vec()),
+    );
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(200));
+    let outcome = runner.run(&history, |(steps, offers, conflict, policy)| {
+        let mut home = Home::new(1, offers).with_conflict(conflict);
+        home.policy = policy;
+        for number in 0..6 {
+            let uid = format!("{number}");
+            home.put(Where::Mail, &uid, &card(&uid, &[("FN", "Ada"), ("TEL", &uid)]));
+        }
+        compare(home, &steps, &narrow)
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    let narrow = narrow.load(Ordering::Relaxed);
+    assert!(narrow > 500, "{narrow} runs looked only at what changed");
+}
+
+/// So that a few removals wait, and only because of how many rows there are.
+fn guarded() -> Policy {
+    Policy {
+        guards: Guards {
+            container: Some(Share {
+                percent: 20,
+                floor: 4,
+            }),
+            ..Guards::default()
+        },
+        ..Policy::new(Mode::Managed)
+    }
+}
+
+#[test]
+fn few_changes_among_many_items_are_looked_up_and_many_are_not() {
+    let home = Home::new(1, GENEROUS);
+    for number in 0..200 {
+        let uid = format!("{number:03}");
+        home.put(Where::Mail, &uid, &card(&uid, &[("FN", "Ada"), ("TEL", "1")]));
+    }
+    home.settle();
+    home.is_still();
+    home.edit(Where::Crm, "007", &[("TEL", "2")]);
+    home.calls.clear();
+    let report = home.run();
+    let reach = |report: &ItemReport| reaches(report).max();
+    assert_eq!(reach(&report), Some(ItemReach::Touched));
+    assert_eq!(lines(&report), ["change 007 on mail (TEL): done"]);
+    // The change comes back from the other side, and that is all.
+    assert_eq!(reach(&home.run()), Some(ItemReach::Touched));
+    assert_eq!(reach(&home.run()), Some(ItemReach::Nothing));
+    for number in 0..40 {
+        home.edit(Where::Crm, &format!("{number:03}"), &[("TEL", "3")]);
+    }
+    assert_eq!(reach(&home.run()), Some(ItemReach::All));
+    home.settle();
+}
+
+#[test]
+fn promise_10_the_guard_of_a_collection_counts_what_is_not_looked_at() {
+    for (removed, waits) in [(5, false), (60, true)] {
+        let mut home = Home::new(1, GENEROUS);
+        home.policy = guarded();
+        for number in 0..500 {
+            let uid = format!("{number:03}");
+            home.put(Where::Mail, &uid, &card(&uid, &[("FN", "Ada")]));
+        }
+        home.settle();
+        home.is_still();
+        home.policy.guards.container = Some(Share {
+            percent: 10,
+            floor: 4,
+        });
+        for number in 0..removed {
+            home.remove(Where::Crm, &format!("{number:03}"));
+        }
+        let report = home.run();
+        assert!(reaches(&report).any(|reach| reach == ItemReach::Touched));
+        let held = report.pairs.iter().flat_map(|pair| &pair.holds);
+        let causes: BTreeSet<String> = held.map(|held| held.cause.to_string()).collect();
+        assert_eq!(!causes.is_empty(), waits, "{causes:?}");
+        assert!(causes.iter().all(|cause| cause.contains("500")), "{causes:?}");
+    }
+}
+
+/// What a store has that was made before places were: no places, and nothing of them in its states.
+fn forget_places(home: &Home) {
+    use usersync::store::{StateStore, Transaction, Write};
+
+    let snapshot = home.store.snapshot(&tenant());
+    let mut transaction = Transaction::new(tenant());
+    for (key, bytes) in &snapshot.values[&Table::Cursor] {
+        let mut state: Value = serde_json::from_slice(bytes).unwrap();
+        state["version"] = 1.into();
+        state["value"].as_object_mut().unwrap().remove("rows");
+        transaction.write(Write::Put {
+            table: Table::Cursor,
+            key: key.clone(),
+            bytes: serde_json::to_vec(&state).unwrap(),
+        });
+    }
+    for key in snapshot.values[&Table::Place].keys() {
+        transaction.write(Write::Delete {
+            table: Table::Place,
+            key: key.clone(),
+        });
+    }
+    futures::executor::block_on(home.store.commit(transaction)).unwrap();
+}
+
+#[test]
+fn a_store_that_was_made_before_gets_its_places_whenever_it_is_killed() {
+    let old = Home::new(1, GENEROUS);
+    for number in 0..8 {
+        let uid = format!("{number}");
+        old.put(Where::Mail, &uid, &card(&uid, &[("FN", "Ada"), ("TEL", "1")]));
+    }
+    old.settle();
+    old.is_still();
+    forget_places(&old);
+    old.edit(Where::Crm, "3", &[("TEL", "2")]);
+    let mut stopped = 0;
+    for call in 1.. {
+        let home = old.fork();
+        let rule = FaultRule::new(Fault::Hang(Moment::After)).on(CallKind::Commit);
+        home.faults.inject(rule.after(call).once());
+        let (engine, job, request) = (home.engine(), home.job(), ItemRequest::new());
+        let ended = crash(engine.run_items(&job, &home.items, &request));
+        home.faults.heal();
+        home.clock.advance(LEASE * 2);
+        home.settle();
+        check_places(&home).unwrap();
+        home.edit(Where::Crm, "4", &[("TEL", "2")]);
+        assert!(reaches(&home.run()).any(|reach| reach == ItemReach::Touched));
+        match ended {
+            Crash::Stopped => stopped += 1,
+            Crash::Ended(_) => break,
+        }
+    }
+    assert!(stopped > 5, "{stopped}");
+}
