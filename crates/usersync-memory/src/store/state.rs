@@ -46,7 +46,7 @@ pub(super) struct Tenant {
 pub(super) struct LogState {
     last: u64,
     pub(super) entries: Arc<BTreeMap<u64, Arc<LogEntry>>>,
-    sequences: HashMap<Key, u64, foldhash::quality::RandomState>,
+    sequences: HashMap<Key, u64>,
 }
 
 impl State {
