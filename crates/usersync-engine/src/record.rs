@@ -3,61 +3,162 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use usersync_connector::{Actor, News, Notification, Recipient};
-use usersync_model::{ContainerRef, Digest, DigestBuilder, JobId, OperationId, Subject};
+use usersync_model::{
+    ContainerRef, Digest, DigestBuilder, JobId, MemberFacets, OperationId, PrincipalRef, RecordRef, Subject,
+    TenantId,
+};
 use usersync_reconcile::RecordBase;
-use usersync_store::{Key, Log, Table, Write};
+use usersync_store::{Encoded, Key, Log, Table, Write};
 
 use crate::error::Result;
 use crate::job::Job;
 use crate::report::Outcome;
 use crate::state::{AUDIT, BASE, Effect, INTENT, Intent, NOTIFICATION, base_key, intent_key};
 
-pub(crate) fn intent_write(job: &JobId, intent: &Intent) -> Result<Write> {
+/// An operation, as its intent, the audit and a notification tell of it. What many operations have in common is written once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) operation: OperationId,
+    pub(crate) container: &'a Encoded,
+    pub(crate) subject: &'a Subject,
+    pub(crate) effect: &'a Effect,
+    pub(crate) actor: &'a Encoded,
+    /// Whether an approval let it go.
+    pub(crate) approved: bool,
+    pub(crate) reason: &'a str,
+    pub(crate) plan: &'a Encoded,
+}
+
+/// A time as values and keys have it.
+#[derive(Debug)]
+pub(crate) struct Moment {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) written: Encoded,
+    ticks: String,
+}
+
+impl Moment {
+    pub(crate) fn of(at: DateTime<Utc>) -> Result<Self> {
+        Ok(Self {
+            at,
+            written: Encoded::of(&at)?,
+            ticks: at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string(),
+        })
+    }
+}
+
+/// What is read as an [`Intent`].
+#[derive(Serialize)]
+struct IntentLine<'a> {
+    operation: OperationId,
+    container: &'a Encoded,
+    subject: &'a Subject,
+    effect: &'a Effect,
+    actor: &'a Encoded,
+    approved: bool,
+    reason: &'a str,
+    plan: &'a Encoded,
+    since: &'a Encoded,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<i64>,
+}
+
+/// The intent of an operation that was first attempted at `since`, and uses the quota of removals of that hour.
+pub(crate) fn intent_write(
+    job: &JobId,
+    told: Told<'_>,
+    since: &Encoded,
+    quota: Option<i64>,
+) -> Result<Write> {
+    let line = IntentLine {
+        operation: told.operation,
+        container: told.container,
+        subject: told.subject,
+        effect: told.effect,
+        actor: told.actor,
+        approved: told.approved,
+        reason: told.reason,
+        plan: told.plan,
+        since,
+        quota,
+    };
     Ok(Write::Put {
         table: Table::Intent,
-        key: intent_key(job, &intent.operation),
-        bytes: INTENT.encode(intent)?,
+        key: intent_key(job, &told.operation),
+        bytes: INTENT.encode(&line)?,
     })
 }
 
-/// What is read as an [`AuditRecord`](crate::state::AuditRecord), without copies of what it is made of.
+/// What is read as an [`AuditRecord`](crate::state::AuditRecord).
 #[derive(Serialize)]
 struct AuditLine<'a> {
     job: &'a JobId,
     operation: OperationId,
-    container: &'a ContainerRef,
+    container: &'a Encoded,
     subject: &'a Subject,
     action: &'a str,
     reason: &'a str,
     outcome: &'a str,
-    actor: &'a Actor,
+    actor: &'a Encoded,
     approved: bool,
-    plan: Digest,
-    at: DateTime<Utc>,
+    plan: &'a Encoded,
+    at: &'a Encoded,
 }
 
-pub(crate) fn audit(job: &Job, intent: &Intent, outcome: &Outcome, at: DateTime<Utc>) -> Result<Write> {
+pub(crate) fn audit(job: &Job, told: Told<'_>, outcome: &Outcome, now: &Moment) -> Result<Write> {
     let record = AuditLine {
         job: &job.id,
-        operation: intent.operation,
-        container: &intent.container,
-        subject: &intent.subject,
-        action: intent.effect.code(),
-        reason: &intent.reason,
+        operation: told.operation,
+        container: told.container,
+        subject: told.subject,
+        action: told.effect.code(),
+        reason: told.reason,
         outcome: outcome.code(),
-        actor: &intent.actor,
-        approved: intent.approved,
-        plan: intent.plan,
-        at,
+        actor: told.actor,
+        approved: told.approved,
+        plan: told.plan,
+        at: &now.written,
     };
-    let moment = at.timestamp_nanos_opt().unwrap_or(i64::MAX).to_string();
     // Two attempts may fall on one tick of the clock, and both are kept.
-    let key = Key::of(&[&intent.operation.to_string(), &moment, outcome.code()]);
+    let key = Key::of(&[&told.operation.to_string(), &now.ticks, outcome.code()]);
     Ok(Write::Append {
         log: Log::Audit,
         key,
         bytes: AUDIT.encode(&record)?,
     })
+}
+
+/// The parts of an intent that was read.
+#[derive(Debug)]
+pub(crate) struct Recovered<'a> {
+    intent: &'a Intent,
+    container: Encoded,
+    actor: Encoded,
+    plan: Encoded,
+}
+
+impl<'a> Recovered<'a> {
+    pub(crate) fn of(intent: &'a Intent) -> Result<Self> {
+        Ok(Self {
+            intent,
+            container: Encoded::of(&intent.container)?,
+            actor: Encoded::of(&intent.actor)?,
+            plan: Encoded::of(&intent.plan)?,
+        })
+    }
+
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told {
+            operation: self.intent.operation,
+            container: &self.container,
+            subject: &self.intent.subject,
+            effect: &self.intent.effect,
+            actor: &self.actor,
+            approved: self.intent.approved,
+            reason: &self.intent.reason,
+            plan: &self.plan,
+        }
+    }
 }
 
 /// What becomes of the base of a record; nothing for a membership, whose base is in its ledger row. `None`: there is none any
@@ -82,38 +183,90 @@ pub(crate) fn base_write(
     }))
 }
 
+/// What is read as a [`Notification`] of an effect.
+#[derive(Serialize)]
+struct NotificationLine<'a> {
+    key: OperationId,
+    tenant: &'a TenantId,
+    job: &'a JobId,
+    sender: &'a Encoded,
+    recipient: RecipientLine<'a>,
+    news: NewsLine<'a>,
+}
+
+/// What is read as a [`Recipient`].
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum RecipientLine<'a> {
+    Collection(&'a Encoded),
+    Principal(&'a PrincipalRef),
+}
+
+/// What is read as [`News`].
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum NewsLine<'a> {
+    MemberAdded {
+        container: &'a Encoded,
+        facets: &'a MemberFacets,
+    },
+    MemberRemoved {
+        container: &'a Encoded,
+    },
+    MemberUpdated {
+        container: &'a Encoded,
+        facets: &'a MemberFacets,
+    },
+    RecordChanged {
+        collection: &'a Encoded,
+        record: &'a RecordRef,
+    },
+    RecordCreated {
+        collection: &'a Encoded,
+        record: &'a RecordRef,
+    },
+    RecordDeleted {
+        collection: &'a Encoded,
+        record: &'a RecordRef,
+    },
+}
+
 /// What is told of an effect: to the member, or to whom a collection of records belongs.
-pub(crate) fn notification(job: &Job, intent: &Intent) -> Result<Option<Write>> {
-    let container = intent.container.clone();
-    let (recipient, news) = match (&intent.subject, &intent.effect) {
-        (_, Effect::Adopt) => return Ok(None),
+pub(crate) fn notification(job: &Job, told: Told<'_>) -> Result<Option<Write>> {
+    let container = told.container;
+    let (recipient, news) = match (told.subject, told.effect) {
         (Subject::Principal(member), effect) => {
             let news = match effect {
-                Effect::Add(facets) => News::MemberAdded {
+                Effect::Add(facets) => NewsLine::MemberAdded { container, facets },
+                Effect::Remove => NewsLine::MemberRemoved { container },
+                Effect::Update { to, .. } => NewsLine::MemberUpdated {
                     container,
-                    facets: facets.clone(),
-                },
-                Effect::Remove => News::MemberRemoved { container },
-                Effect::Update { to, .. } => News::MemberUpdated {
-                    container,
-                    facets: to.clone(),
+                    facets: to,
                 },
                 _ => return Ok(None),
             };
-            (Recipient::Principal(member.clone()), news)
+            (RecipientLine::Principal(member), news)
         }
         (Subject::Record(record), effect) => {
-            let (collection, record) = (container.clone(), record.clone());
+            let collection = container;
             let news = match effect {
-                Effect::Change { .. } => News::RecordChanged { collection, record },
-                Effect::Create { .. } => News::RecordCreated { collection, record },
-                Effect::Delete => News::RecordDeleted { collection, record },
+                Effect::Change { .. } => NewsLine::RecordChanged { collection, record },
+                Effect::Create { .. } => NewsLine::RecordCreated { collection, record },
+                Effect::Delete => NewsLine::RecordDeleted { collection, record },
                 _ => return Ok(None),
             };
-            (Recipient::Collection(container), news)
+            (RecipientLine::Collection(collection), news)
         }
     };
-    outbox(job, intent.operation, Some(intent.actor.clone()), recipient, news).map(Some)
+    let line = NotificationLine {
+        key: told.operation,
+        tenant: &job.tenant,
+        job: &job.id,
+        sender: told.actor,
+        recipient,
+        news,
+    };
+    Ok(Some(append_news(&told.operation, NOTIFICATION.encode(&line)?)))
 }
 
 /// What the administrators are told of operations that wait.
@@ -175,10 +328,16 @@ fn outbox(
         recipient,
         news,
     };
-    let bytes = NOTIFICATION.encode(&notification)?;
-    Ok(Write::Append {
+    Ok(append_news(&key, NOTIFICATION.encode(&notification)?))
+}
+
+fn append_news(key: &OperationId, bytes: Vec<u8>) -> Write {
+    Write::Append {
         log: Log::Outbox,
         key: Key::of(&[&key.to_string()]),
         bytes,
-    })
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use crate::history::RunNumber;
 use crate::job::{Job, JobKind, Scope, Trigger};
 use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
-use crate::record::{audit, base_write, held, notification, paused};
+use crate::record::{Moment, Recovered, audit, base_write, held, notification, paused};
 use crate::recover::{Recovery, base_after};
 use crate::report::{OperationReport, Outcome, PausedBy, RunEnd, RunReport};
 use crate::source::Sources;
@@ -280,7 +280,7 @@ impl Engine {
         recovery: &Recovery,
         request: &RunRequest,
     ) -> Result<Vec<OperationReport>> {
-        let now = self.inner.preview.readers().clock.now();
+        let now = Moment::of(self.inner.preview.readers().clock.now())?;
         let mut reports = Vec::new();
         for confirmed in &recovery.confirmed {
             if request.control.is_cancelled() {
@@ -305,8 +305,9 @@ impl Engine {
                 table: Table::Intent,
                 key: intent_key(&job.id, &intent.operation),
             });
-            transaction.write(audit(job, intent, &Outcome::Applied, now)?);
-            if let Some(write) = notification(job, intent)? {
+            let recovered = Recovered::of(intent)?;
+            transaction.write(audit(job, recovered.told(), &Outcome::Applied, &now)?);
+            if let Some(write) = notification(job, recovered.told())? {
                 transaction.write(write);
             }
             // A row that changed since it was read: the intent stays, and the next run looks again.

@@ -1,7 +1,10 @@
 //! The form of values: JSON with the name and version of its format.
 
+use std::cell::Cell;
+
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::{Result, StoreError, StoreErrorKind};
 
@@ -37,6 +40,43 @@ struct Body<T> {
     value: T,
 }
 
+/// A part of many values, written once for all of them.
+///
+/// It is for what [`Format::encode`] writes, and reads as what it was made of.
+#[derive(Clone, Debug)]
+pub struct Encoded(Box<RawValue>);
+
+impl Encoded {
+    /// What `value` is written as within a value. `T` must have text keys in its maps.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`] if it has no JSON form.
+    pub fn of<T: Serialize>(value: &T) -> Result<Self> {
+        let written = to_raw_value(value);
+        written
+            .map(Self)
+            .map_err(|error| unwritten("part of a value", error))
+    }
+}
+
+impl Serialize for Encoded {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// What is kept of the room for drafts.
+const MAX_DRAFT: usize = 64 * 1024;
+
+thread_local! {
+    /// Room to write a value in before its size is known.
+    static DRAFT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn unwritten(what: &str, error: serde_json::Error) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, format!("a {what} cannot be written")).with_source(error)
+}
+
 impl Format {
     /// Writes a value. `T` must have text keys in its maps, as every stored type does.
     ///
@@ -48,17 +88,17 @@ impl Format {
             version: self.version,
             value,
         };
-        // Most values have some hundred bytes, and are kept for long.
-        let mut bytes = Vec::with_capacity(1024);
-        let written = serde_json::to_writer(&mut bytes, &envelope);
-        bytes.shrink_to_fit();
-        written.map(|()| bytes).map_err(|error| {
-            StoreError::new(
-                StoreErrorKind::Corrupt,
-                format!("a {} cannot be written", self.name),
-            )
-            .with_source(error)
-        })
+        // Values are many and kept for long: each takes one allocation, of its own size.
+        let mut draft = DRAFT.take();
+        draft.clear();
+        let written = serde_json::to_writer(&mut draft, &envelope);
+        let bytes = draft.as_slice().to_vec();
+        if draft.capacity() <= MAX_DRAFT {
+            DRAFT.set(draft);
+        }
+        written
+            .map(|()| bytes)
+            .map_err(|error| unwritten(self.name, error))
     }
 
     /// Reads a value.

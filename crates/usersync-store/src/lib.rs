@@ -12,7 +12,7 @@ mod ledger;
 mod store;
 mod transaction;
 
-pub use codec::Format;
+pub use codec::{Encoded, Format};
 pub use error::{Result, StoreError, StoreErrorKind};
 pub use key::{Key, LedgerKey, Log, Table};
 pub use lease::{Fence, FencingToken, Lease, LeaseName};

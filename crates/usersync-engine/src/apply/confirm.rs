@@ -1,12 +1,10 @@
 //! What is recorded of operations that ended.
 
-use chrono::{DateTime, Utc};
-use usersync_connector::Actor;
 use usersync_store::{Table, Transaction, Write};
 
-use super::{Applier, Attempt, Ended, Work};
+use super::{Acting, Applier, Attempt, Ended, Work};
 use crate::error::Result;
-use crate::record::{audit, base_write, notification};
+use crate::record::{Moment, audit, base_write, notification};
 use crate::recover::{base_after, row_after};
 use crate::report::Outcome;
 use crate::state::{Effect, intent_key, window_key};
@@ -17,7 +15,7 @@ impl Applier<'_> {
     pub(super) fn confirm(
         &self,
         ended: &[Ended<'_>],
-        now: DateTime<Utc>,
+        now: &Moment,
         transaction: &mut Transaction,
     ) -> Result<Vec<usize>> {
         let mut checked = Vec::new();
@@ -26,7 +24,7 @@ impl Applier<'_> {
             Ended {
                 work,
                 attempt,
-                context,
+                acting,
                 contested,
             },
         ) in ended.iter().enumerate()
@@ -48,7 +46,7 @@ impl Applier<'_> {
                     }
                 }
             }
-            self.conclude(work, attempt, &context.actor, now, transaction)?;
+            self.conclude(work, attempt, acting, now, transaction)?;
             let had_effect = matches!(attempt, Attempt::Done { changed: true, .. });
             if let Some(hour) = work.quota
                 && !had_effect
@@ -68,12 +66,12 @@ impl Applier<'_> {
         &self,
         work: &Work<'_>,
         attempt: &Attempt,
-        actor: &Actor,
-        now: DateTime<Utc>,
+        acting: &Acting,
+        now: &Moment,
         transaction: &mut Transaction,
     ) -> Result<()> {
         let end = outcome(attempt.clone());
-        let intent = self.intent(work, actor, now);
+        let told = work.told(acting);
         if !stays_open(work, attempt) && work.effect != Effect::Adopt {
             transaction.write(Write::Delete {
                 table: Table::Intent,
@@ -81,10 +79,10 @@ impl Applier<'_> {
             });
         }
         if !matches!(end, Outcome::NotStarted(_)) {
-            transaction.write(audit(self.job, &intent, &end, now)?);
+            transaction.write(audit(self.job, told, &end, now)?);
         }
         if end == Outcome::Applied
-            && let Some(write) = notification(self.job, &intent)?
+            && let Some(write) = notification(self.job, told)?
         {
             transaction.write(write);
         }

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use usersync_connector::{Applied, CallContext, Error as ConnectorError, ErrorKind};
 
-use super::{Applier, Attempt, Ended, Work};
+use super::{Acting, Applier, Attempt, Ended, Work};
 use crate::report::{NotStarted, Outcome};
 
 /// Operations of one container that go to the target in one call.
 #[derive(Debug)]
 pub(super) struct Errand<'a> {
     work: Vec<Work<'a>>,
-    context: Arc<CallContext>,
+    acting: Arc<Acting>,
 }
 
 impl<'a> Applier<'a> {
     /// Operations of one container together, no more than the target takes at once.
-    pub(super) fn errands(&self, batch: Vec<Work<'a>>, context: &Arc<CallContext>) -> Vec<Errand<'a>> {
+    pub(super) fn errands(&self, batch: Vec<Work<'a>>, acting: &Arc<Acting>) -> Vec<Errand<'a>> {
         let most = self.target.capabilities().max_batch.get();
         let mut errands: Vec<Errand<'a>> = Vec::new();
         for work in batch {
@@ -26,7 +26,7 @@ impl<'a> Applier<'a> {
                 }
                 _ => errands.push(Errand {
                     work: vec![work],
-                    context: Arc::clone(context),
+                    acting: Arc::clone(acting),
                 }),
             }
         }
@@ -35,20 +35,21 @@ impl<'a> Applier<'a> {
 
     /// Calls the target, unless the run was told to end, and finds out what became of each operation.
     pub(super) async fn attempt(&self, errand: Errand<'a>) -> Vec<Ended<'a>> {
-        let Errand { work, context } = errand;
+        let Errand { work, acting } = errand;
+        let context = &acting.context;
         let Some(first) = work.first().filter(|_| !self.control.is_cancelled()) else {
             let attempt = Attempt::Not(Outcome::NotStarted(NotStarted::Cancelled));
-            let end = |work| Ended::new(work, attempt.clone(), &context);
+            let end = |work| Ended::new(work, attempt.clone(), &acting);
             return work.into_iter().map(end).collect();
         };
         let call = self.target.call(work.iter());
-        let answers = self.target.apply(&first.container.object, call, &context).await;
+        let answers = self.target.apply(&first.container.object, call, context).await;
         let mut answers = answers.into_iter();
         let mut ended = Vec::with_capacity(work.len());
         for work in work {
             let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
-            let attempt = self.judge(&work, answer, &context).await;
-            ended.push(Ended::new(work, attempt, &context));
+            let attempt = self.judge(&work, answer, context).await;
+            ended.push(Ended::new(work, attempt, &acting));
         }
         ended
     }

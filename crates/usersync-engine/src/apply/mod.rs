@@ -8,22 +8,22 @@ mod window;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use usersync_connector::{Actor, CallContext, Precondition, Version};
+use usersync_connector::{CallContext, Precondition, Version};
 use usersync_model::{ContainerRef, LedgerRow, OperationId, Origin, Subject};
 use usersync_reconcile::{
     Action, Fingerprint, LedgerStep, Operation, OperationIds, Plan, RecordBase, Section,
 };
-use usersync_store::{Check, Lease, LedgerKey, StateStore, StoreErrorKind, Transaction, Write};
+use usersync_store::{Check, Encoded, Lease, LedgerKey, StateStore, StoreErrorKind, Transaction, Write};
 
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
 use crate::ground::{Ground, RowBefore};
 use crate::job::Job;
 use crate::ports::Readers;
-use crate::record::{base_write, intent_write};
+use crate::record::{Moment, Told, base_write, intent_write};
 use crate::recover::Recovery;
 use crate::report::{OperationReport, Outcome};
-use crate::state::{Effect, Intent, window_hours, window_key, window_keys};
+use crate::state::{Effect, window_hours, window_key, window_keys};
 
 pub(crate) use self::target::{Target, shows};
 
@@ -45,6 +45,8 @@ struct Work<'a> {
     place: usize,
     id: OperationId,
     container: &'a ContainerRef,
+    /// As it is written within values.
+    container_written: Arc<Encoded>,
     subject: &'a Subject,
     action: &'a Action,
     effect: Effect,
@@ -63,6 +65,14 @@ struct Work<'a> {
     reason: &'static str,
 }
 
+/// What the operations on one container share.
+#[derive(Debug)]
+struct Shared {
+    ids: OperationIds,
+    /// The container as it is written within values.
+    container: Arc<Encoded>,
+}
+
 /// What changes in the ledger only.
 #[derive(Debug)]
 struct RowChange {
@@ -78,28 +88,37 @@ struct RowChange {
 struct Ended<'a> {
     work: Work<'a>,
     attempt: Attempt,
-    context: Arc<CallContext>,
+    acting: Arc<Acting>,
     /// Whether somebody else wrote its ledger row while it was under way.
     contested: bool,
 }
 
+/// In whose name operations are called for, and of which plan they are.
+#[derive(Debug)]
+struct Acting {
+    context: CallContext,
+    /// As they are written within values.
+    actor: Encoded,
+    plan: Encoded,
+}
+
 impl<'a> Ended<'a> {
-    fn new(work: Work<'a>, attempt: Attempt, context: &Arc<CallContext>) -> Self {
+    fn new(work: Work<'a>, attempt: Attempt, acting: &Arc<Acting>) -> Self {
         Self {
             work,
             attempt,
-            context: Arc::clone(context),
+            acting: Arc::clone(acting),
             contested: false,
         }
     }
 
     /// What is only counted as ours from now on needs no call.
-    fn adopted(work: Work<'a>, context: &Arc<CallContext>) -> Self {
+    fn adopted(work: Work<'a>, acting: &Arc<Acting>) -> Self {
         let attempt = Attempt::Done {
             changed: false,
             ours: true,
         };
-        Self::new(work, attempt, context)
+        Self::new(work, attempt, acting)
     }
 }
 
@@ -119,6 +138,20 @@ impl Work<'_> {
         LedgerKey {
             container: self.container.clone(),
             subject: self.subject.clone(),
+        }
+    }
+
+    /// What is told of it in values.
+    fn told<'t>(&'t self, acting: &'t Acting) -> Told<'t> {
+        Told {
+            operation: self.id,
+            container: &self.container_written,
+            subject: self.subject,
+            effect: &self.effect,
+            actor: &acting.actor,
+            approved: self.approved,
+            reason: self.reason,
+            plan: &acting.plan,
         }
     }
 
@@ -239,7 +272,7 @@ impl<'a> Applier<'a> {
         place: usize,
         section: &'a Section,
         operation: &'a Operation,
-        ids: &OperationIds,
+        shared: &Shared,
         ground: &Ground,
         recovery: &Recovery,
     ) -> Work<'a> {
@@ -273,9 +306,10 @@ impl<'a> Applier<'a> {
             place,
             id: match carried {
                 Some(carried) => carried.operation,
-                None => ids.of(operation),
+                None => shared.ids.of(operation),
             },
             container: &section.container,
+            container_written: Arc::clone(&shared.container),
             subject: &operation.subject,
             action: &operation.action,
             effect,
@@ -313,8 +347,8 @@ impl<'a> Applier<'a> {
     fn begin(
         &self,
         batch: &[Work<'_>],
-        actor: &Actor,
-        now: DateTime<Utc>,
+        acting: &Acting,
+        now: &Moment,
         transaction: &mut Transaction,
     ) -> Result<()> {
         for work in batch {
@@ -322,29 +356,16 @@ impl<'a> Applier<'a> {
         }
         let removals = batch.iter().filter(|work| work.reserves).count();
         if removals > 0 {
-            self.reserve(removals, now, transaction);
+            self.reserve(removals, now.at, transaction);
         }
         for work in batch {
             if work.effect != Effect::Adopt {
-                transaction.write(intent_write(&self.job.id, &self.intent(work, actor, now))?);
+                let carried = work.carried.map(|since| Encoded::of(&since)).transpose()?;
+                let since = carried.as_ref().unwrap_or(&now.written);
+                transaction.write(intent_write(&self.job.id, work.told(acting), since, work.quota)?);
             }
         }
         Ok(())
-    }
-
-    fn intent(&self, work: &Work<'_>, actor: &Actor, now: DateTime<Utc>) -> Intent {
-        Intent {
-            operation: work.id,
-            container: work.container.clone(),
-            subject: work.subject.clone(),
-            effect: work.effect.clone(),
-            actor: actor.clone(),
-            approved: work.approved,
-            reason: work.reason.to_owned(),
-            plan: self.plan.digest(),
-            since: work.carried.unwrap_or(now),
-            quota: work.quota,
-        }
     }
 
     /// Takes removals out of the window's quota, together with the intents.

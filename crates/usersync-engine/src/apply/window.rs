@@ -11,14 +11,15 @@ use tracing::Instrument;
 use usersync_connector::CallContext;
 use usersync_model::PrincipalRef;
 use usersync_reconcile::{Operation, Section};
-use usersync_store::Lease;
+use usersync_store::{Encoded, Lease};
 
 use super::confirm::outcome;
-use super::{Applier, Ended, Work};
+use super::{Acting, Applier, Ended, Shared, Work};
 use crate::actor::container_actor;
 use crate::error::{EngineError, Result};
 use crate::event::RunEvent;
 use crate::ground::Ground;
+use crate::record::Moment;
 use crate::recover::Recovery;
 use crate::report::{NotStarted, OperationReport, Outcome};
 use crate::state::Effect;
@@ -35,7 +36,7 @@ struct Batch<'a> {
 struct Turn<'a> {
     lease: Lease,
     /// Whose intents are durable now, and in whose name they are called for.
-    begun: Option<(Vec<Work<'a>>, Arc<CallContext>)>,
+    begun: Option<(Vec<Work<'a>>, Arc<Acting>)>,
     reports: Vec<(usize, OperationReport)>,
 }
 
@@ -73,10 +74,10 @@ impl<'a> Applier<'a> {
                 };
                 let is_to_be_told = waiting.is_empty() && (is_over || ended.len() >= batch);
                 if next.is_some() || is_to_be_told && !ended.is_empty() {
-                    let next = next.map(|batch| (batch.owner, self.work_of(&batch, ground, recovery)));
-                    let operations = next.as_ref().map_or(0, |(_, work)| work.len());
+                    let operations = next.as_ref().map_or(0, |batch| batch.operations.len());
                     let span = tracing::info_span!("usersync.apply", operations);
-                    let write = self.write(lease.clone(), std::mem::take(&mut ended), next);
+                    let rests_on = (ground, recovery);
+                    let write = self.write(lease.clone(), std::mem::take(&mut ended), next, rests_on);
                     turn = Some(write.instrument(span).boxed());
                 } else if is_over {
                     break;
@@ -107,11 +108,11 @@ impl<'a> Applier<'a> {
             };
             lease = written.lease;
             reports.extend(written.reports);
-            if let Some((begun, context)) = written.begun {
+            if let Some((begun, acting)) = written.begun {
                 let (adopted, called): (Vec<_>, Vec<_>) =
                     begun.into_iter().partition(|work| work.effect == Effect::Adopt);
-                ended.extend(adopted.into_iter().map(|work| Ended::adopted(work, &context)));
-                ready.extend(self.errands(called, &context));
+                ended.extend(adopted.into_iter().map(|work| Ended::adopted(work, &acting)));
+                ready.extend(self.errands(called, &acting));
             }
             if told < reports.len() {
                 told = reports.len();
@@ -147,19 +148,23 @@ impl<'a> Applier<'a> {
         batches
     }
 
-    fn work_of(&self, batch: &Batch<'a>, ground: &Ground, recovery: &Recovery) -> Vec<Work<'a>> {
+    fn work_of(&self, batch: &Batch<'a>, ground: &Ground, recovery: &Recovery) -> Result<Vec<Work<'a>>> {
         let mut works = Vec::with_capacity(batch.operations.len());
         let by_section = batch
             .operations
             .chunk_by(|(one, _), (other, _)| std::ptr::eq(*one, *other));
         for operations in by_section {
-            let ids = self.plan.envelope().operation_ids(&operations[0].0.container);
+            let container = &operations[0].0.container;
+            let shared = Shared {
+                ids: self.plan.envelope().operation_ids(container),
+                container: Arc::new(Encoded::of(container)?),
+            };
             for (section, operation) in operations {
                 let place = batch.first + works.len();
-                works.push(self.work(place, section, operation, &ids, ground, recovery));
+                works.push(self.work(place, section, operation, &shared, ground, recovery));
             }
         }
-        works
+        Ok(works)
     }
 
     /// One transaction: what became of the operations that `ended`, and the intents of the `next` ones. What is not begun is
@@ -168,31 +173,34 @@ impl<'a> Applier<'a> {
         &self,
         mut lease: Lease,
         mut ended: Vec<Ended<'a>>,
-        next: Option<(Option<&PrincipalRef>, Vec<Work<'a>>)>,
+        next: Option<Batch<'a>>,
+        (ground, recovery): (&Ground, &Recovery),
     ) -> Result<Turn<'a>> {
         let mut reports = Vec::new();
         let mut begun = None;
-        if let Some((owner, batch)) = next {
+        if let Some(batch) = next {
+            let owner = batch.owner;
+            let batch = self.work_of(&batch, ground, recovery)?;
             match self.who_acts(owner).await? {
                 Ok(context) => {
                     lease = self.kept(lease).await?;
-                    begun = Some((batch, context));
+                    begun = Some((batch, Arc::new(self.acting(context)?)));
                 }
                 Err(why) => reports.extend(batch.iter().map(|work| work.report(Outcome::NotStarted(why)))),
             }
         }
-        let now = self.readers.clock.now();
+        let now = Moment::of(self.readers.clock.now())?;
         if let Some((batch, _)) = &mut begun {
-            self.take_quota(batch, now);
+            self.take_quota(batch, now.at);
             self.date_rows(batch).await?;
         }
         // As if they had been carried out in the order of the plan.
         ended.sort_unstable_by_key(|ended| ended.work.place);
         loop {
             let mut transaction = self.transaction();
-            let checked = self.confirm(&ended, now, &mut transaction)?;
-            if let Some((batch, context)) = &begun {
-                self.begin(batch, &context.actor, now, &mut transaction)?;
+            let checked = self.confirm(&ended, &now, &mut transaction)?;
+            if let Some((batch, acting)) = &begun {
+                self.begin(batch, acting, &now, &mut transaction)?;
             }
             if transaction.writes.is_empty() {
                 break;
@@ -230,20 +238,28 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
+    fn acting(&self, context: CallContext) -> Result<Acting> {
+        Ok(Acting {
+            actor: Encoded::of(&context.actor)?,
+            plan: Encoded::of(&self.plan.digest())?,
+            context,
+        })
+    }
+
     /// In whose name a batch is begun, or why it is not.
     async fn who_acts(
         &self,
         owner: Option<&PrincipalRef>,
-    ) -> Result<std::result::Result<Arc<CallContext>, NotStarted>> {
+    ) -> Result<std::result::Result<CallContext, NotStarted>> {
         if self.control.is_cancelled() {
             return Ok(Err(NotStarted::Cancelled));
         }
         match container_actor(self.readers, self.job, owner).await {
-            Ok(Ok(actor)) => Ok(Ok(Arc::new(CallContext {
+            Ok(Ok(actor)) => Ok(Ok(CallContext {
                 tenant: self.job.tenant.clone(),
                 job: self.job.id.clone(),
                 actor,
-            }))),
+            })),
             Ok(Err(_)) => Ok(Err(NotStarted::NobodyActs)),
             Err(EngineError::Connector(error)) => {
                 tracing::warn!(name: "usersync.actor.unknown", kind = error.kind().code(), "nobody could tell who may act");

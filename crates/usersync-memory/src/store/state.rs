@@ -160,8 +160,9 @@ impl Tenant {
                 }
                 Write::Append { log, key, bytes } => self.append(log, key, bytes),
                 Write::Delete { table, key } => {
+                    // Shared values are copied only if there is something to remove.
                     if let Some(values) = self.values.get_mut(&table)
-                        && values.contains_key(&key)
+                        && (Arc::get_mut(values).is_some() || values.contains_key(&key))
                     {
                         Arc::make_mut(values).remove(&key);
                     }
