@@ -11,8 +11,8 @@ use super::batch::BLOCK;
 use super::table::Table;
 use crate::id::{ObjectId, PrincipalRef, SystemId};
 
-/// Principals by number. The hash is seeded at random, because directories choose the keys; it serves
-/// lookups only and never reaches an output.
+/// Principals by number. The hash is seeded at random, because directories choose the keys; it serves lookups, and the order of the
+/// numbers of very many at once, and never reaches an output.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interner {
     systems: Vec<SystemId>,
