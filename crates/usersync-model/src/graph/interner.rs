@@ -7,12 +7,14 @@ use std::ops::Range;
 
 use foldhash::quality::RandomState;
 
-use super::batch::BLOCK;
 use super::table::Table;
 use crate::id::{ObjectId, PrincipalRef, SystemId};
 
-/// Principals by number. The hash is seeded at random, because directories choose the keys; it serves lookups, and the order of the
-/// numbers of very many at once, and never reaches an output.
+/// How many objects are looked up together.
+pub(super) const BLOCK: usize = 256;
+
+/// Principals by number. The hash is seeded at random, because directories choose the keys; it serves
+/// lookups only and never reaches an output.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interner {
     systems: Vec<SystemId>,
@@ -58,35 +60,24 @@ impl Interner {
     }
 
     /// Adds to `numbers` those of `block`, systems and their objects, in its order; [`BLOCK`] of them at most.
-    pub(super) fn intern_block(&mut self, block: &[(u32, &str)], numbers: &mut Vec<u32>) {
-        let mut tags = [0; BLOCK];
-        for (tag, (_, object)) in tags.iter_mut().zip(block) {
-            *tag = self.tag(object);
-        }
-        self.intern_tagged_block(&tags, block, |number| numbers.push(number));
-    }
-
-    /// Gives `each` the numbers of `block`, which has these tags, in its order; [`BLOCK`] of them at most.
     ///
     /// Takes less time than one by one where there are many: what comparing reads is read before, for all of them, so that memory
     /// is not waited for once for each.
-    pub(super) fn intern_tagged_block(
-        &mut self,
-        tags: &[u32],
-        block: &[(u32, &str)],
-        mut each: impl FnMut(u32),
-    ) {
-        let mut likely = [None; BLOCK];
+    pub(super) fn intern_block(&mut self, block: &[(u32, &str)], numbers: &mut Vec<u32>) {
+        let (mut tags, mut likely) = ([0; BLOCK], [None; BLOCK]);
+        for (tag, (_, object)) in tags.iter_mut().zip(block) {
+            *tag = self.tag(object);
+        }
         for ((likely, tag), (system, _)) in likely.iter_mut().zip(tags).zip(block) {
-            *likely = self.tables[*system as usize].find(*tag, |_| true);
+            *likely = self.tables[*system as usize].find(tag, |_| true);
         }
         let begins = |number: &u32| self.objects.as_bytes()[self.ends.range(*number).start];
         let known = likely[..block.len()].iter().flatten();
         black_box(known.map(begins).fold(0, |all, byte| all ^ byte));
-        for ((tag, likely), (system, object)) in tags.iter().zip(likely).zip(block) {
-            each(match likely {
+        for ((tag, likely), (system, object)) in tags.into_iter().zip(likely).zip(block) {
+            numbers.push(match likely {
                 Some(number) if self.is_object(number, object) => number,
-                _ => self.intern_tagged(*tag, *system, object),
+                _ => self.intern_tagged(tag, *system, object),
             });
         }
     }
@@ -123,7 +114,7 @@ impl Interner {
         &self.objects.as_bytes()[self.ends.range(number)] == object.as_bytes()
     }
 
-    pub(super) fn tag(&self, object: &str) -> u32 {
+    fn tag(&self, object: &str) -> u32 {
         let mut state = self.hasher.build_hasher();
         state.write(object.as_bytes());
         (state.finish() >> 32) as u32

@@ -1,7 +1,6 @@
 //! The directory graph: who is a direct member of what, as several systems told it, and what follows from it.
 
 mod adjacency;
-mod batch;
 mod bits;
 mod builder;
 mod change;
@@ -25,9 +24,8 @@ pub use walk::Scratch;
 pub use warning::{GraphWarning, GraphWarnings, MAX_WARNINGS};
 
 use adjacency::Adjacency;
-use batch::Batch;
 use bits::{Bits, each_bit};
-use interner::{Interner, Names};
+use interner::{BLOCK, Interner, Names};
 use leaves::{Leaf, Leaves};
 
 use crate::completeness::{Completeness, PartialReason};
@@ -36,8 +34,8 @@ use crate::principal::{Activity, PrincipalKind};
 
 /// A principal of one [`DirectoryGraph`]: dense from zero, and never given to another principal of that graph.
 ///
-/// Numbers follow the order in which principals were first named, but for those that very many were named with at once, so they
-/// serve within one process only: outputs are ordered by [`PrincipalRef`].
+/// Numbers follow the order in which principals were first named, so they serve within one process only:
+/// outputs are ordered by [`PrincipalRef`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
 
@@ -156,7 +154,8 @@ impl DirectoryGraph {
     pub fn intern_all<'a>(&mut self, principals: impl IntoIterator<Item = &'a PrincipalRef>) -> Vec<NodeId> {
         let principals = principals.into_iter();
         let expected = principals.size_hint().0;
-        let mut batch = Batch::new(expected);
+        let mut numbers = Vec::with_capacity(expected);
+        let mut block = Vec::with_capacity(BLOCK);
         let mut last: Option<(&SystemId, u32)> = None;
         for principal in principals {
             let system = match last {
@@ -167,10 +166,13 @@ impl DirectoryGraph {
                 self.ids.expect(system, expected);
             }
             last = Some((&principal.system, system));
-            batch.add(&mut self.ids, system, principal.object.as_str());
+            block.push((system, principal.object.as_str()));
+            if block.len() == BLOCK {
+                self.intern_block(&block, &mut numbers);
+                block.clear();
+            }
         }
-        let numbers = batch.finish(&mut self.ids);
-        self.entries.resize(self.ids.len(), Entry::default());
+        self.intern_block(&block, &mut numbers);
         numbers.into_iter().map(NodeId).collect()
     }
 
@@ -264,13 +266,18 @@ impl DirectoryGraph {
 
     /// As [`intern_in`](Self::intern_in) for each of `objects`.
     fn intern_objects(&mut self, system: u32, objects: &[ObjectId]) -> Vec<u32> {
-        let mut batch = Batch::new(objects.len());
-        for object in objects {
-            batch.add(&mut self.ids, system, object.as_str());
+        let mut numbers = Vec::with_capacity(objects.len());
+        for part in objects.chunks(BLOCK) {
+            let block: Vec<_> = part.iter().map(|object| (system, object.as_str())).collect();
+            self.intern_block(&block, &mut numbers);
         }
-        let numbers = batch.finish(&mut self.ids);
-        self.entries.resize(self.ids.len(), Entry::default());
         numbers
+    }
+
+    /// As [`intern_in`](Self::intern_in) for each system and object of `block`, [`BLOCK`] of them at most.
+    fn intern_block(&mut self, block: &[(u32, &str)], numbers: &mut Vec<u32>) {
+        self.ids.intern_block(block, numbers);
+        self.entries.resize(self.ids.len(), Entry::default());
     }
 
     fn node_system(&self, node: u32) -> &SystemState {

@@ -63,34 +63,3 @@ proptest! {
         prop_assert!(nodes.iter().eq(&expected), "{nodes:?}");
     }
 }
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4))]
-
-    /// Few enough to get their numbers in order, and so many that they are put in parts: in parts of a round, and in several rounds.
-    #[test]
-    fn very_many_at_once_are_the_same_nodes_as_one_by_one(
-        len in prop_oneof![(1_usize << 15) - 2..(1 << 15) + 2, (1_usize << 18) - 300..(1 << 18) + 300],
-        others in 1_usize..40_000,
-        seed in any::<usize>(),
-    ) {
-        let different = len - len / 3;
-        let list: Vec<PrincipalRef> = (0..len)
-            .map(|at| PrincipalRef::parse("s", &format!("p{}", at.wrapping_mul(seed | 1) % different)))
-            .collect::<Result<_, _>>()
-            .expect("the texts are ids");
-        let mut graph = DirectoryGraph::default();
-        let some = graph.intern_all(&list[..others.min(len)]);
-        let all = graph.intern_all(&list);
-        prop_assert_eq!(&all[..some.len()], &some);
-        let mut numbers: BTreeMap<&PrincipalRef, NodeId> = BTreeMap::new();
-        for (principal, node) in list.iter().zip(&all) {
-            prop_assert_eq!(numbers.entry(principal).or_insert(*node), node);
-        }
-        prop_assert_eq!(numbers.len(), graph.len());
-        for (principal, node) in numbers {
-            prop_assert_eq!(&graph.principal_ref(node), principal);
-            prop_assert_eq!(graph.find(principal), Some(node));
-        }
-    }
-}
