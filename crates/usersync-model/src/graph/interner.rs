@@ -91,24 +91,23 @@ impl Interner {
     }
 
     fn intern_tagged(&mut self, tag: u32, system: u32, object: &str) -> u32 {
-        if let Some(number) = self.find_tagged(tag, system, object) {
-            return number;
-        }
+        let table = &self.tables[system as usize];
+        let free = match table.look(tag, |number| self.is_object(number, object)) {
+            Ok(number) => return number,
+            Err(free) => free,
+        };
         let number = u32::try_from(self.len()).ok().filter(|number| *number < u32::MAX);
         let number = number.expect("memory ends before 2^32 principals are named");
         self.objects.push_str(object);
         self.ends.push(self.objects.len());
         self.system_of.push(system);
-        self.tables[system as usize].insert(tag, number);
+        self.tables[system as usize].insert(free, tag, number);
         number
     }
 
     pub(super) fn find(&self, system: u32, object: &str) -> Option<u32> {
-        self.find_tagged(self.tag(object), system, object)
-    }
-
-    fn find_tagged(&self, tag: u32, system: u32, object: &str) -> Option<u32> {
-        self.tables[system as usize].find(tag, |number| self.is_object(number, object))
+        let table = &self.tables[system as usize];
+        table.find(self.tag(object), |number| self.is_object(number, object))
     }
 
     fn is_object(&self, number: u32, object: &str) -> bool {

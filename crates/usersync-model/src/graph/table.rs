@@ -11,6 +11,8 @@ pub(super) struct Table {
     /// A tag and a number plus one.
     slots: Vec<u64>,
     len: usize,
+    /// How many there may be before it grows: a third stays empty, so that places are found soon.
+    room: usize,
 }
 
 impl Table {
@@ -20,35 +22,43 @@ impl Table {
 
     /// The first number with `tag` that `is_same` knows.
     pub(super) fn find(&self, tag: u32, is_same: impl Fn(u32) -> bool) -> Option<u32> {
+        self.look(tag, is_same).ok()
+    }
+
+    /// The first number with `tag` that `is_same` knows, or else the empty place where it would be.
+    pub(super) fn look(&self, tag: u32, is_same: impl Fn(u32) -> bool) -> Result<u32, usize> {
         let mut place = self.place(tag);
         loop {
             // Without slots, there is none.
             let slot = self.slots.get(place).copied().unwrap_or(EMPTY);
             if slot == EMPTY {
-                return None;
+                return Err(place);
             }
             let number = slot as u32 - 1;
             if (slot >> 32) as u32 == tag && is_same(number) {
-                return Some(number);
+                return Ok(number);
             }
             place = self.after(place);
         }
     }
 
-    /// Adds `number`, which is not there.
-    pub(super) fn insert(&mut self, tag: u32, number: u32) {
-        // A third stays empty, so that places are found soon.
-        if self.len >= self.slots.len() / 3 * 2 {
+    /// Adds `number`, which is not there, at the place that was found for it.
+    pub(super) fn insert(&mut self, place: usize, tag: u32, number: u32) {
+        let slot = u64::from(tag) << 32 | u64::from(number + 1);
+        if self.len < self.room {
+            self.slots[place] = slot;
+        } else {
             self.reserve(self.len / 2 + 8);
+            self.put(slot);
         }
-        self.put(u64::from(tag) << 32 | u64::from(number + 1));
         self.len += 1;
     }
 
     /// Makes room for `more` numbers, with half of it empty.
     pub(super) fn reserve(&mut self, more: usize) {
-        let room = (self.len + more) * 2;
-        let before = std::mem::replace(&mut self.slots, vec![EMPTY; room]);
+        let len = (self.len + more) * 2;
+        let before = std::mem::replace(&mut self.slots, vec![EMPTY; len]);
+        self.room = len / 3 * 2;
         for slot in before.into_iter().filter(|&slot| slot != EMPTY) {
             self.put(slot);
         }
@@ -90,8 +100,9 @@ mod tests {
             let mut table = Table::default();
             table.reserve(reserved);
             for (number, &tag) in tags.iter().enumerate() {
-                prop_assert_eq!(table.find(tag, |known| known == number as u32), None);
-                table.insert(tag, number as u32);
+                let free = table.look(tag, |known| known == number as u32);
+                prop_assert!(free.is_err(), "{:?}", free);
+                table.insert(free.unwrap_err(), tag, number as u32);
             }
             for (number, &tag) in tags.iter().enumerate() {
                 let number = number as u32;
