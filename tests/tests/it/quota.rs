@@ -1,11 +1,12 @@
 //! What removals take of a window, whatever becomes of them: a place each, and those without an effect give it back.
 
 use usersync::connector::{ErrorKind, Retry, TargetCapabilities};
-use usersync::engine::{Outcome, RunEnd};
+use usersync::engine::{NotStarted, Outcome, RunEnd};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{Container, ContainerKind, Role};
 use usersync::reconcile::{Guards, Mode, Policy, Share, Window};
-use usersync_tests::{World, all, container, every_capability, free_policy, least_capability};
+use usersync::store::{StateStore, Transaction, Write};
+use usersync_tests::{World, all, container, crash, every_capability, free_policy, least_capability};
 
 /// Ada and others in one team, from which so many may go within a day.
 fn world(capabilities: TargetCapabilities, share: Share) -> World {
@@ -149,5 +150,40 @@ fn promise_10_a_window_that_is_over_full_holds_no_addition() {
     assert_eq!(world.run("sync").end, RunEnd::Changed);
     assert_eq!(world.members("team"), "cleo dan eve");
     world.leave("staff", "cleo");
+    assert_eq!(world.run("sync").end, RunEnd::Held);
+}
+
+/// Another worker took the last place behind the plan: the removal is not begun, and who comes comes.
+#[test]
+fn promise_10_a_place_that_was_taken_since_the_plan_is_not_taken_again() {
+    let world = world(every_capability(), floor(2));
+    world.leave("staff", "ada");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    let counters = world.snapshot().store.counters;
+    let counter = counters.keys().next().expect("what the window counts").clone();
+    world.leave("staff", "bob");
+    world.join("staff", "eve");
+    let (store, tenant) = (world.store.clone(), world.tenant.clone());
+    let take = move || {
+        let mut taken = Transaction::new(tenant.clone());
+        taken.write(Write::Add {
+            counter: counter.clone(),
+            delta: 1,
+        });
+        let _ = crash(store.commit(taken));
+    };
+    world
+        .faults
+        .inject(FaultRule::meanwhile(take).on(CallKind::Commit).once());
+    let report = world.run("sync");
+    let full = Outcome::NotStarted(NotStarted::WindowLimit);
+    let ended = |what: &str| {
+        let mut of = report.operations.iter().filter(|ended| ended.action == what);
+        of.next().map(|ended| &ended.outcome)
+    };
+    assert_eq!(ended("remove"), Some(&full), "{report}");
+    assert_eq!(ended("add"), Some(&Outcome::Applied), "{report}");
+    assert_eq!(world.members("team"), "bob cleo dan eve");
+    assert_eq!(world.end().intents.len(), 0);
     assert_eq!(world.run("sync").end, RunEnd::Held);
 }

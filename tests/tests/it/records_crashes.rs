@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use usersync::connector::{News, TargetCapabilities};
 use usersync::engine::{Outcome, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
-use usersync::model::{Origin, Subject};
+use usersync::model::{Origin, Record, RecordKind, Subject};
 use usersync_tests::edit::cases;
 use usersync_tests::records::edit::{edits, staff};
 use usersync_tests::records::{RecordEnd, RecordWorld, contact, contact_id, eventful};
@@ -199,6 +199,69 @@ fn a_record_taken_out_before_its_lost_answer_is_made_up_for_is_made_again() {
             "{capabilities:?}, changes: {changes}"
         );
     }
+}
+
+/// Somebody makes another record of the same id, or of another kind, when ours is about to be made: that is theirs, and no copy.
+#[test]
+fn promise_16_a_record_that_somebody_made_first_is_no_copy() {
+    let another_kind = Record {
+        kind: RecordKind::new("list").expect("a kind"),
+        ..contact("c1", "general:name=One")
+    };
+    for made in [contact("c1", "general:name=Mine"), another_kind] {
+        let world = RecordWorld::builder()
+            .staff("ada")
+            .job(RecordWorld::distribution("share", "staff"))
+            .build();
+        world.put_contact("c1", "general:name=One");
+        let (target, theirs) = (world.target.clone(), made.clone());
+        let put = move || {
+            target.put_by_hand(Some(&container("ada").object), theirs.clone());
+        };
+        world
+            .faults
+            .inject(FaultRule::meanwhile(put).on(CallKind::Create).once());
+        let report = world.run("share");
+        assert_eq!(
+            report.count(|outcome| *outcome == Outcome::Conflict),
+            1,
+            "{report}"
+        );
+        assert_eq!(world.row("ada", &contact_id("c1")), None, "{made:?}");
+        let there = world.target.records_of(Some(&container("ada").object));
+        assert_eq!(there, Some(vec![made]));
+    }
+}
+
+/// A change whose answer was lost arrives when the next run has it on its way again: that is what the copy is compared with from then
+/// on, and not what the run had read.
+#[test]
+fn what_a_change_that_arrives_late_leaves_is_compared_with() {
+    let world = RecordWorld::builder()
+        .capabilities(least_capability())
+        .staff("ada")
+        .job(RecordWorld::distribution("share", "staff"))
+        .build();
+    let says = |text: &str| format!("general:name={text}");
+    world.put_contact("c1", &says("One"));
+    let _ = world.settle("share");
+    world.put_contact("c1", &says("Two"));
+    let lost = FaultRule::new(Fault::Timeout(Moment::Before)).on(CallKind::Update);
+    world.faults.inject(lost.once());
+    let _ = world.run("share");
+    let (target, late) = (world.target.clone(), contact("c1", &says("Two")));
+    let arrive = move || {
+        target.put_by_hand(Some(&container("ada").object), late.clone());
+    };
+    let late = FaultRule::meanwhile(arrive).on(CallKind::Update);
+    world.faults.inject(late.once());
+    let report = world.run("share");
+    let applied = report.count(|outcome| *outcome == Outcome::Applied);
+    assert_eq!(applied, 1, "{report}");
+    // Somebody undoes it, so that the copy is what the run had read.
+    world.put_by_hand("ada", contact("c1", &says("One")));
+    let _ = world.settle("share");
+    assert_eq!(world.names("ada"), "c1=Two");
 }
 
 /// Somebody changes a copy between plan and effect: where the target checks versions, that is a conflict, reported, and not lost

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use usersync::engine::RunRequest;
+use usersync::connector::ActorState;
+use usersync::engine::{EngineError, RunEnd, RunRequest};
 use usersync::model::Subject;
 use usersync::reconcile::{Action, Drift, Mode, Plan};
 use usersync_tests::edit::{Edit, cases, edits, mode, world};
-use usersync_tests::{Model, World, free_policy};
+use usersync_tests::{Model, World, free_policy, user};
 
 /// What happens between the review and the run that is to carry the plan out.
 #[derive(Clone, Debug)]
@@ -120,6 +121,28 @@ proptest! {
             }
         }
     }
+}
+
+/// What a job that stood still would do is shown anew once it goes on.
+#[test]
+fn promise_12_a_plan_from_before_a_pause_is_stale() {
+    let world = World::builder()
+        .group("staff", "ada")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let _ = world.settle("sync");
+    world.join("staff", "bob");
+    let plan = world.plan("sync");
+    let boss = |state| world.actors.set(&world.tenant, user("boss"), state);
+    boss(ActorState::Inactive);
+    assert_eq!(world.run("sync").end, RunEnd::Paused);
+    boss(ActorState::Active);
+    let refused = world.try_run("sync", RunRequest::everything().exactly(plan));
+    assert!(matches!(refused, Err(EngineError::Stale(_))), "{refused:?}");
+    assert_eq!(world.members("team"), "ada");
+    carry_out(&world, &world.plan("sync"));
+    assert_eq!(world.members("team"), "ada bob");
 }
 
 /// The property above tries plans that look current in all but having been used.

@@ -2,11 +2,12 @@
 
 use futures::StreamExt;
 use futures::executor::block_on;
-use usersync::engine::{RunControl, RunEnd, RunEvent, RunRequest};
+use usersync::engine::{Outcome, RunControl, RunEnd, RunEvent, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
-use usersync::model::ContainerKind;
-use usersync::reconcile::Mode;
-use usersync_tests::{LEASE, World, crash, free_policy, job};
+use usersync::model::{ContainerKind, Subject};
+use usersync::reconcile::{Mode, Share, Window};
+use usersync::store::{LedgerKey, StateStore, Transaction, Write};
+use usersync_tests::{LEASE, World, container, crash, free_policy, job, user};
 
 const PEOPLE: usize = 12;
 
@@ -66,6 +67,63 @@ fn promise_18_a_call_without_an_answer_holds_up_no_other() {
         }
     }
     assert!(together > 0, "each went in a call of its own");
+}
+
+/// Another job claims somebody while the first batch is under way. In the second one that removal is not begun, and each other is.
+#[test]
+fn promise_08_whom_another_job_claims_meanwhile_stays_and_the_others_go() {
+    let mut policy = free_policy(Mode::Managed);
+    policy.guards.window = Some(Window {
+        hours: 24,
+        share: Share {
+            percent: 100,
+            floor: 1000,
+        },
+    });
+    let world = World::builder()
+        .batch(3)
+        .group("staff", &people())
+        .container("team", "staff")
+        .job("sync", policy)
+        .build();
+    let _ = world.settle("sync");
+    for who in people().split(' ') {
+        world.leave("staff", who);
+    }
+    let row = world.row("team", "u05").expect("a row").claimed(&job("other"));
+    let key = LedgerKey {
+        container: container("team"),
+        subject: Subject::Principal(user("u05")),
+    };
+    let (store, tenant) = (world.store.clone(), world.tenant.clone());
+    let claim = move || {
+        let mut claimed = Transaction::new(tenant.clone());
+        claimed.write(Write::Ledger {
+            key: key.clone(),
+            row: Some(row.clone()),
+        });
+        let _ = crash(store.commit(claimed));
+    };
+    world
+        .faults
+        .inject(FaultRule::meanwhile(claim).on(CallKind::Remove).once());
+    let report = world.run("sync");
+    for ended in &report.operations {
+        let is_claimed = ended.subject == Subject::Principal(user("u05"));
+        let expected = if is_claimed {
+            Outcome::Superseded
+        } else {
+            Outcome::Applied
+        };
+        assert_eq!(ended.outcome, expected, "{ended:?}");
+    }
+    assert_eq!(report.operations.len(), PEOPLE);
+    assert_eq!(world.members("team"), "u05");
+    // The other job's claim is left.
+    let _ = world.settle("sync");
+    assert_eq!(world.members("team"), "u05");
+    let row = world.row("team", "u05").expect("a row");
+    assert!(row.is_claimed_by(&job("other")) && !row.is_claimed_by(&job("sync")));
 }
 
 /// What became of a batch is recorded together with the intents of the next one.
