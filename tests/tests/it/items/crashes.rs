@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use futures::executor::block_on;
 use usersync::connector::ErrorKind;
-use usersync::engine::{ItemRequest, SkippedWhy};
+use usersync::engine::{Chosen, ItemRequest, SkippedWhy};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{ItemKind, PartialKind};
 use usersync::reconcile::ItemConflict;
 use usersync::store::Log;
 use usersync_tests::{Crash, LEASE, crash, tenant};
 
-use crate::items::{Card, EVERY, GENEROUS, Home, Offers, SIDES, Where, card, lines};
+use crate::items::{Card, EVERY, GENEROUS, Home, Offers, SIDES, Where, card, context, lines, principal};
 
 /// Something of everything: new items, changes on each side and on both, a conflict, deletions.
 fn eventful(offers: Offers) -> Home {
@@ -96,6 +97,54 @@ fn promise_14_after_a_crash_at_any_call_the_next_run_ends_as_if_undisturbed() {
             }
         }
         assert!(stopped > 20, "{stopped}");
+    }
+}
+
+/// Whoever drops what is remembered of a removed link dies, and the link is back before all of it is dropped.
+#[test]
+fn a_link_that_is_back_while_it_is_forgotten_begins_anew() {
+    for offers in EVERY {
+        let removed = Home::new(1, offers);
+        for number in 0..120 {
+            let uid = number.to_string();
+            removed.put(Where::Mail, &uid, &card(&uid, &[("FN", "Ada")]));
+        }
+        removed.settle();
+        block_on(removed.links().remove(&context(), &Chosen::of([principal(0)]))).unwrap();
+        let mut stopped = 0;
+        for commit in 0.. {
+            let home = removed.fork();
+            let rule = FaultRule::new(Fault::Hang(Moment::After)).on(CallKind::Commit);
+            home.faults.inject(rule.after(commit).once());
+            let ended = crash(
+                home.engine()
+                    .run_items(&home.job(), &home.items, &ItemRequest::new()),
+            );
+            stopped += u32::from(matches!(ended, Crash::Stopped));
+            let is_over = matches!(ended, Crash::Ended(_));
+            drop(ended);
+            home.faults.heal();
+            home.clock.advance(LEASE * 2);
+            home.link(0, 0);
+            for (side, number) in [
+                (Where::Crm, 0),
+                (Where::Mail, 1),
+                (Where::Crm, 118),
+                (Where::Mail, 119),
+            ] {
+                home.edit(side, &number.to_string(), &[("TEL", "1")]);
+            }
+            home.settle();
+            home.is_still();
+            let [crm, mail] = end(&home);
+            assert_eq!(crm, mail, "{offers:?}, commit {commit}");
+            let changed = crm.values().filter(|card| card.contains_key("TEL")).count();
+            assert_eq!((crm.len(), changed), (120, 4), "{offers:?}, commit {commit}");
+            if is_over {
+                break;
+            }
+        }
+        assert!(stopped > 1, "{stopped}");
     }
 }
 
