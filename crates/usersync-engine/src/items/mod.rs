@@ -31,6 +31,7 @@ use crate::links::{is_work_of, lease_between, links_between};
 use crate::report::RunEnd;
 
 use self::link::{LinkEnd, LinkRun};
+use self::state::{PairState, STATE};
 
 pub use self::report::{
     HeldItem, ItemFinding, ItemOperationReport, ItemProblem, ItemReach, ItemReport, PairReport, SkippedLink,
@@ -257,7 +258,8 @@ impl Engine {
         Ok(forgotten)
     }
 
-    /// Drops what is remembered of a pair of collections; its state last, so that a forgetting that is interrupted goes on.
+    /// Drops what is remembered of a pair of collections; its state last, so that a forgetting that is interrupted goes on. Where it takes
+    /// more than one transaction, the state says first that the rest counts no more: the link may be back before all is dropped.
     async fn forget(&self, job: &Job, pair: &Key, fence: usersync_store::Fence) -> Result<()> {
         let mut writes = Vec::new();
         for table in [Table::Base, Table::Intent, Table::Place] {
@@ -266,13 +268,21 @@ impl Engine {
                 writes.extend(chunk.into_iter().map(|(key, _)| Write::Delete { table, key }));
             }
         }
-        writes.push(Write::Delete {
-            table: Table::Cursor,
-            key: pair.clone(),
-        });
-        for batch in writes.chunks(self.inner.preview.readers().options.batch.get()) {
+        let (table, key) = (Table::Cursor, pair.clone());
+        writes.push(Write::Delete { table, key });
+        let batch = self.inner.preview.readers().options.batch.get();
+        let mut transactions: Vec<Vec<Write>> = writes.chunks(batch).map(<[Write]>::to_vec).collect();
+        if transactions.len() > 1 {
+            let forgotten = PairState {
+                forgotten: true,
+                ..PairState::default()
+            };
+            let (bytes, key) = (STATE.encode(&forgotten)?, pair.clone());
+            transactions.insert(0, vec![Write::Put { table, key, bytes }]);
+        }
+        for writes in transactions {
             let mut transaction = Transaction::new(job.tenant.clone()).under(fence.clone());
-            transaction.writes = batch.to_vec();
+            transaction.writes = writes;
             self.inner.store.commit(transaction).await?;
         }
         Ok(())

@@ -122,6 +122,11 @@ impl<'a> PairRun<'a> {
     pub(super) async fn run(&mut self) -> Result<()> {
         let tenant = &self.run.job.tenant;
         self.state = load_pair_state(self.store().as_ref(), tenant, &self.key).await?;
+        if self.state.as_ref().is_some_and(|state| state.forgotten) {
+            let engine = self.run.engine;
+            engine.forget(self.run.job, &self.key, self.lease.fence()).await?;
+            self.state = None;
+        }
         let mut full = [false; 2];
         let mut round = 0;
         while round < ROUNDS && !self.run.request.control.is_cancelled() {

@@ -159,6 +159,9 @@ pub(super) struct PairState {
     pub(super) first: Option<Cursor>,
     /// The same of the second side.
     pub(super) second: Option<Cursor>,
+    /// Whether the link was removed: what is left of its rows and operations is being dropped, and counts no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) forgotten: bool,
 }
 
 impl PairState {
