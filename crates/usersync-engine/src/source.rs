@@ -193,20 +193,36 @@ impl Sources {
         }
     }
 
-    /// Takes the members out of every filled container that is not one of `containers`, and drops what was kept of their
-    /// selections.
-    pub(crate) fn retain(&mut self, is_listed: impl Fn(&ContainerRef) -> bool) {
-        let gone: Vec<_> = self
-            .filled
-            .keys()
+    /// Takes the members out of a container that is no more.
+    pub(crate) fn empty(&mut self, container: &ContainerRef) {
+        if self.filled.contains_key(container) {
+            self.fill(container, &[], Completeness::Complete);
+        }
+        if let Some(node) = self.filled.remove(container) {
+            self.guests.remove(&node);
+        }
+    }
+
+    /// Takes the members out of every filled container that is not one of those listed: who is in it by now is not known.
+    pub(crate) fn doubt(&mut self, is_listed: impl Fn(&ContainerRef) -> bool, reason: &PartialReason) {
+        for container in self.filled_beside(is_listed) {
+            self.fill(&container, &[], Completeness::Partial(reason.clone()));
+        }
+    }
+
+    fn filled_beside(&self, is_listed: impl Fn(&ContainerRef) -> bool) -> Vec<ContainerRef> {
+        let filled = self.filled.keys();
+        filled
             .filter(|container| !is_listed(container))
             .cloned()
-            .collect();
-        for container in gone {
-            self.fill(&container, &[], Completeness::Complete);
-            if let Some(node) = self.filled.remove(&container) {
-                self.guests.remove(&node);
-            }
+            .collect()
+    }
+
+    /// Takes the members out of every filled container that is not one of those listed, and drops what was kept of their
+    /// selections.
+    pub(crate) fn retain(&mut self, is_listed: impl Fn(&ContainerRef) -> bool) {
+        for container in self.filled_beside(&is_listed) {
+            self.empty(&container);
         }
         if let Some(kept) = &mut self.kept {
             let gone: Vec<_> = kept

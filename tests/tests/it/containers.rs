@@ -461,3 +461,32 @@ fn a_selected_container_that_is_not_listed_counts_as_it_is() {
     world.target.remove_container(&container("friends").object);
     expect(&world, "", "ada bob cleo");
 }
+
+/// Who was in a container when it was looked at last says nothing of now, where the list does not show it.
+#[test]
+fn a_container_that_an_incomplete_list_hides_gives_nobody() {
+    let world = World::builder()
+        .with_changes()
+        .group("staff", "ada")
+        .container("all", "@zone")
+        .container("zone", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let _ = world.settle("sync");
+    assert_eq!((&*world.members("all"), &*world.members("zone")), ("ada", "ada"));
+    world.select("zone", "");
+    for name in ["all", "zone"] {
+        world.remove_by_hand(name, "ada");
+    }
+    let short = Fault::Partial {
+        shown: 1,
+        kind: PartialKind::Limit,
+    };
+    let rule = FaultRule::new(short).on(CallKind::Containers);
+    world.faults.inject(rule.once());
+    let report = world.run("sync");
+    assert!(report.operations.is_empty(), "{:?}", report.operations);
+    assert_eq!((&*world.members("all"), &*world.members("zone")), ("", ""));
+    assert!(world.run("sync").is_ok());
+    assert_eq!(world.run("sync").end, RunEnd::InSync);
+}

@@ -124,6 +124,9 @@ pub(crate) async fn survey(
     // One that an incomplete list does not show may be one that is to be planned.
     if !everything || complete {
         survey.read_selected_containers(readers, job, context).await?;
+    } else {
+        let Survey { sources, places, .. } = &mut survey;
+        sources.doubt(|container| places.contains_key(container), &catalog_in_part());
     }
     survey.failed = survey.sources.failed.len();
     survey.judge_target(job, complete);
@@ -433,7 +436,10 @@ impl Survey {
                 (Completeness::Partial(reason), _) => Completeness::Partial(reason.clone()),
                 (Completeness::Complete, Some(reason)) => Completeness::Partial(reason),
                 (Completeness::Complete, None) if told => Completeness::Complete,
-                (Completeness::Complete, None) if missing.contains(&pick.object) => continue,
+                (Completeness::Complete, None) if missing.contains(&pick.object) => {
+                    self.sources.empty(&pick.as_container());
+                    continue;
+                }
                 (Completeness::Complete, None) => Completeness::Partial(not_mentioned()),
             };
             self.sources.fill(&pick.as_container(), &members, verdict);
@@ -449,13 +455,17 @@ impl Survey {
         let verdict = if complete {
             Completeness::Complete
         } else {
-            Completeness::partial(
-                PartialKind::Unreadable,
-                "the catalog of containers was read in part",
-            )
+            Completeness::Partial(catalog_in_part())
         };
         self.sources.set_verdict(&job.target, verdict);
     }
+}
+
+fn catalog_in_part() -> PartialReason {
+    PartialReason::new(
+        PartialKind::Unreadable,
+        "the catalog of containers was read in part",
+    )
 }
 
 /// A container that was asked for and not told of.

@@ -106,11 +106,10 @@ fn a_seed_replays_exactly() {
 /// Worlds that once broke a rule where the simulator itself was wrong, or that broke one in more than one way.
 #[test]
 fn seeds_that_broke_a_rule_end_well() {
-    // Who is in grace and was taken out by a person during the run is wanted all the same: 6281. Told without an effect: 70041. The
-    // lease on a link ran out while intents were written, and the items were called for all the same: 48. What was begun for a link
-    // waits while it is suspended: 38 and 108. A target that remembers ids said again and again that it had made an item which a
-    // person had deleted since: 200157.
-    for seed in [38, 48, 108, 2486, 3494, 4626, 6281, 70041, 200_157] {
+    // Who is in grace and was taken out by a person during the run is wanted all the same: 6281. Told without an effect: 70041. A target
+    // that remembers ids said that it had made a record which a person had taken out since: 301650. A link was back before all that
+    // was remembered of it was dropped: 311651. Who had been in a container when it was looked at last came into another: 313299.
+    for seed in [2486, 3494, 4626, 6281, 70041, 301_650, 311_651, 313_299] {
         let report = Simulation::new(seed, Config::default()).run();
         assert!(report.is_ok(), "{report}");
     }

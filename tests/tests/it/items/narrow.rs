@@ -294,8 +294,11 @@ fn told(report: &ItemReport) -> String {
     format!("{:?} {:?}", report.end, report.pairs)
 }
 
-/// Everything there is: texts, rows, intents, cursors, and the audit with the digests of plans; but for places and their count.
-fn left(home: &Home) -> (Vec<BTreeMap<ObjectId, Arc<[u8]>>>, Vec<(String, Value)>, String) {
+/// Texts; rows, intents and cursors; the audit.
+type Left = (Vec<BTreeMap<ObjectId, Arc<[u8]>>>, Vec<(String, Value)>, String);
+
+/// Everything there is, with the digests of plans in the audit; but for places and their count.
+fn left(home: &Home) -> Left {
     let texts = SIDES.map(|side| {
         let contacts = collection(side, 0, ItemKind::Contact);
         home.side(side).texts_of(&contacts).unwrap()
