@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use tracing::Instrument;
 use usersync_connector::CallContext;
 use usersync_model::{Absence, ContainerRef, Explanation, JobId, PrincipalRef, TenantId};
@@ -77,7 +78,9 @@ impl Preview {
             explains: true,
         };
         let control = RunControl::new();
-        let made = make_plan(&self.readers, &job, &request, None, &context, &control).await?;
+        let made = make_plan(&self.readers, &job, &request, None, &context, &control)
+            .boxed()
+            .await?;
         Ok(Previewed {
             job,
             ground: made.ground,
@@ -242,7 +245,9 @@ pub(crate) async fn make_plan(
         JobKind::Members => {}
         JobKind::Items(_) => return Err(EngineError::NoPlan(job.id.clone())),
         JobKind::Records(records) => {
-            return records::make_plan(readers, job, records, request, known, context, control).await;
+            return records::make_plan(readers, job, records, request, known, context, control)
+                .boxed()
+                .await;
         }
     }
     let state = readers.state.as_ref();

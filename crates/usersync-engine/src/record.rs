@@ -1,4 +1,4 @@
-//! What a run leaves behind: audit records and notifications.
+//! What a run writes of operations: intents, audit records, bases and notifications.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

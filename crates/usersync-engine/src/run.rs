@@ -1,6 +1,7 @@
 //! Running a job.
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use tracing::Instrument;
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{Digest, JobId, TenantId};
@@ -85,7 +86,8 @@ impl Engine {
     ) -> Result<RunReport> {
         let span = tracing::info_span!("usersync.run", tenant = %job.tenant, job = %job.id, trigger = %request.trigger);
         let started = self.clock().now();
-        let run = self.run_leased(job, lease, request);
+        // On the heap, so that the futures of hosts stay small: without optimisation they are copied from frame to frame.
+        let run = self.run_leased(job, lease, request).boxed();
         let report = self
             .keep_lease_while(job, lease, asked, run)
             .instrument(span)
@@ -176,7 +178,9 @@ impl Engine {
             explains: false,
         };
         let known = self.take_known(job);
-        let made = make_plan(readers, job, &plan_request, known, &context, &request.control).await;
+        let made = make_plan(readers, job, &plan_request, known, &context, &request.control)
+            .boxed()
+            .await;
         let mut made = match made {
             Err(EngineError::SourceGone(_)) => {
                 let report = self.pause(job, lease, PausedBy::SourceGone, report).await?;

@@ -416,10 +416,7 @@ async fn read_everything(
         }
         let end = reader.finish();
         let verdict = if extent == Some(Extent::Changes) {
-            Completeness::partial(
-                PartialKind::Failed,
-                "asked for everything, the connector told changes",
-            )
+            Completeness::Partial(told_changes())
         } else {
             end.verdict
         };
@@ -446,4 +443,12 @@ async fn read_everything(
         sources.kept = Some(Kept::new(job.resolve));
     }
     Ok(sources)
+}
+
+/// Who asked for everything and is told changes does not know since when: what is not told is not what is known of it.
+pub(crate) fn told_changes() -> PartialReason {
+    PartialReason::new(
+        PartialKind::Failed,
+        "asked for everything, the connector told changes",
+    )
 }

@@ -30,11 +30,11 @@
 //! # Guarantees
 //! - What was committed survives the end of the process in any way and, with [`Durability::Full`], a loss of power. Transactions that
 //!   wait at the same time share one wait for the disk; each succeeds or is refused by itself.
-//! - Several handles and processes may open one file. A lease is held against all of them. Revisions, sequences and fencing tokens rise
-//!   for ever. Leases do not wait for the disk: a loss of power, which ends all holders, may undo what happened to leases since the last
-//!   commit, and nothing else.
-//! - The clock never goes back, for no handle, process or restart: each time is noted before it is told. While the system's clock is
-//!   behind, the store's stands still.
+//! - Several handles and processes may open one file. A lease is held against all of them. Revisions and sequences rise
+//!   for ever, and so do fencing tokens. Leases do not wait for the disk: a loss of power, which ends all holders, may undo what happened to
+//!   leases, and what the clock noted, since the last commit, so that a token may be given again under which nothing was committed.
+//! - The clock never goes back, for no handle, process or restart but that after a loss of power: each time is noted before it is told.
+//!   While the system's clock is behind, the store's stands still.
 //! - A stream shows what was committed before it was asked for, whatever is committed while it is read. It holds a connection of its own
 //!   until it was read or is dropped.
 //! - A file that is damaged, foreign, newer, locked or may not be written is refused with the reason, and not changed. SQLite notices

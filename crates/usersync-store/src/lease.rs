@@ -14,7 +14,7 @@ pub struct LeaseName {
     pub key: Key,
 }
 
-/// Rises with every new holder of a lease, and is never used twice for one name.
+/// Rises with every new holder of a lease. Of one under which something was committed, no other holder of that name ever has the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FencingToken(pub u64);
 

@@ -18,7 +18,7 @@ use super::report::ItemOperationReport;
 use super::round::PairRun;
 use super::rows::Rows;
 use super::settle::{RowChange, Settled, settle};
-use super::state::{Answered, INTENT, ItemIntent, Side, below};
+use super::state::{Answered, Effect, INTENT, ItemIntent, Side, below};
 use crate::actor::job_actor;
 use crate::error::{EngineError, Result};
 use crate::report::{NotStarted, Outcome};
@@ -97,19 +97,18 @@ impl PairRun<'_> {
 
     /// Makes the intents durable. An operation that an earlier attempt began in vain keeps its id.
     async fn begin(&mut self, batch: &[Work], context: &CallContext) -> Result<Vec<ItemIntent>> {
-        let mut state = self.state();
-        state.serial += 1;
         let mut transaction = self.transaction();
-        self.write_state(&mut transaction, state)?;
         let mut intents = Vec::with_capacity(batch.len());
         for Work { draft, plan } in batch {
             let carried = self.carried.remove(&(draft.side, draft.uid.clone()));
+            let carried = carried.filter(|(effect, _)| *effect == draft.effect);
             let operation = match carried {
-                Some((effect, operation)) if effect == draft.effect => operation,
-                _ => self.operation_id(draft.side, &draft.uid, draft.effect.code()),
+                Some((_, operation)) => operation,
+                None => self.operation_id(draft.side, &draft.uid, draft.effect.code()),
             };
             let intent = ItemIntent {
                 operation,
+                carried: carried.is_some(),
                 side: draft.side,
                 uid: draft.uid.clone(),
                 effect: draft.effect.clone(),
@@ -127,6 +126,9 @@ impl PairRun<'_> {
             transaction.write(self.intent_write(&intent)?);
             intents.push(intent);
         }
+        let mut state = self.state();
+        state.serial += 1;
+        self.write_state(&mut transaction, state)?;
         self.commit(transaction).await?;
         Ok(intents)
     }
@@ -204,7 +206,9 @@ impl PairRun<'_> {
                 let answered = Answered {
                     version: applied.version,
                 };
-                if intent.effect.code() == "delete" {
+                let deletes = intent.effect == Effect::Delete;
+                // A system that remembers ids may have answered what it answered then, although the item was made anew since.
+                if deletes && !intent.carried {
                     return Attempt::Done(outcome, RowChange::Delete);
                 }
                 let intent = ItemIntent {
@@ -215,7 +219,7 @@ impl PairRun<'_> {
                 return match seen.map(|seen| settle(&intent, seen.as_ref())) {
                     Some(Settled::Done(change)) => Attempt::Done(outcome, change),
                     // Nothing is to be learned of a copy.
-                    None if intent.source.is_none() => Attempt::Done(outcome, RowChange::None),
+                    None if intent.source.is_none() && !deletes => Attempt::Done(outcome, RowChange::None),
                     Some(Settled::Not) | None => Attempt::Pending(outcome, answered),
                 };
             }
@@ -350,12 +354,14 @@ impl PairRun<'_> {
         }
     }
 
-    /// The id of an operation begun now: never that of another one, nor of the same one begun at another time.
+    /// The id of an operation of the next batch: never that of another one, nor of the same one at another time. Serials begin anew
+    /// where a link was removed and is made again, tokens do not.
     pub(super) fn operation_id(&self, side: Side, uid: &ObjectId, action: &str) -> OperationId {
-        let serial = self.state.as_ref().map_or(0, |state| state.serial);
-        let digest = DigestBuilder::new("usersync.item-operation/1")
+        let serial = self.state().serial + 1;
+        let digest = DigestBuilder::new("usersync.item-operation/2")
             .part(self.run.job.tenant.as_str().as_bytes())
             .part(self.key.as_str().as_bytes())
+            .part(&self.lease.token.0.to_be_bytes())
             .part(&serial.to_be_bytes())
             .part(&[side as u8])
             .part(uid.as_str().as_bytes())

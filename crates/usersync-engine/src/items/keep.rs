@@ -1,17 +1,35 @@
 //! What a run stores of a pair of collections, under the lease of its link.
 
+use std::time::Duration;
+
 use usersync_connector::Cursor;
-use usersync_model::ObjectId;
+use usersync_model::{JobId, ObjectId};
 use usersync_reconcile::ItemPlan;
-use usersync_store::{Table, Transaction, Write};
+use usersync_store::{Lease, Table, Transaction, Write};
 
 use super::pair::Pair;
 use super::round::PairRun;
 use super::settle::RowChange;
 use super::state::{PairState, Row, STATE};
 use crate::apply::commit;
+use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::planning::later;
+
+impl Engine {
+    /// Renews a lease once half of it is over; answers how much of it is left.
+    pub(super) async fn renew_in_time(&self, job: &JobId, lease: &mut Lease) -> Result<Duration> {
+        let ttl = self.inner.preview.readers().options.lease;
+        let left = lease.expires.signed_duration_since(self.inner.store.now().await?);
+        let left = left.to_std().unwrap_or_default();
+        if left >= ttl / 2 {
+            return Ok(left);
+        }
+        let renewed = self.inner.store.renew(lease, ttl).await;
+        *lease = renewed.map_err(EngineError::store(job))?;
+        Ok(ttl)
+    }
+}
 
 impl PairRun<'_> {
     /// Stores what changes in the rows alone: what agrees, what is gone on both sides, what moved or was only written otherwise.
@@ -104,20 +122,10 @@ impl PairRun<'_> {
 
     /// Renews the lease once half of it is over. What is answered so late that it ran out since is asked for again.
     pub(super) async fn keep_lease(&mut self) -> Result<()> {
-        let ttl = self.run.engine.inner.preview.readers().options.lease;
         loop {
             let asked = self.run.engine.inner.preview.readers().clock.now();
-            let left = self
-                .lease
-                .expires
-                .signed_duration_since(self.store().now().await?);
-            let mut left = left.to_std().unwrap_or_default();
-            if left < ttl / 2 {
-                let renewed = self.store().renew(self.lease, ttl).await;
-                *self.lease = renewed.map_err(EngineError::store(&self.run.job.id))?;
-                left = ttl;
-            }
-            self.over = later(asked, left);
+            let left = self.run.engine.renew_in_time(&self.run.job.id, self.lease);
+            self.over = later(asked, left.await?);
             if !self.is_lease_over() {
                 return Ok(());
             }

@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{Digest, Link, PrincipalRef, RankSet, SystemId};
 use usersync_reconcile::ItemConflict;
-use usersync_store::{Key, StoreErrorKind, Table, Transaction, Write};
+use usersync_store::{Key, Lease, StoreErrorKind, Table, Transaction, Write};
 
 use crate::actor::job_actor;
+use crate::apply::commit;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
@@ -240,27 +241,49 @@ impl Engine {
             };
             let name = lease_between(&job.tenant, &principal, &items.second);
             let ttl = self.inner.preview.readers().options.lease;
-            let lease = match self.inner.store.acquire(&name, &self.inner.worker, ttl).await {
+            let mut lease = match self.inner.store.acquire(&name, &self.inner.worker, ttl).await {
                 Ok(lease) => lease,
                 Err(error) if error.kind() == StoreErrorKind::Held => continue,
                 Err(error) => return Err(error.into()),
             };
-            // It may have been linked anew while the lease was waited for.
-            let now = links_between(state, &job.tenant, &items.first, &items.second).await?;
-            if !now.iter().any(|now| link_parts(now)[..] == link[..]) {
-                for pair in &pairs {
-                    self.forget(job, pair, lease.fence()).await?;
-                }
-                forgotten += 1;
+            let outcome = self.forget_link(job, items, &link, &pairs, &mut lease).await;
+            // As at the end of the work on a link.
+            if let Err(error) = self.inner.store.release(&lease).await {
+                tracing::warn!(name: "usersync.lease.unreleased", job = %job.id, %error, "the lease stays until it expires");
             }
-            self.inner.store.release(&lease).await?;
+            match outcome {
+                Ok(was_forgotten) => forgotten += u64::from(was_forgotten),
+                // Whoever took it over is at it.
+                Err(EngineError::LeaseLost(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(forgotten)
     }
 
+    /// Drops what is remembered of a link under its lease, unless it was linked anew while that was waited for.
+    async fn forget_link(
+        &self,
+        job: &Job,
+        items: &ItemJob,
+        link: &[String],
+        pairs: &[Key],
+        lease: &mut Lease,
+    ) -> Result<bool> {
+        let state = self.inner.store.as_ref();
+        let now = links_between(state, &job.tenant, &items.first, &items.second).await?;
+        if now.iter().any(|now| link_parts(now)[..] == *link) {
+            return Ok(false);
+        }
+        for pair in pairs {
+            self.forget(job, pair, lease).await?;
+        }
+        Ok(true)
+    }
+
     /// Drops what is remembered of a pair of collections; its state last, so that a forgetting that is interrupted goes on. Where it takes
     /// more than one transaction, the state says first that the rest counts no more: the link may be back before all is dropped.
-    async fn forget(&self, job: &Job, pair: &Key, fence: usersync_store::Fence) -> Result<()> {
+    async fn forget(&self, job: &Job, pair: &Key, lease: &mut Lease) -> Result<()> {
         let mut writes = Vec::new();
         for table in [Table::Base, Table::Intent, Table::Place] {
             let mut chunks = self.inner.store.values(&job.tenant, table, pair);
@@ -271,19 +294,22 @@ impl Engine {
         let (table, key) = (Table::Cursor, pair.clone());
         writes.push(Write::Delete { table, key });
         let batch = self.inner.preview.readers().options.batch.get();
-        let mut transactions: Vec<Vec<Write>> = writes.chunks(batch).map(<[Write]>::to_vec).collect();
-        if transactions.len() > 1 {
+        let mut first = None;
+        if writes.len() > batch {
             let forgotten = PairState {
                 forgotten: true,
                 ..PairState::default()
             };
             let (bytes, key) = (STATE.encode(&forgotten)?, pair.clone());
-            transactions.insert(0, vec![Write::Put { table, key, bytes }]);
+            first = Some(vec![Write::Put { table, key, bytes }]);
         }
-        for writes in transactions {
-            let mut transaction = Transaction::new(job.tenant.clone()).under(fence.clone());
-            transaction.writes = writes;
-            self.inner.store.commit(transaction).await?;
+        let mut writes = writes.into_iter().peekable();
+        while first.is_some() || writes.peek().is_some() {
+            self.renew_in_time(&job.id, lease).await?;
+            let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
+            let next = || writes.by_ref().take(batch).collect();
+            transaction.writes = first.take().unwrap_or_else(next);
+            commit(&self.inner.store, &job.id, transaction).await?;
         }
         Ok(())
     }

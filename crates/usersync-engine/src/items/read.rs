@@ -14,6 +14,7 @@ use super::report::{ItemFinding, ItemProblem};
 use super::state::{Row, Side};
 use crate::ports::Bounds;
 use crate::report::{FailedRead, ReadOf};
+use crate::source::told_changes;
 
 /// An item as one side shows it.
 #[derive(Clone, Debug)]
@@ -145,6 +146,7 @@ impl SideReader<'_> {
 
     /// `None` if the cursor expired.
     async fn entries(&self, since: Option<Cursor>) -> Option<Entries> {
+        let asked_for_all = since.is_none();
         let mut reader = self
             .bounds
             .follow(self.store.items(self.collection, since, self.context));
@@ -172,9 +174,16 @@ impl SideReader<'_> {
         }
         let end = reader.finish();
         let partial = end.partial.into_iter().map(|(_, reason)| reason).next();
-        let rest = match end.verdict {
+        let mut rest = match end.verdict {
             Completeness::Complete => partial,
             Completeness::Partial(reason) => Some(reason),
+        };
+        let extent = match extent {
+            Extent::Changes if asked_for_all => {
+                rest = rest.or_else(|| Some(told_changes()));
+                Extent::Full
+            }
+            extent => extent,
         };
         let what = ReadOf::Target(system.clone());
         let failed = FailedRead::partial(what, error.as_ref(), rest.as_ref());

@@ -118,7 +118,7 @@ pub struct PairReport {
     pub account: AccountRef,
     /// Which items.
     pub kind: ItemKind,
-    /// How many of its items the run had to compare.
+    /// Of how many of its items the run looked at what is stored.
     pub reach: ItemReach,
     /// The reads that ended with an error, or in part. What they would have shown counts as unknown.
     pub failed_reads: Vec<FailedRead>,
@@ -147,7 +147,7 @@ impl PairReport {
     }
 }
 
-/// How many of its items a run had to compare.
+/// Of how many items a run looked at what is stored, whether or not both sides could be read then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ItemReach {
@@ -155,7 +155,7 @@ pub enum ItemReach {
     Nothing,
     /// Those that changes of both sides can be about. What it takes follows how much changed.
     Touched,
-    /// All: a side was read whole, too much changed, or it took all to tell what changes mean.
+    /// All: a side was read whole, too much changed, it took all to tell what changes mean, or places were not stored yet.
     All,
 }
 

@@ -124,7 +124,7 @@ impl<'a> PairRun<'a> {
         self.state = load_pair_state(self.store().as_ref(), tenant, &self.key).await?;
         if self.state.as_ref().is_some_and(|state| state.forgotten) {
             let engine = self.run.engine;
-            engine.forget(self.run.job, &self.key, self.lease.fence()).await?;
+            engine.forget(self.run.job, &self.key, self.lease).await?;
             self.state = None;
         }
         let mut full = [false; 2];

@@ -92,6 +92,9 @@ impl Row {
 #[serde(deny_unknown_fields)]
 pub(super) struct ItemIntent {
     pub(super) operation: OperationId,
+    /// Whether an earlier attempt had this id already. Not stored: it is known anew when the operation is begun.
+    #[serde(skip)]
+    pub(super) carried: bool,
     pub(super) side: Side,
     pub(super) uid: ObjectId,
     pub(super) effect: Effect,
@@ -150,7 +153,7 @@ impl Effect {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PairState {
-    /// Rises with every batch of operations: part of their ids.
+    /// Rises with every batch of operations: part of their ids, beside the token of the lease.
     pub(super) serial: u64,
     /// How many rows there are, if all places that they name are stored: version 1 stored none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

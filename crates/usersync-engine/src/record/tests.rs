@@ -12,13 +12,17 @@ fn intents() -> Vec<Intent> {
     let principal = PrincipalRef::parse("hr", "ada \"the first\"").unwrap();
     let record = RecordRef::parse("crm", "contact-7").unwrap();
     let facets = MemberFacets::default();
+    let greater = MemberFacets {
+        role: usersync_model::Role::Owner,
+        ..MemberFacets::default()
+    };
     let agreed = RecordBase::default();
     let to = std::collections::BTreeMap::new();
     let members = [
         Effect::Add(facets.clone()),
         Effect::Remove,
         Effect::Update {
-            to: facets.clone(),
+            to: greater,
             agreed: facets,
         },
     ];
@@ -84,14 +88,20 @@ fn audit_records_are_written_as_the_type_that_reads_them_is() {
     for intent in intents() {
         let recovered = Recovered::of(&intent).unwrap();
         let written = bytes(audit(&job(), recovered.told(), &Outcome::Applied, &now).unwrap());
-        let record: AuditRecord = AUDIT.decode(&written).unwrap();
-        assert_eq!(written, AUDIT.encode(&record).unwrap());
-        assert_eq!(record.at, now.at);
-        assert_eq!((record.operation, record.actor), (intent.operation, intent.actor));
-        assert_eq!(
-            (record.container, record.subject),
-            (intent.container, intent.subject)
-        );
+        let expected = AuditRecord {
+            job: job().id,
+            operation: intent.operation,
+            container: intent.container,
+            subject: intent.subject,
+            action: intent.effect.code().to_owned(),
+            reason: intent.reason,
+            outcome: Outcome::Applied.code().to_owned(),
+            actor: intent.actor,
+            approved: intent.approved,
+            plan: intent.plan,
+            at: now.at,
+        };
+        assert_eq!(written, AUDIT.encode(&expected).unwrap());
     }
 }
 
@@ -100,38 +110,39 @@ fn notifications_are_written_as_the_type_that_reads_them_is() {
     for intent in intents() {
         let recovered = Recovered::of(&intent).unwrap();
         let written = bytes(notification(&job(), recovered.told()).unwrap().unwrap());
-        let read: Notification = NOTIFICATION.decode(&written).unwrap();
-        assert_eq!(written, NOTIFICATION.encode(&read).unwrap());
-        assert_eq!((read.key, read.sender), (intent.operation, Some(intent.actor)));
-        let container = match (&read.recipient, read.news) {
-            (Recipient::Principal(told), News::MemberAdded { container, .. }) => {
-                assert_eq!(intent.subject.principal(), Some(told));
-                assert!(matches!(intent.effect, Effect::Add(_)));
-                container
+        let container = intent.container.clone();
+        let (recipient, news) = match (intent.subject.clone(), intent.effect) {
+            (Subject::Principal(told), effect) => {
+                let news = match effect {
+                    Effect::Add(facets) => News::MemberAdded { container, facets },
+                    Effect::Remove => News::MemberRemoved { container },
+                    Effect::Update { to, .. } => News::MemberUpdated {
+                        container,
+                        facets: to,
+                    },
+                    other => panic!("nothing that happens to members: {other:?}"),
+                };
+                (Recipient::Principal(told), news)
             }
-            (Recipient::Principal(_), News::MemberRemoved { container }) => {
-                assert_eq!(intent.effect, Effect::Remove);
-                container
+            (Subject::Record(record), effect) => {
+                let collection = container;
+                let news = match effect {
+                    Effect::Change { .. } => News::RecordChanged { collection, record },
+                    Effect::Create { .. } => News::RecordCreated { collection, record },
+                    Effect::Delete => News::RecordDeleted { collection, record },
+                    other => panic!("nothing that happens to records: {other:?}"),
+                };
+                (Recipient::Collection(intent.container.clone()), news)
             }
-            (Recipient::Principal(_), News::MemberUpdated { container, .. }) => {
-                assert!(matches!(intent.effect, Effect::Update { .. }));
-                container
-            }
-            (Recipient::Collection(told), News::RecordChanged { collection, record }) => {
-                assert!(matches!(intent.effect, Effect::Change { .. }));
-                assert_eq!((told, Some(&record)), (&collection, intent.subject.record()));
-                collection
-            }
-            (Recipient::Collection(_), News::RecordCreated { collection, .. }) => {
-                assert!(matches!(intent.effect, Effect::Create { .. }));
-                collection
-            }
-            (Recipient::Collection(_), News::RecordDeleted { collection, .. }) => {
-                assert_eq!(intent.effect, Effect::Delete);
-                collection
-            }
-            other => panic!("something else is told: {other:?}"),
         };
-        assert_eq!(container, intent.container);
+        let expected = Notification {
+            key: intent.operation,
+            tenant: job().tenant,
+            job: job().id,
+            sender: Some(intent.actor),
+            recipient,
+            news,
+        };
+        assert_eq!(written, NOTIFICATION.encode(&expected).unwrap());
     }
 }

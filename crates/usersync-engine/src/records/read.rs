@@ -5,9 +5,10 @@ use std::sync::Arc;
 use usersync_connector::{
     CallContext, Cursor, ErrorKind, Extent, PresentRecord, RecordEntry, RecordRead, RecordRequest, Retry,
 };
-use usersync_model::{Completeness, ObjectId, PartialKind, PartialReason, RecordRef};
+use usersync_model::{Completeness, ObjectId, PartialReason, RecordRef};
 
 use crate::ports::Bounds;
+use crate::source::told_changes;
 
 /// The records of one collection as its system shows them.
 #[derive(Debug)]
@@ -64,10 +65,7 @@ pub(crate) async fn read(
         end.partial.into_iter().map(|(_, reason)| reason).min(),
     ) {
         (Completeness::Partial(reason), _) | (Completeness::Complete, Some(reason)) => Some(reason),
-        (Completeness::Complete, None) if !sound => Some(PartialReason::new(
-            PartialKind::Failed,
-            "asked for everything, the connector told changes",
-        )),
+        (Completeness::Complete, None) if !sound => Some(told_changes()),
         (Completeness::Complete, None) => None,
     };
     RecordRef::sort(&mut records, |present: &PresentRecord| &present.record.id);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use usersync::reconcile::ItemConflict;
 
-use crate::items::{EVERY, Home, SIDES, Where, card};
+use crate::items::{EVERY, Home, SIDES, Where, card, place};
 
 /// What somebody does.
 #[derive(Clone, Debug)]
@@ -67,10 +67,6 @@ impl Words {
         self.alive.retain(|word| !text.contains(word.as_str()));
         self.local.retain(|word| !text.contains(word.as_str()));
     }
-}
-
-fn place(mail: bool) -> Where {
-    if mail { Where::Mail } else { Where::Crm }
 }
 
 fn act(home: &Home, step: &Step, words: &mut Words) {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
-use usersync::engine::{Engine, EngineError, Job, RunEnd, RunReport, RunRequest, Scope};
+use usersync::connector::ActorState;
+use usersync::engine::{Engine, EngineError, Job, PausedBy, RunEnd, RunReport, RunRequest, Scope};
 use usersync::reconcile::Policy;
 use usersync_tests::{job, tenant, user};
 
@@ -44,6 +45,29 @@ fn a_job_of_items_runs_by_itself_and_is_in_the_history() {
     assert_eq!(list[0].job.name, "Items");
     let audit = block_on(engine.audit(&tenant())).unwrap();
     assert_eq!(audit.len(), 1, "links and items share the log of audits");
+}
+
+#[test]
+fn a_job_of_items_reports_where_it_did_what_and_pauses_if_nobody_may_act() {
+    let home = Home::new(1, GENEROUS);
+    let engine = saved(&home);
+    home.put(Where::Crm, "c", &card("c", &[("FN", "Ada")]));
+    home.put(Where::Mail, "m", &card("m", &[("FN", "Bea")]));
+    let report = run(&engine);
+    assert_eq!(report.paused, None);
+    let mut places: Vec<String> = report
+        .operations
+        .iter()
+        .map(|operation| format!("{} in {}", operation.subject, operation.container))
+        .collect();
+    places.sort();
+    assert_eq!(places, ["crm:m in crm:p0", "mail:c in mail:a0"]);
+    home.actors.set(&tenant(), user("boss"), ActorState::Inactive);
+    let report = run(&engine);
+    assert_eq!(
+        (report.end, report.paused),
+        (RunEnd::Paused, Some(PausedBy::NobodyActs))
+    );
 }
 
 #[test]

@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing step fails its test")]
 
+mod again;
 mod crashes;
 mod gating;
+mod guise;
 mod history;
 mod jobs;
+mod leases;
 mod narrow;
 mod rooms;
 mod single;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -28,6 +32,8 @@ use usersync::model::{Activity, ItemKind, ObjectId, PrincipalKind, PrincipalRef,
 use usersync::reconcile::{Guards, ItemConflict, Mode, Policy};
 use usersync_tests::{job, tenant, user};
 
+use self::guise::{Guise, Guised};
+
 /// What a card says, by property.
 type Card = BTreeMap<String, String>;
 
@@ -46,8 +52,7 @@ struct Home {
     policy: Policy,
     faults: Faults,
     calls: Calls,
-    /// Whether both say that they cannot tell what changed, although they do.
-    is_modest: bool,
+    guise: Guise,
 }
 
 /// What the two systems offer.
@@ -133,7 +138,7 @@ impl Home {
             policy: free_policy(),
             faults: Faults::default(),
             calls: Calls::default(),
-            is_modest: false,
+            guise: Guise::default(),
         };
         for n in 0..people {
             home.people.put(account(&format!("p{n}")));
@@ -166,7 +171,7 @@ impl Home {
             policy: self.policy.clone(),
             faults: Faults::default(),
             calls: Calls::default(),
-            is_modest: self.is_modest,
+            guise: self.guise,
             clock,
         }
     }
@@ -218,9 +223,9 @@ impl Home {
 
     fn watched(&self, items: &MemoryItems) -> Arc<dyn ItemStore> {
         let items = items.clone().with_faults(&self.faults).with_calls(&self.calls);
-        match self.is_modest {
-            true => Arc::new(narrow::Modest(items)),
-            false => Arc::new(items),
+        match self.guise {
+            Guise::Plain => Arc::new(items),
+            guise => Arc::new(Guised(items, guise)),
         }
     }
 
@@ -337,6 +342,10 @@ enum Where {
 }
 
 const SIDES: [Where; 2] = [Where::Crm, Where::Mail];
+
+fn place(mail: bool) -> Where {
+    if mail { Where::Mail } else { Where::Crm }
+}
 
 /// A server that keeps what it does not know, and writes it otherwise.
 fn mail_server() -> Rewriting {

@@ -1,289 +1,27 @@
 //! Runs that look only at what changes touch, beside runs that look at everything: both do the same, and leave the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
-use usersync::connector::{
-    Applied, CallContext, Cursor, Item, ItemCapabilities, ItemCollection, ItemEntry, ItemOperation, ItemRead,
-    ItemStore, ReadStream, Result,
-};
 use usersync::engine::{ItemReach, ItemReport, ItemRequest};
-use usersync::memory::{CallKind, Fault, FaultRule, MemoryItems, Moment};
-use usersync::model::{ItemKind, ObjectId, SystemId};
+use usersync::memory::{CallKind, Fault, FaultRule, Moment};
+use usersync::model::ItemKind;
 use usersync::reconcile::{Guards, ItemConflict, Mode, Policy, Share};
 use usersync::store::{Key, Log, Table};
 use usersync_tests::{Crash, LEASE, crash, tenant};
 
-use crate::items::{FEEDING, GENEROUS, Home, Offers, PLAIN, SIDES, Where, card, collection, lines, object};
-
-/// Items that tell what changed, and say that they cannot: no places are stored of them, so that every run looks at all rows.
-#[derive(Debug)]
-pub(super) struct Modest(pub(super) MemoryItems);
-
-#[async_trait]
-impl ItemRead for Modest {
-    fn system(&self) -> &SystemId {
-        self.0.system()
-    }
-
-    fn capabilities(&self) -> ItemCapabilities {
-        ItemCapabilities {
-            changes: false,
-            ..self.0.capabilities()
-        }
-    }
-
-    fn items(
-        &self,
-        collection: &ItemCollection,
-        since: Option<Cursor>,
-        context: &CallContext,
-    ) -> ReadStream<ItemEntry> {
-        self.0.items(collection, since, context)
-    }
-
-    async fn find(
-        &self,
-        collection: &ItemCollection,
-        uid: &ObjectId,
-        context: &CallContext,
-    ) -> Result<Option<Item>> {
-        self.0.find(collection, uid, context).await
-    }
-
-    async fn now(&self, context: &CallContext) -> Result<Option<chrono::DateTime<chrono::Utc>>> {
-        self.0.now(context).await
-    }
-}
-
-#[async_trait]
-impl ItemStore for Modest {
-    async fn apply(
-        &self,
-        collection: &ItemCollection,
-        operations: &[ItemOperation],
-        context: &CallContext,
-    ) -> Vec<Result<Applied>> {
-        self.0.apply(collection, operations, context).await
-    }
-}
+use crate::items::guise::Guise;
+use crate::items::steps::{Step, act, step};
+use crate::items::{FEEDING, GENEROUS, Home, Offers, PLAIN, SIDES, Where, card, collection, lines};
 
 /// Changes, and nothing else: neither versions nor reading of single items.
 const BARE: Offers = Offers {
     target: PLAIN.target,
     changes: true,
 };
-
-#[derive(Clone, Debug)]
-enum Step {
-    /// What waits is approved, and run again.
-    Approve,
-    Break {
-        mail: bool,
-        pick: usize,
-    },
-    /// A run that is killed: at a call of this kind, after so many others, before or after its effect.
-    Crash(CallKind, u64, Moment),
-    Delete {
-        mail: bool,
-        pick: usize,
-    },
-    Edit {
-        mail: bool,
-        pick: usize,
-        property: usize,
-    },
-    /// All cursors expire.
-    Expire {
-        mail: bool,
-    },
-    /// A run of which so many effects get no answer.
-    Lose(CallKind, u64, Moment),
-    Move {
-        mail: bool,
-        pick: usize,
-    },
-    New {
-        mail: bool,
-    },
-    /// An item that was there once is there again, at another place.
-    Remake {
-        mail: bool,
-        pick: usize,
-    },
-    /// What is at a place gets another UID.
-    Replace {
-        mail: bool,
-        pick: usize,
-    },
-    Run,
-    /// Somebody edits an item while the run is at its calls.
-    Twice {
-        mail: bool,
-        pick: usize,
-    },
-}
-
-const PROPERTIES: [&str; 3] = ["FN", "TEL", "NOTE"];
-
-fn step() -> impl Strategy<Value = Step> {
-    let at = || (any::<bool>(), 0..12_usize);
-    let effects = prop::sample::select(&[CallKind::Create, CallKind::Delete, CallKind::Update][..]);
-    let calls = prop::sample::select(
-        &[
-            CallKind::Commit,
-            CallKind::Create,
-            CallKind::Delete,
-            CallKind::Items,
-            CallKind::Update,
-        ][..],
-    );
-    let moment = || prop::sample::select(&[Moment::After, Moment::Before][..]);
-    prop_oneof![
-        8 => Just(Step::Run),
-        4 => any::<bool>().prop_map(|mail| Step::New { mail }),
-        8 => (at(), 0..3_usize).prop_map(|((mail, pick), property)| Step::Edit { mail, pick, property }),
-        3 => at().prop_map(|(mail, pick)| Step::Delete { mail, pick }),
-        2 => at().prop_map(|(mail, pick)| Step::Move { mail, pick }),
-        2 => at().prop_map(|(mail, pick)| Step::Remake { mail, pick }),
-        3 => at().prop_map(|(mail, pick)| Step::Replace { mail, pick }),
-        1 => at().prop_map(|(mail, pick)| Step::Break { mail, pick }),
-        2 => at().prop_map(|(mail, pick)| Step::Twice { mail, pick }),
-        1 => any::<bool>().prop_map(|mail| Step::Expire { mail }),
-        2 => Just(Step::Approve),
-        3 => (calls, 0..4_u64, moment()).prop_map(|(call, skip, moment)| Step::Crash(call, skip, moment)),
-        3 => (effects, 0..3_u64, moment()).prop_map(|(call, skip, moment)| Step::Lose(call, skip, moment)),
-    ]
-}
-
-fn act(home: &Home, step: &Step, number: usize) -> Option<ItemReport> {
-    let contacts = |mail: bool| collection(place(mail), 0, ItemKind::Contact);
-    let picked = |mail: bool, pick: usize| {
-        let texts = home.side(place(mail)).texts_of(&contacts(mail))?;
-        let count = texts.len();
-        let (href, text) = texts.into_iter().nth(pick.checked_rem(count)?)?;
-        Some((href, String::from_utf8_lossy(&text).into_owned()))
-    };
-    let put = |mail: bool, href: &ObjectId, text: &str| {
-        home.side(place(mail))
-            .put_by_hand(&contacts(mail), href.clone(), text.as_bytes());
-    };
-    let said = |text: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix("UID:"));
-        line.unwrap_or("nobody").to_owned()
-    };
-    let run = |request: &ItemRequest| home.run_as(request);
-    match *step {
-        Step::Run => return Some(run(&ItemRequest::new())),
-        Step::Approve => {
-            let mut request = ItemRequest::new();
-            for held in run(&request).pairs.iter().filter_map(|pair| pair.held) {
-                request = request.approving(held);
-            }
-            return Some(run(&request));
-        }
-        Step::Lose(call, skip, moment) => {
-            let rule = FaultRule::new(Fault::Timeout(moment)).on(call);
-            home.faults.inject(rule.after(skip).once());
-            let report = run(&ItemRequest::new());
-            home.faults.heal();
-            return Some(report);
-        }
-        Step::Crash(call, skip, moment) => {
-            let rule = FaultRule::new(Fault::Hang(moment)).on(call);
-            home.faults.inject(rule.after(skip).once());
-            let (engine, job, request) = (home.engine(), home.job(), ItemRequest::new());
-            let ended = crash(engine.run_items(&job, &home.items, &request));
-            home.faults.heal();
-            home.clock.advance(LEASE * 2);
-            if let Crash::Ended(report) = ended {
-                return Some(report.expect("the run ends"));
-            }
-        }
-        Step::New { mail } => put(
-            mail,
-            &object(&format!("at-{number}")),
-            &card(
-                &format!("uid-{number}"),
-                &[("FN", "New"), ("TEL", &number.to_string())],
-            ),
-        ),
-        Step::Edit { mail, pick, property } => {
-            if let Some((href, text)) = picked(mail, pick) {
-                let value = format!("edited {number}");
-                put(
-                    mail,
-                    &href,
-                    &card(&said(&text), &[(PROPERTIES[property], &value)]),
-                );
-            }
-        }
-        Step::Delete { mail, pick } => {
-            if let Some((href, _)) = picked(mail, pick) {
-                home.side(place(mail)).remove_by_hand(&contacts(mail), &href);
-            }
-        }
-        Step::Move { mail, pick } => {
-            if let Some((href, _)) = picked(mail, pick) {
-                let to = object(&format!("moved-{number}"));
-                home.side(place(mail)).move_by_hand(&contacts(mail), &href, to);
-            }
-        }
-        Step::Remake { mail, pick } => {
-            if let Some((href, text)) = picked(mail, pick) {
-                home.side(place(mail)).remove_by_hand(&contacts(mail), &href);
-                put(
-                    mail,
-                    &object(&format!("again-{number}")),
-                    &card(&said(&text), &[("FN", "Again")]),
-                );
-            }
-        }
-        Step::Replace { mail, pick } => {
-            if let Some((href, _)) = picked(mail, pick) {
-                put(
-                    mail,
-                    &href,
-                    &card(&format!("instead-{number}"), &[("FN", "Instead")]),
-                );
-            }
-        }
-        Step::Break { mail, pick } => {
-            if let Some((href, text)) = picked(mail, pick) {
-                put(
-                    mail,
-                    &href,
-                    &format!("BEGIN:VCARD\r\nUID:{}\r\nFN\r\n", said(&text)),
-                );
-            }
-        }
-        Step::Twice { mail, pick } => {
-            if let Some((href, text)) = picked(mail, pick) {
-                let (items, contacts) = (home.side(place(mail)).clone(), contacts(mail));
-                let text = card(&said(&text), &[("NOTE", &format!("meanwhile {number}"))]);
-                let meanwhile = move || {
-                    items.put_by_hand(&contacts, href.clone(), text.as_bytes());
-                };
-                home.faults
-                    .inject(FaultRule::meanwhile(meanwhile).on(CallKind::Update).once());
-                let report = run(&ItemRequest::new());
-                home.faults.heal();
-                return Some(report);
-            }
-        }
-        Step::Expire { mail } => home.side(place(mail)).expire_cursors(),
-    }
-    None
-}
-
-fn place(mail: bool) -> Where {
-    if mail { Where::Mail } else { Where::Crm }
-}
 
 /// What a run says that it did, and what it leaves, but for how much it looked at.
 fn told(report: &ItemReport) -> String {
@@ -295,13 +33,16 @@ fn told(report: &ItemReport) -> String {
 }
 
 /// Texts; rows, intents and cursors; the audit.
-type Left = (Vec<BTreeMap<ObjectId, Arc<[u8]>>>, Vec<(String, Value)>, String);
+type Left = ([Vec<String>; 2], Vec<String>, Vec<String>);
 
 /// Everything there is, with the digests of plans in the audit; but for places and their count.
 fn left(home: &Home) -> Left {
     let texts = SIDES.map(|side| {
         let contacts = collection(side, 0, ItemKind::Contact);
-        home.side(side).texts_of(&contacts).unwrap()
+        let texts = home.side(side).texts_of(&contacts).unwrap().into_iter();
+        texts
+            .map(|(href, text)| format!("{href}: {}", String::from_utf8_lossy(&text)))
+            .collect()
     });
     let snapshot = home.store.snapshot(&tenant());
     let mut values = Vec::new();
@@ -313,14 +54,12 @@ fn left(home: &Home) -> Left {
             {
                 state.remove("rows");
             }
-            values.push((format!("{table:?} {key:?}"), value));
+            values.push(format!("{table:?} {key:?}: {value}"));
         }
     }
-    (
-        texts.to_vec(),
-        values,
-        format!("{:?}", snapshot.logs.get(&Log::Audit)),
-    )
+    let audit = snapshot.logs.get(&Log::Audit).into_iter().flatten();
+    let audit = audit.map(|(key, bytes)| format!("{key:?}: {}", String::from_utf8_lossy(bytes)));
+    (texts, values, audit.collect())
 }
 
 /// Whether each row is found by the places that it names, no other is, and they are counted.
@@ -365,7 +104,7 @@ fn reaches(report: &ItemReport) -> impl Iterator<Item = ItemReach> {
 /// The same history twice, in one of which no run looks at places.
 fn compare(home: Home, steps: &[Step], narrow: &AtomicU64) -> std::result::Result<(), TestCaseError> {
     let mut wide = home.fork();
-    wide.is_modest = true;
+    wide.guise = Guise::Modest;
     let runs = [Step::Run, Step::Approve, Step::Run];
     for (number, step) in steps.iter().chain(&runs).enumerate() {
         let [here, there] = [&home, &wide].map(|home| act(home, step, number));
@@ -385,7 +124,7 @@ fn compare(home: Home, steps: &[Step], narrow: &AtomicU64) -> std::result::Resul
 }
 
 #[test]
-fn promises_1_10_and_14_a_run_that_looks_only_at_what_changed_ends_as_one_that_looks_at_everything() {
+fn promise_10_a_run_that_looks_only_at_what_changed_ends_as_one_that_looks_at_everything() {
     let narrow = AtomicU64::new(0);
     let policies = [crate::items::free_policy(), guarded()];
     let conflicts = [
@@ -400,7 +139,7 @@ fn promises_1_10_and_14_a_run_that_looks_only_at_what_changed_ends_as_one_that_l
         prop::sample::select(conflicts.to_vec()),
         prop::sample::select(policies.to_vec()),
     );
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(200));
+    let mut runner = TestRunner::new(usersync_tests::edit::cases(250));
     let outcome = runner.run(&history, |(steps, offers, conflict, policy)| {
         let mut home = Home::new(1, offers).with_conflict(conflict);
         home.policy = policy;
@@ -518,10 +257,10 @@ fn a_store_that_was_made_before_gets_its_places_whenever_it_is_killed() {
     forget_places(&old);
     old.edit(Where::Crm, "3", &[("TEL", "2")]);
     let mut stopped = 0;
-    for call in 1.. {
+    for commit in 0.. {
         let home = old.fork();
         let rule = FaultRule::new(Fault::Hang(Moment::After)).on(CallKind::Commit);
-        home.faults.inject(rule.after(call).once());
+        home.faults.inject(rule.after(commit).once());
         let (engine, job, request) = (home.engine(), home.job(), ItemRequest::new());
         let ended = crash(engine.run_items(&job, &home.items, &request));
         home.faults.heal();
