@@ -2,9 +2,11 @@
 //! shared machine, and instructions are the same on every one.
 //!
 //! ```text
-//! cargo run --release -p usersync-benches --bin instructions            # compares with benches/instructions.tsv
-//! cargo run --release -p usersync-benches --bin instructions -- --write # puts what it counts on record
+//! cargo run --release -p usersync-benches --no-default-features --bin instructions            # compares with benches/instructions.tsv
+//! cargo run --release -p usersync-benches --no-default-features --bin instructions -- --write # puts what it counts on record
 //! ```
+//!
+//! What is timed needs more than what is counted; without it there is less to build.
 //!
 //! It fails if anything takes more than [`MARGIN`] beyond its record, or if its instructions grow faster than [`GROWTH`] with its
 //! items. Records hold for the compiler that they name; with another one, growth alone is looked at. On another processor than the

@@ -158,7 +158,7 @@ impl Home {
         }
     }
 
-    /// Changes so many contacts by hand on one side, for the so manieth time.
+    /// Changes so many contacts by hand on one side, as nobody did in fewer than `edits` rounds before.
     fn edit(&self, contacts: u64, edits: u64) {
         for number in 0..contacts {
             let text = card(number, &format!("NOTE:changed {edits}\r\n"));

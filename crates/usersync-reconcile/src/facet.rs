@@ -172,13 +172,29 @@ impl<'a> Scalars<'a> {
         let attributes: &'a BTreeMap<_, _> = &self.facet.attributes;
         attributes
             .iter()
-            .filter(|(name, value)| !value.is_empty() && !self.sets.contains(name))
+            .filter(|(name, value)| self.is_said(name, value))
+    }
+
+    fn is_said(&self, name: &AttributeName, value: &Value) -> bool {
+        !value.is_empty() && (self.sets.is_empty() || !self.sets.contains(name))
     }
 }
 
 impl PartialEq for Scalars<'_> {
+    /// By hand, since adapters that compare are compiled now one way and now another, up to half as slow again.
     fn eq(&self, other: &Self) -> bool {
-        self.says().eq(other.says())
+        let (mut ours, mut theirs) = (self.facet.attributes.iter(), other.facet.attributes.iter());
+        let (mut our, mut their) = (ours.next(), theirs.next());
+        loop {
+            match (our, their) {
+                (None, None) => return true,
+                // What is equal is said by both, or by neither.
+                (Some(this), Some(that)) if this == that => (our, their) = (ours.next(), theirs.next()),
+                (Some((name, value)), _) if !self.is_said(name, value) => our = ours.next(),
+                (_, Some((name, value))) if !other.is_said(name, value) => their = theirs.next(),
+                _ => return false,
+            }
+        }
     }
 }
 
