@@ -60,6 +60,7 @@ mod model;
 mod occurrence;
 mod office;
 mod people;
+mod places;
 mod plug;
 mod report;
 mod rest;

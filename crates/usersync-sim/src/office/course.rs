@@ -71,7 +71,12 @@ impl Course {
             return;
         }
         self.core.say(format_args!("everybody is at work again"));
-        self.core.lock().faults.on = true;
+        let mut state = self.core.lock();
+        state.faults.on = true;
+        for desk in &self.office.desks {
+            state.history.tenant(&desk.id).office.begun = None;
+        }
+        drop(state);
         for worker in 0..self.office.workers {
             self.lives[worker] += 1;
             self.start(worker);

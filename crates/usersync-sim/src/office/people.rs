@@ -58,23 +58,21 @@ impl Office {
             let Some((whose, uid)) = begun.filter(|_| self.choose(3) == 2) else {
                 continue;
             };
-            let places = (0..desk.count()).flat_map(|number| [(0, number), (1, number)]);
-            for (side, number) in places {
-                if account(side, number) != whose {
-                    continue;
-                }
-                let texts = desk.texts(side, number);
-                let picked = texts
-                    .iter()
-                    .find(|(_, text)| values(text, "UID") == [uid.as_str()]);
-                if picked.is_some() {
-                    let edit = [Edit::Write, Edit::Write, Edit::Delete][self.choose(3)];
-                    let told = self.edit_item(desk, edit, side, number, picked);
-                    let mut state = self.core.lock();
-                    state.history.counts.edits += 1;
-                    state.history.occur(Occurrence::ItemMet);
-                    state.trace.say(format_args!("meanwhile, in {}: {told}", desk.id));
-                }
+            let mut places = (0..desk.count()).flat_map(|number| [(0, number), (1, number)]);
+            let Some((side, number)) = places.find(|&(side, number)| account(side, number) == whose) else {
+                continue;
+            };
+            let texts = desk.texts(side, number);
+            let picked = texts
+                .iter()
+                .find(|(_, text)| values(text, "UID") == [uid.as_str()]);
+            if picked.is_some() {
+                let edit = [Edit::Write, Edit::Write, Edit::Delete][self.choose(3)];
+                let told = self.edit_item(desk, edit, side, number, picked);
+                let mut state = self.core.lock();
+                state.history.counts.edits += 1;
+                state.history.occur(Occurrence::ItemMet);
+                state.trace.say(format_args!("meanwhile, in {}: {told}", desk.id));
             }
         }
     }

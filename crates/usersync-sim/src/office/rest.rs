@@ -15,6 +15,7 @@ use super::course::{Course, approve_held, see};
 use super::desk::{Desk, account, values};
 use crate::core::{Core, Trace};
 use crate::executor::Process;
+use crate::places::problem_of_places;
 use crate::world::{link_context, principal, system};
 
 /// Most polls that an office may need to come to rest.
@@ -90,7 +91,10 @@ impl Course {
         let mut hasher = Trace::new(false);
         for stored in state.history.shadow.tenants.values() {
             for ((table, key), bytes) in &stored.values {
-                if matches!(table, Table::Base | Table::Intent | Table::Link | Table::Seat) {
+                if matches!(
+                    table,
+                    Table::Base | Table::Intent | Table::Link | Table::Place | Table::Seat
+                ) {
                     hasher.say(format_args!("{key:?} {bytes:?}"));
                 }
             }
@@ -136,6 +140,13 @@ impl Course {
             if !open.is_empty() {
                 let message = format!("{open:?} of {}", desk.id);
                 state.history.violate("journal_left_open", message);
+            }
+            let values = state.history.shadow.tenant(&desk.id).values.iter();
+            let wrong = problem_of_places(values.map(|((table, key), bytes)| (*table, key, &**bytes)));
+            if let Some(wrong) = wrong {
+                state
+                    .history
+                    .violate("places_wrong", format!("{wrong}, of {}", desk.id));
             }
             if let Ok(entitled) = block_on(usersync_connector::EntitlementSource::entitlement(
                 &desk.entitlement,

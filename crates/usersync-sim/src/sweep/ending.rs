@@ -9,6 +9,7 @@ use usersync_store::{Key, Log, Result, StateRead, Table};
 
 use super::lines::{Lines, plain};
 use super::points::wait;
+use crate::places::places_of;
 
 /// What has to be equal of what is stored, however a world came to rest.
 ///
@@ -94,21 +95,6 @@ pub(super) fn stored(store: &dyn StateRead, tenant: &TenantId) -> Result<Lines> 
         lines.count(format!("outbox {value}"));
     }
     Ok(lines)
-}
-
-/// By which keys the base of an item is to be found.
-fn places_of(base: &Key, value: &serde_json::Value) -> Vec<Key> {
-    let parts: Vec<&str> = base.parts().collect();
-    let Some((uid, pair)) = parts.split_last() else {
-        return Vec::new();
-    };
-    let sides = ["first", "second"].into_iter();
-    sides
-        .filter_map(|side| {
-            let last = [side, value[side]["href"].as_str()?, uid];
-            Some(Key::of(&[pair, &last].concat()))
-        })
-        .collect()
 }
 
 /// Of which item and side a place is, without where it is.
