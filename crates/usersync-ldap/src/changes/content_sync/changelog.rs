@@ -1,6 +1,8 @@
 //! Whether 389 Directory Server records what its content synchronization needs. Where it does not, it answers that
 //! nothing changed, whatever did.
 
+use std::iter;
+
 use usersync_connector::{Error, ErrorKind};
 
 use crate::client::{Base, Item, Search, Session};
@@ -12,21 +14,29 @@ use crate::url::Scope;
 const TARGET: &str = "targetUniqueId";
 
 /// # Errors
-/// `Unsupported` when the latest record says nothing of the entry's id, or cannot be read.
+/// `Unsupported` when the latest record says nothing of the entry's id, or none can be read.
 pub(super) async fn check(session: &mut Session) -> Result<(), Error> {
     let root = Dn::parse("").expect("the empty name is the root");
     let server = read(session, root, ["changelog", "lastChangeNumber"]).await?;
     let value = |name| server.as_ref().and_then(|entry| entry.texts(name).next());
     let changelog = value("changelog").unwrap_or("cn=changelog");
     // Without a number nothing is recorded yet.
-    let Some(number) = value("lastChangeNumber").filter(|&number| number != "0") else {
+    let last = value("lastChangeNumber").map_or(Ok(0), str::parse::<u64>);
+    let last =
+        last.map_err(|error| super::wrong("the changelog's last number is none").with_source(error))?;
+    if last == 0 {
         return Ok(());
-    };
-    let record = Dn::parse(changelog).and_then(|dn| dn.child("changeNumber", number));
-    let record = record.map_err(|error| super::wrong("the changelog has no name").with_source(error))?;
-    let record = read(session, record, [TARGET, "changeNumber"]).await?;
-    if record.is_some_and(|record| record.values(TARGET).next().is_some()) {
-        return Ok(());
+    }
+    for number in candidates(last) {
+        let record = Dn::parse(changelog).and_then(|dn| dn.child("changeNumber", &number.to_string()));
+        let record = record.map_err(|error| super::wrong("the changelog has no name").with_source(error))?;
+        let Some(record) = read(session, record, [TARGET, "changeNumber"]).await? else {
+            continue;
+        };
+        if record.values(TARGET).next().is_some() {
+            return Ok(());
+        }
+        break;
     }
     Err(Error::new(
         ErrorKind::Unsupported,
@@ -34,6 +44,14 @@ pub(super) async fn check(session: &mut Session) -> Result<(), Error> {
          let the server record ids by `dsconf INSTANCE plugin retro-changelog set --attribute nsuniqueid:targetUniqueId`, \
          or let changes be known by polling",
     ))
+}
+
+/// Where to look for the latest record, from the last number to the first, in ever longer steps. A server at work tells a number
+/// before its record is to be seen, and a change that fails in the end leaves a number without a record.
+fn candidates(last: u64) -> impl Iterator<Item = u64> {
+    let steps = iter::successors(Some(1), |&step: &u64| step.checked_mul(2));
+    let before = steps.map_while(move |step| last.checked_sub(step).filter(|&number| number > 1));
+    iter::once(last).chain(before).chain((last > 1).then_some(1))
 }
 
 async fn read(session: &mut Session, dn: Dn, attributes: [&str; 2]) -> Result<Option<Entry>, Error> {

@@ -204,7 +204,8 @@ fn a_cookie_costs_one_entry() {
 fn entries_of_389_are_read_by_their_ids() {
     let ds389 = || changes(Way::ContentSync(Dialect::Ds389));
     let before = || known(&[(1, "cn=a", &[]), (2, "cn=b", &[]), (3, "cn=c", &[])]);
-    let script = |recorded: bool, hidden: bool| {
+    // Of each record of the changelog, whether it shows the id.
+    let script = |records: &'static [(u32, bool)], hidden: bool| {
         move |asked: &Asked| {
             if hidden && asked.base == BASE && !is_sync(asked) {
                 return vec![success()];
@@ -223,11 +224,13 @@ fn entries_of_389_are_read_by_their_ids() {
                     entry("", &[("changelog", &[b"cn=log"]), ("lastChangeNumber", &[b"28"])]),
                     success(),
                 ],
-                "changeNumber=28,cn=log" if recorded => {
-                    vec![entry(&asked.base, &[("targetUniqueId", &[b"1"])]), success()]
-                }
-                "changeNumber=28,cn=log" => {
-                    vec![entry(&asked.base, &[("changeNumber", &[b"28"])]), success()]
+                record if record.ends_with(",cn=log") => {
+                    let names = |number| record == format!("changeNumber={number},cn=log");
+                    match records.iter().find(|&&(number, _)| names(number)) {
+                        Some((_, true)) => vec![entry(record, &[("targetUniqueId", &[b"1"])]), success()],
+                        Some((_, false)) => vec![entry(record, &[("changeNumber", &[b"1"])]), success()],
+                        None => vec![Say::Done(32, vec![])],
+                    }
                 }
                 // The second does not match the filter any more.
                 _ => vec![object(1, "cn=z", &[]), success()],
@@ -236,13 +239,34 @@ fn entries_of_389_are_read_by_their_ids() {
     };
     let after = BTreeMap::from([(1, ("cn=z".to_owned(), 0))]);
     assert_eq!(
-        since(ds389(), sync("old"), before(), script(true, false)),
+        since(ds389(), sync("old"), before(), script(&[(28, true)], false)),
         Ok((after, sync("new"), 5))
     );
-    let unrecorded = since(ds389(), sync("old"), before(), script(false, false));
-    assert_eq!(unrecorded.map(|_| ()), Err(ErrorKind::Unsupported));
+    for (what, records, expected) in [
+        (
+            "the last change is not to be seen yet",
+            &[(27, true), (26, true)][..],
+            Ok(()),
+        ),
+        ("nor some before it", &[(20, true)], Ok(())),
+        ("only the first is there", &[(1, true)], Ok(())),
+        (
+            "ids are not recorded",
+            &[(28, false), (27, true)],
+            Err(ErrorKind::Unsupported),
+        ),
+        (
+            "nor were they",
+            &[(27, false), (26, true)],
+            Err(ErrorKind::Unsupported),
+        ),
+        ("no record may be read", &[], Err(ErrorKind::Unsupported)),
+    ] {
+        let told = since(ds389(), sync("old"), before(), script(records, false));
+        assert_eq!(told.map(|_| ()), expected, "{what}");
+    }
     // It answers success where nothing may be seen any more, too.
-    let hidden = since(ds389(), sync("old"), before(), script(true, true));
+    let hidden = since(ds389(), sync("old"), before(), script(&[(28, true)], true));
     assert_eq!(hidden.map(|_| ()), Err(ErrorKind::NotFound));
 }
 
