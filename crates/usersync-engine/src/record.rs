@@ -8,7 +8,7 @@ use usersync_model::{
     TenantId,
 };
 use usersync_reconcile::RecordBase;
-use usersync_store::{Encoded, Key, Log, Table, Write};
+use usersync_store::{Encoded, Key, Log, Revision, Table, Write};
 
 use crate::error::Result;
 use crate::job::Job;
@@ -61,14 +61,17 @@ struct IntentLine<'a> {
     since: &'a Encoded,
     #[serde(skip_serializing_if = "Option::is_none")]
     quota: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<Revision>,
 }
 
-/// The intent of an operation that was first attempted at `since`, and uses the quota of removals of that hour.
+/// The intent of an operation that was first attempted at `since`. A removal uses the quota of an hour, and is of the ledger row as it was
+/// written last.
 pub(crate) fn intent_write(
     job: &JobId,
     told: Told<'_>,
     since: &Encoded,
-    quota: Option<i64>,
+    (quota, row): (Option<i64>, Option<Revision>),
 ) -> Result<Write> {
     let line = IntentLine {
         operation: told.operation,
@@ -81,6 +84,7 @@ pub(crate) fn intent_write(
         plan: told.plan,
         since,
         quota,
+        row,
     };
     Ok(Write::Put {
         table: Table::Intent,

@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
-use usersync_model::{ContainerRef, JobId, LedgerRow, MemberFacets, OperationId, Origin, Record, Subject};
-use usersync_reconcile::{Plan, RecordBase};
+use usersync_model::{
+    ContainerRef, JobId, LedgerRow, MemberFacets, OperationId, Origin, Record, Subject, TenantId,
+};
+use usersync_reconcile::{Action, Plan, RecordBase};
+use usersync_store::{LedgerKey, StateRead};
 
 use crate::apply::shows;
+use crate::error::Result;
 use crate::ground::RowBefore;
 use crate::state::{Effect, Intent};
 use crate::survey::Survey;
@@ -22,15 +26,32 @@ pub(crate) struct Recovery {
 }
 
 /// What is taken over from an open intent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Carried {
     pub(crate) operation: OperationId,
     /// What it does.
-    pub(crate) code: &'static str,
+    pub(crate) effect: Effect,
     /// When it was first attempted.
     pub(crate) since: DateTime<Utc>,
     /// The hour whose quota of removals it uses.
     pub(crate) quota: Option<i64>,
+    /// Whether it is for something that is there no more.
+    is_overtaken: bool,
+}
+
+impl Carried {
+    /// Whether whoever does `action` goes on with it, under its id.
+    ///
+    /// A target that remembers ids answers as it did the first time. So writing something else is another operation, and so is taking
+    /// out who was added since. Making something is the same operation whatever it shall say: it may have been made already.
+    pub(crate) fn is_continued_by(&self, action: &Action) -> bool {
+        !self.is_overtaken
+            && match (&self.effect, action) {
+                (Effect::Change { to: begun, .. }, Action::Change(to)) => begun == to,
+                (Effect::Update { to: begun, .. }, Action::Update { to, .. }) => begun == to,
+                (effect, action) => effect.code() == action.code(),
+            }
+    }
 }
 
 impl Recovery {
@@ -47,9 +68,10 @@ impl Recovery {
     pub(crate) fn carry(&mut self, intent: Intent) {
         let carried = Carried {
             operation: intent.operation,
-            code: intent.effect.code(),
+            effect: intent.effect,
             since: intent.since,
             quota: intent.quota,
+            is_overtaken: intent.is_overtaken,
         };
         self.carried.insert((intent.container, intent.subject), carried);
     }
@@ -60,25 +82,26 @@ impl Recovery {
         self.carried.extend(other.carried);
     }
 
-    /// The operations whose effect is not there, and that `plan` does not want again; ascending.
-    pub(crate) fn obsolete(&self, plan: &Plan) -> Vec<Carried> {
+    /// The operations whose effect is not there, and with which `plan` does not go on; ascending. What it holds may be gone on with later.
+    pub(crate) fn obsolete(&self, plan: &Plan) -> Vec<&Carried> {
         let mut left: HashMap<_, _> = self
             .carried
             .iter()
             .map(|((container, subject), carried)| ((container, subject), carried))
             .collect();
         for section in plan.sections() {
-            for operation in &section.operations {
+            let held = section.holds.iter().map(|hold| &hold.operation);
+            for operation in section.operations.iter().chain(held) {
                 let key = (&section.container, &operation.subject);
                 if left
                     .get(&key)
-                    .is_some_and(|carried| carried.code == operation.action.code())
+                    .is_some_and(|carried| carried.is_continued_by(&operation.action))
                 {
                     left.remove(&key);
                 }
             }
         }
-        let mut obsolete: Vec<_> = left.into_values().copied().collect();
+        let mut obsolete: Vec<_> = left.into_values().collect();
         obsolete.sort_by_key(|carried| carried.operation);
         obsolete
     }
@@ -125,6 +148,27 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
         }
     }
     recovery
+}
+
+/// Notes which of `intents` are removals of what is there no more: somebody wrote their ledger rows since they were begun, as a job does
+/// that adds the member again. To be called once the rows are read that a plan rests on: what is written from then on is noticed when
+/// the plan is carried out.
+pub(crate) async fn note_overtaken(
+    state: &dyn StateRead,
+    tenant: &TenantId,
+    intents: &mut [Intent],
+) -> Result<()> {
+    for intent in intents.iter_mut().filter(|intent| intent.effect.is_removal()) {
+        let key = LedgerKey {
+            container: intent.container.clone(),
+            subject: intent.subject.clone(),
+        };
+        let row = state.ledger_row(tenant, &key).await?;
+        intent.is_overtaken = row
+            .zip(intent.row)
+            .is_some_and(|(row, begun)| row.revision > begun);
+    }
+    Ok(())
 }
 
 impl Effect {

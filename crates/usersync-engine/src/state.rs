@@ -137,6 +137,12 @@ pub(crate) struct Intent {
     /// The hour, counted from the epoch, whose quota of removals it uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quota: Option<i64>,
+    /// Of a removal: up to which write its ledger row was known when it was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) row: Option<Revision>,
+    /// Of a removal: whether somebody wrote its ledger row since.
+    #[serde(skip)]
+    pub(crate) is_overtaken: bool,
 }
 
 /// What an operation does to a membership or a record.
@@ -163,6 +169,11 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
+    /// Whether it makes something.
+    pub(crate) fn is_addition(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::Create { .. })
+    }
+
     /// Whether it ends something.
     pub(crate) fn is_removal(&self) -> bool {
         matches!(self, Self::Delete | Self::Remove)

@@ -3,6 +3,7 @@
 mod actors;
 mod applying;
 mod authority;
+mod carried;
 mod changes;
 mod completeness;
 mod containers;

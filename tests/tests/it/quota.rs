@@ -120,6 +120,26 @@ fn a_removal_without_an_effect_gives_its_place_back() {
     assert_eq!(world.members("team"), "cleo dan");
 }
 
+/// The removal of which nobody knows comes just before it is tried again: it had its effect, and keeps its place.
+#[test]
+fn promise_10_a_removal_that_comes_late_keeps_its_place() {
+    let world = removed_in_vain(least_capability(), Fault::Timeout(Moment::Before));
+    let target = world.target.clone();
+    let comes = move || {
+        target.remove_by_hand(&container("team").object, &usersync_tests::user("ada"));
+    };
+    world
+        .faults
+        .inject(FaultRule::meanwhile(comes).on(CallKind::Remove).once());
+    let report = world.run("sync");
+    assert_eq!(
+        report.count(|outcome| *outcome == Outcome::Applied),
+        1,
+        "{report}"
+    );
+    the_place_is_taken(&world, "it came");
+}
+
 /// Nobody knows whether Ada was removed when she is wanted again, with another role: what was begun is given up, with its place.
 #[test]
 fn a_removal_in_whose_place_there_is_an_update_is_given_up() {

@@ -146,7 +146,9 @@ impl<'a> Going<'a> {
                 _ => None,
             };
             if let Some(kind) = act {
-                let same = carried.filter(|op| op.kind() == kind && !self.is(Mutant::OwnIdForEachAttempt));
+                let goes_on = !here.overtaken || self.is(Mutant::RemovalsOfOthersGoneOnWith);
+                let same = carried
+                    .filter(|op| op.kind() == kind && goes_on && !self.is(Mutant::OwnIdForEachAttempt));
                 todo.carried = same.is_some();
                 todo.act = Act::Do(same.unwrap_or_else(|| Op::new(self.run.serial, key, kind)));
                 if same.is_some() {
@@ -252,6 +254,7 @@ impl<'a> Going<'a> {
                 self.finding = Finding::Wrong("what is begun to be removed is not ours alone");
             }
             self.after.keys[key].intent = Some(op);
+            self.after.keys[key].overtaken = false;
             // A removal asks once more whether anybody wrote the row, and from now on it knows up to which write it is the one there is.
             let by_value = todo.own && op.kind() == Kind::Remove && self.is(Mutant::OwnRowsByValue);
             self.run.todo[key].row = todo.row.filter(|_| by_value);

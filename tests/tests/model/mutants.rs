@@ -119,6 +119,21 @@ fn rows_that_a_removal_forgets_whoever_wrote_them_are_found() {
     );
 }
 
+/// A target that remembers operations answers such a removal as it did the first time, and takes nobody out.
+#[test]
+fn removals_of_others_that_are_gone_on_with_are_found() {
+    let target = Target {
+        idempotent: true,
+        ..PLAIN
+    };
+    let mutated = Protocol::new(1, 2, AGAIN, target).with(Mutant::RemovalsOfOthersGoneOnWith);
+    let what = explore_wrong("RemovalsOfOthersGoneOnWith", &mutated);
+    assert!(
+        what.contains("what is ours is forgotten while it is there"),
+        "{what}"
+    );
+}
+
 #[test]
 fn a_batch_that_a_failure_ends_is_found() {
     let budget = Budget { refusals: 1, ..RUNS };

@@ -75,6 +75,8 @@ pub(crate) enum Mutant {
     OwnIdForEachAttempt,
     /// Notifications are written after the confirmation.
     ToldApart,
+    /// A removal is gone on with under its id, whoever wrote the row since.
+    RemovalsOfOthersGoneOnWith,
     /// What the target does not answer counts as failed.
     UnansweredIsFailed,
     /// Who takes a member out forgets the claim, whoever wrote the row meanwhile.

@@ -75,6 +75,8 @@ pub(crate) struct Key {
     pub(crate) row: Option<Row>,
     /// The open intent.
     pub(crate) intent: Option<Op>,
+    /// Whether that is a removal, and somebody wrote the row since.
+    pub(crate) overtaken: bool,
     pub(crate) member: Option<Author>,
     /// Where each addition makes an object of its own: there are two.
     pub(crate) twice: bool,
@@ -293,7 +295,8 @@ impl State {
     /// The same state, without what nothing depends on any more, and in the one order of what has none.
     pub(crate) fn canonical(mut self) -> Self {
         let mut known = Ops::default();
-        for key in &self.keys {
+        for key in &mut self.keys {
+            key.overtaken &= key.intent.is_some();
             key.intent.into_iter().for_each(|op| known.put(op));
         }
         for call in self.calls.iter().flatten() {
@@ -334,7 +337,9 @@ impl fmt::Debug for Op {
 
 /// Somebody writes a row: whoever read it before knows an older one.
 pub(crate) fn write_row(state: &mut State, key: usize, row: Option<Row>) {
-    state.keys[key].row = row;
+    let here = &mut state.keys[key];
+    here.row = row;
+    here.overtaken = here.intent.is_some_and(|op| op.kind() == Kind::Remove);
     for run in state.runs.iter_mut().flatten() {
         let todo = &mut run.todo[key];
         todo.written |= todo.minds();

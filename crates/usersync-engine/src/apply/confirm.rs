@@ -47,7 +47,7 @@ impl Applier<'_> {
                 }
             }
             self.conclude(work, attempt, acting, now, transaction)?;
-            let had_effect = matches!(attempt, Attempt::Done { changed: true, .. });
+            let had_effect = matches!(attempt, Attempt::Done { changed, ours } if *changed || *ours);
             if let Some(hour) = work.quota
                 && !had_effect
                 && !stays_open(work, attempt)

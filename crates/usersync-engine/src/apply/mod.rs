@@ -293,10 +293,15 @@ impl<'a> Applier<'a> {
             },
         };
         let row = ground.row(&section.container, &operation.subject, &self.job.id);
-        let carried = recovery
+        let begun = recovery
             .carried
-            .get(&(section.container.clone(), operation.subject.clone()))
-            .filter(|carried| carried.code == effect.code());
+            .get(&(section.container.clone(), operation.subject.clone()));
+        let carried = begun.filter(|carried| carried.is_continued_by(&operation.action));
+        let effect = match carried {
+            // It may have been made as it was to be then. What is recorded says so, and the next plan compares with that.
+            Some(carried) if effect.is_addition() => carried.effect.clone(),
+            _ => effect,
+        };
         let precondition = match (&effect, &operation.seen) {
             (Effect::Add(_) | Effect::Create { .. }, _) => Precondition::Absent,
             (_, Some(version)) => Precondition::Version(Version(version.clone())),
@@ -316,7 +321,8 @@ impl<'a> Applier<'a> {
             precondition,
             row,
             shown: match operation.action {
-                Action::Change(_) => ground.shown(&section.container, &operation.subject),
+                // What an earlier attempt writes may come at any time, so that what was read says little of what is there.
+                Action::Change(_) if begun.is_none() => ground.shown(&section.container, &operation.subject),
                 _ => None,
             },
             approved: operation.approved,
@@ -362,7 +368,9 @@ impl<'a> Applier<'a> {
             if work.effect != Effect::Adopt {
                 let carried = work.carried.map(|since| Encoded::of(&since)).transpose()?;
                 let since = carried.as_ref().unwrap_or(&now.written);
-                transaction.write(intent_write(&self.job.id, work.told(acting), since, work.quota)?);
+                let row = work.row.as_of.filter(|_| work.effect.is_removal());
+                let told = work.told(acting);
+                transaction.write(intent_write(&self.job.id, told, since, (work.quota, row))?);
             }
         }
         Ok(())

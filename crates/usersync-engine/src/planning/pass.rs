@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::event::RunControl;
 use crate::job::Job;
 use crate::ports::Readers;
-use crate::recover::{Recovery, recover};
+use crate::recover::{Recovery, note_overtaken, recover};
 use crate::state::{Intent, window_used};
 use crate::survey::Survey;
 use crate::warnings::Warnings;
@@ -198,9 +198,12 @@ impl Pass {
                 .place(&intent.container)
                 .is_some_and(|place| here.contains(&place))
         };
-        let intents: Vec<Intent> = task.intents.iter().filter(is_here).cloned().collect();
-        self.recovery.absorb(recover(survey, intents, &task.job.id));
+        let mut intents: Vec<Intent> = task.intents.iter().filter(is_here).cloned().collect();
+        note_overtaken(&*task.readers.state, &task.job.tenant, &mut intents).await?;
+        // What is there no one knows may be shown to be there, or not: an operation is either found or gone on with then, and never begun
+        // beside the one that is open.
         point_reads(task.readers, task.job, survey, places, left, task.context).await?;
+        self.recovery.absorb(recover(survey, intents, &task.job.id));
         let sights = places.iter().map(|place| (*place, &survey.sights[*place]));
         let Grace {
             kept,

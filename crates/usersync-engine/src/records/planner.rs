@@ -11,7 +11,7 @@ use usersync_reconcile::{
     Action, Direction, Drafts, FacetRule, Fingerprinter, Guards, Mode, Policy, RecordRow, RecordRules,
     Records, RunEvidence, Section, TargetRecord, Warning, plan_records, standing,
 };
-use usersync_store::LedgerKey;
+use usersync_store::{LedgerKey, StateRead};
 
 use super::RecordJob;
 use super::course::{Course, Inquiry, course};
@@ -25,7 +25,7 @@ use crate::job::Job;
 use crate::planning::{Assembly, Circumstances, Frame, header};
 use crate::ports::Readers;
 use crate::preview::{Made, PlanRequest};
-use crate::recover::{Recovery, base_after, row_after};
+use crate::recover::{Recovery, base_after, note_overtaken, row_after};
 use crate::report::{FailedRead, ReadOf};
 use crate::source::{Sources, read_sources};
 use crate::state::{Intent, load_approvals, load_departures, load_intents, load_state, window_used};
@@ -100,6 +100,7 @@ pub(crate) async fn make_plan(
     let stays = items.iter().any(|item| item.wish == Wish::Desired);
     let mut planner = Planner {
         job,
+        state,
         frame: &frame,
         adopt: request.adopt,
         fingerprinter: Fingerprinter::new(&rules),
@@ -128,7 +129,7 @@ pub(crate) async fn make_plan(
         if let Look::Read(read) = &look {
             seen += read.target.records.len() as u64;
         }
-        planner.take(item, look).await;
+        planner.take(item, look).await?;
         control.tell(RunEvent::ReadTarget {
             system: job.target.clone(),
             members: seen,
@@ -217,6 +218,7 @@ fn leaving_policy(policy: &Policy, others_stay: bool) -> Policy {
 
 struct Planner<'a> {
     job: &'a Job,
+    state: &'a dyn StateRead,
     frame: &'a Frame,
     adopt: bool,
     fingerprinter: Fingerprinter<'a>,
@@ -269,7 +271,7 @@ impl Failures {
 }
 
 impl Planner<'_> {
-    async fn take(&mut self, item: Item, look: Look) {
+    async fn take(&mut self, mut item: Item, look: Look) -> Result<()> {
         let container = item.collection.id.clone();
         self.failures.looked += 1;
         match look {
@@ -282,7 +284,7 @@ impl Planner<'_> {
                     if item.wish != Wish::Leaving {
                         // It may come back as it was: nothing is forgotten of it.
                         self.warnings.insert(Warning::MissingContainer(container));
-                        return;
+                        return Ok(());
                     }
                     seen.target.rest = None;
                 } else if let Some(failed) = seen.target.failed {
@@ -299,9 +301,11 @@ impl Planner<'_> {
                     });
                 }
                 let absent = self.point_reads(&item, &mut seen).await;
+                note_overtaken(self.state, &self.job.tenant, &mut item.intents).await?;
                 self.plan(item, *seen, &absent);
             }
         }
+        Ok(())
     }
 
     /// Asks the target about the desired that were not seen where it was read in part, as far as it allows. Answers what surely
