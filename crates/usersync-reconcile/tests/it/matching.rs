@@ -225,6 +225,22 @@ fn contradictions_beside_one_another_hide_no_candidate() {
     }
 }
 
+/// Who is told in two ways is one, and is not linked; whose id begins in the same way is another one.
+#[test]
+fn who_is_told_in_two_ways_is_one_and_is_not_linked() {
+    let mut principals = vec![Card::new("b", &["b@acme.example"])];
+    principals.extend(
+        [1, 2, 3, 1].map(|n| Card::new(&format!("a-------------{n}"), &[&format!("a{n}@acme.example")])),
+    );
+    let mut world = World::new(principals, vec![Card::new("a1", &["a1@acme.example"])]);
+    let others = "a-------------2 unmatched, a-------------3 unmatched, b unmatched";
+    assert_eq!(world.codes(), format!("a-------------1 proposed, {others}"));
+    world
+        .principals
+        .push(Card::new("a-------------1", &["a4@acme.example"]));
+    assert_eq!(world.codes(), format!("a-------------1 not_eligible, {others}"));
+}
+
 /// Values that say nothing tell nobody from another.
 #[test]
 fn accounts_are_matched_by_attributes_that_say_something() {

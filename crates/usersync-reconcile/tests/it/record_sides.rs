@@ -153,7 +153,11 @@ fn what_is_there_and_not_ours_is_adopted_once() {
         if let Some(row) = sides.rows.first_mut() {
             (row.base.source, row.base.target) = (Some(fingerprint), Some(fingerprint));
         }
-        told(&sides.plan(&rules, &free()))
+        // Nothing is written, so that it is no matter which version is there: another one leaves the approval as it is.
+        sides.target[0].version = Some("7".to_owned());
+        let section = sides.plan(&rules, &free());
+        assert!(section.holds.iter().all(|hold| hold.operation.seen.is_none()));
+        told(&section)
     };
     assert_eq!(adopting(Some(Standing::OURS)), Vec::<String>::new());
     assert_eq!(adopting(Some(FOREIGN)), ["hold adopt adoption"]);

@@ -167,6 +167,8 @@ fn warnings() -> [(Warning, String); 9] {
 fn warnings_speak() {
     for (warning, text) in warnings() {
         assert_eq!(warning.to_string(), text, "{}", warning.code());
+        let is_partial = text.contains("was read in part") || text.contains("were read in part");
+        assert_eq!(warning.is_partial_read(), is_partial, "{}", warning.code());
     }
 }
 
