@@ -200,8 +200,8 @@ impl Pass {
         };
         let mut intents: Vec<Intent> = task.intents.iter().filter(is_here).cloned().collect();
         note_overtaken(&*task.readers.state, &task.job.tenant, &mut intents).await?;
-        // What is there no one knows may be shown to be there, or not: an operation is either found or gone on with then, and never begun
-        // beside the one that is open.
+        // Before what became of earlier operations: where nobody knows who is there, this may tell, and what is open is gone on with
+        // instead of begun anew.
         point_reads(task.readers, task.job, survey, places, left, task.context).await?;
         self.recovery.absorb(recover(survey, intents, &task.job.id));
         let sights = places.iter().map(|place| (*place, &survey.sights[*place]));
