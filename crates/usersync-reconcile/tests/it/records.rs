@@ -12,7 +12,7 @@ use usersync_reconcile::{
     Standing, TargetRecord, plan_records,
 };
 
-use crate::record_world::{Sides, collection, facets, free, one, record, row, rules, told, value};
+use crate::record_world::{Sides, collection, facets, free, id, one, record, row, rules, told, value};
 use crate::support;
 
 #[test]
@@ -246,12 +246,20 @@ fn promise_19_another_name_and_address_are_a_change() {
 
 #[test]
 fn what_cannot_be_one_record_is_reported() {
-    let mut sides = one("n=A", "n=B", "n=B");
-    sides.target.push(sides.target[0].clone());
-    assert_eq!(
-        told(&sides.plan(&rules(FacetRule::default()), &free())),
-        ["ambiguous"]
-    );
+    // Whether their ids are one text, or two that are equal.
+    for own_id in [false, true] {
+        let mut sides = one("n=A", "n=B", "n=B");
+        let mut other = sides.target[0].clone();
+        if own_id {
+            other.record.id = id(1);
+        }
+        assert_eq!(other.record.id, sides.target[0].record.id);
+        sides.target.push(other);
+        assert_eq!(
+            told(&sides.plan(&rules(FacetRule::default()), &free())),
+            ["ambiguous"]
+        );
+    }
     let mut sides = one("n=A", "n=B", "n=B");
     sides.target[0].record.kind = RecordKind::new("mailbox").unwrap();
     assert_eq!(
