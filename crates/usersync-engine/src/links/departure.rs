@@ -77,6 +77,8 @@ impl Links {
         context: &CallContext,
         approved: Option<&Digest>,
     ) -> Result<DepartureReport> {
+        // A link that was made or changed since says nothing about what was read before, nor the other way round.
+        let noted = self.revisions(context).await?;
         let (principals, accounts) = self.read(context).await;
         let people: BTreeSet<_> = principals.parties.iter().map(|party| &party.id).collect();
         let mailboxes: BTreeSet<_> = accounts.parties.iter().map(|party| &party.id).collect();
@@ -86,7 +88,14 @@ impl Links {
             let now = self.clock.now();
             let mut draft = Draft::default();
             let mut outcomes = BTreeMap::new();
-            for (id, entry) in self.pair(&book).filter(|(_, entry)| entry.link.is_kept()) {
+            let is_noted = |id: &LinkId| {
+                let now = book.links.get(id).map(|(_, revision)| revision);
+                now.is_some() && now == noted.get(id)
+            };
+            for (id, entry) in self
+                .pair(&book)
+                .filter(|(id, entry)| entry.link.is_kept() && is_noted(id))
+            {
                 let mut entry = entry.clone();
                 let mut returned = false;
                 for (is_seen, cause) in [
@@ -110,7 +119,8 @@ impl Links {
                     outcomes.insert(id.principal.clone(), Departed::Returned);
                 }
             }
-            let going = self.going(&book, &draft, &principals, &accounts, now);
+            let mut going = self.going(&book, &draft, &principals, &accounts, now);
+            going.retain(|going| is_noted(&going.id));
             let kept = self.pair(&book).filter(|(_, entry)| entry.link.is_kept()).count();
             let share = kept * usize::from(self.settings.departure_percent.get()) / 100;
             let is_much = shows_nobody || going.len() > share.max(AT_ONCE);
@@ -147,6 +157,13 @@ impl Links {
         }
     }
 
+    /// The links as they are now, by their revisions.
+    async fn revisions(&self, context: &CallContext) -> Result<BTreeMap<LinkId, Revision>> {
+        let book = self.book(context).await?;
+        let links = book.links.into_iter();
+        Ok(links.map(|(id, (_, revision))| (id, revision)).collect())
+    }
+
     /// The links that are to be suspended, or removed.
     fn going(
         &self,
@@ -178,11 +195,16 @@ impl Links {
             let returned = returned.changes.get(&id).and_then(|change| change.after.as_ref());
             let mut entry = returned.unwrap_or(before).clone();
             let mut is_new = false;
+            // What was missing before, and is not seen to be missing now, may be back: then the time is not all of what is missing.
+            let is_still = [SuspendCause::AccountVanished, SuspendCause::PrincipalVanished]
+                .iter()
+                .filter(|cause| entry.link.suspended_by().contains(cause))
+                .all(|cause| causes(gone).contains(cause));
             for cause in causes(gone) {
                 is_new |= entry.link.suspend(*cause) == Ok(true);
             }
             let since = *entry.missing.get_or_insert(now);
-            let is_over = after(since, self.settings.grace) <= now;
+            let is_over = is_still && after(since, self.settings.grace) <= now;
             let (after, departed) = if is_over && self.settings.after_grace == AfterGrace::Remove {
                 (None, Departed::Removed)
             } else if is_new {

@@ -246,13 +246,17 @@ fn candidates<'a>(
         .collect()
 }
 
-fn requests(candidates: &[(&LinkId, &LinkEntry)], now: DateTime<Utc>) -> Vec<SeatRequest<DateTime<Utc>>> {
+/// Whoever waits comes before who does not, whatever their workers' clocks say.
+fn requests(
+    candidates: &[(&LinkId, &LinkEntry)],
+    now: DateTime<Utc>,
+) -> Vec<SeatRequest<(bool, DateTime<Utc>)>> {
     let request = |(id, entry): &(&LinkId, &LinkEntry)| {
         let kind = SeatKind::of(entry.link.kind())?;
         let principal = id.principal.clone();
         Some(SeatRequest::new(
             SeatHolder { principal, kind },
-            entry.waiting.unwrap_or(now),
+            (entry.waiting.is_none(), entry.waiting.unwrap_or(now)),
         ))
     };
     candidates.iter().filter_map(request).collect()

@@ -188,24 +188,31 @@ impl Links {
             if is_gone {
                 return Some(LinkOutcome::NotSeen);
             }
-            if let Evidence::ByHand { .. } = entry.link.evidence() {
-                return doubt_by_hand(person, mailbox, entry.privileged);
+            if person.is_some_and(|told| told.account.kind != entry.link.kind()) {
+                return Some(LinkOutcome::ProposalExpired);
             }
-            let at = matched
-                .binary_search_by(|other| other.principal.cmp(&id.principal.object))
-                .ok()?;
-            match &matched[at].situation {
-                Situation::Proposed {
-                    account: other,
-                    vouched: true,
-                    ..
+            let by_rule = || {
+                let at = matched
+                    .binary_search_by(|other| other.principal.cmp(&id.principal.object))
+                    .ok()?;
+                match &matched[at].situation {
+                    Situation::Proposed {
+                        account: other,
+                        vouched: true,
+                        ..
+                    }
+                    | Situation::Unknown {
+                        candidate: Some(other),
+                    } if other == account => None,
+                    // What does not match is no candidate; of what was not seen that cannot be said.
+                    Situation::Unknown { candidate: None } if person.is_none() || mailbox.is_none() => None,
+                    other => Some(LinkOutcome::Unfit(other.clone())),
                 }
-                | Situation::Unknown {
-                    candidate: Some(other),
-                } if other == account => None,
-                Situation::Unknown { candidate: None } => None,
-                other => Some(LinkOutcome::Unfit(other.clone())),
-            }
+            };
+            let is_by_rule = matches!(entry.link.evidence(), Evidence::Rule { .. });
+            let unfit = is_by_rule.then(by_rule).flatten();
+            // Where one of the two cannot be read, what the other one shows is said of it alone.
+            unfit.or_else(|| doubt_by_hand(person, mailbox, entry.privileged))
         };
         self.pair(book)
             .filter(is_proposal)
@@ -235,7 +242,7 @@ impl Links {
         let account = AccountRef::new(self.accounts.system().clone(), mailbox.id.clone());
         let id = self.id(&principal);
         let privileged = person.privileged || mailbox.privileged;
-        let mut waiting = None;
+        let mut before = None;
         if let Some(entry) = book.entry(&id) {
             let is_by_rule = |evidence: &Evidence| matches!(evidence, Evidence::Rule { .. });
             let is_same = *entry.link.account() == account;
@@ -244,11 +251,12 @@ impl Links {
             }
             // A person says more than a rule does, and may have confirmed what was not known before.
             let says_more = is_by_rule(entry.link.evidence()) || privileged && !entry.privileged;
-            let is_news = !is_by_rule(&evidence) && (!is_same || says_more);
+            let is_another = person.kind != entry.link.kind();
+            let is_news = is_another || !is_by_rule(&evidence) && (!is_same || says_more);
             if !is_news && !self.is_stale(entry, now) {
                 return LinkOutcome::AlreadyStaged;
             }
-            waiting = entry.waiting.filter(|_| is_same);
+            before = Some(entry).filter(|_| is_same);
         }
         if claims
             .get(&account.object)
@@ -256,17 +264,23 @@ impl Links {
         {
             return LinkOutcome::AccountTaken;
         }
-        let link = Link::propose(
+        let mut link = Link::propose(
             principal,
             person.kind,
             account,
             evidence,
             self.settings.needs_consent,
         );
+        if let Some(entry) = before {
+            // Of a pair that is proposed anew, what people set stays.
+            let set = link.set_options(entry.link.options());
+            set.and(link.set_rank(entry.link.rank()))
+                .expect("a proposal takes options and a rank");
+        }
         let entry = LinkEntry {
             link,
             staged: now,
-            waiting,
+            waiting: before.and_then(|entry| entry.waiting),
             missing: None,
             asked: None,
             followed: None,

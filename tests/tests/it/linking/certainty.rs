@@ -10,7 +10,7 @@ use usersync::memory::{CallKind, Fault, FaultRule};
 use usersync::model::{Activity, PartialKind};
 use usersync_tests::tenant;
 
-use crate::linking::{Office, account, codes, context, object, only, person, plain, principal, system};
+use crate::linking::{Office, account, codes, context, object, only, person, plain, principal, room, system};
 
 type Change = (&'static str, fn(&Office), &'static str);
 
@@ -124,6 +124,126 @@ fn what_cannot_be_read_does_not_keep_from_saving() {
         assert_eq!(codes(&report), "p0 saved, p1 saved");
         assert_eq!(report.failed_reads.len(), 1);
     }
+}
+
+/// What one side shows is known, whether the other can be read or not.
+#[test]
+fn promise_20_what_one_side_shows_counts_where_the_other_cannot_be_read() {
+    let (people, mail) = (1, 2);
+    let cases: [(u64, Change); 5] = [
+        (
+            people,
+            (
+                "the account is an administrator's",
+                |o| o.mail.put(edited(account(0), |a| a.privileged = true)),
+                "confirmation_needed",
+            ),
+        ),
+        (
+            people,
+            (
+                "the account is disabled",
+                |o| {
+                    o.mail
+                        .put(edited(account(0), |a| a.activity = Activity::Inactive))
+                },
+                "unfit",
+            ),
+        ),
+        (
+            mail,
+            (
+                "the principal is an administrator",
+                |o| o.people.put(edited(person(0), |p| p.privileged = true)),
+                "confirmation_needed",
+            ),
+        ),
+        (
+            mail,
+            (
+                "the principal has no mailbox",
+                |o| {
+                    o.people
+                        .put(edited(person(0), |p| p.ineligible = Some("no mailbox".into())))
+                },
+                "unfit",
+            ),
+        ),
+        (
+            mail,
+            (
+                "the principal is a room now",
+                |o| o.people.put(room(0)),
+                "proposal_expired",
+            ),
+        ),
+    ];
+    for (unread, (what, change, want)) in cases {
+        let office = Office::new(9).with_pairs(2);
+        office.stage();
+        change(&office);
+        let nth = office.faults.calls() + unread;
+        let failed = Fault::FailedAfter {
+            shown: 0,
+            kind: ErrorKind::Unavailable,
+            retry: Retry::Never,
+        };
+        office
+            .faults
+            .inject(FaultRule::new(failed).on(CallKind::Accounts).at_call(nth));
+        let report = office.save(&Chosen::All);
+        assert_eq!(codes(&report), format!("p0 {want}, p1 saved"), "{what}");
+    }
+    // The account is shown, with another address, by a read that was cut behind it.
+    let office = Office::new(9).with_pairs(2);
+    office.stage();
+    office.mail.put(plain("a0", "new@acme.example"));
+    let nth = office.faults.calls() + mail;
+    let (shown, kind) = (1, PartialKind::Limit);
+    let cut = FaultRule::new(Fault::Partial { shown, kind }).on(CallKind::Accounts);
+    office.faults.inject(cut.at_call(nth));
+    assert_eq!(codes(&office.save(&Chosen::All)), "p0 unfit, p1 saved");
+}
+
+/// A principal that became a room takes no user's seat, and can be staged as what it is.
+#[test]
+fn promise_22_a_proposal_is_of_the_kind_that_the_principal_has() {
+    let office = Office::new(9).with_pairs(1);
+    office.stage();
+    office.people.put(room(0));
+    assert_eq!(codes(&office.save(&Chosen::All)), "p0 proposal_expired");
+    assert_eq!(codes(&office.stage()), "p0 staged");
+    assert_eq!(codes(&office.save(&Chosen::All)), "p0 refused");
+    assert_eq!(office.seats(), (0, 0), "there are no seats for rooms");
+    assert_eq!(office.by_hand(0, 0), LinkOutcome::Staged);
+    office.people.put(person(0));
+    assert_eq!(office.by_hand(0, 0), LinkOutcome::Staged);
+    assert_eq!(codes(&office.save(&Chosen::All)), "p0 saved");
+    assert_eq!(office.seats(), (1, 0));
+}
+
+/// What people set on a proposal stays with the pair, however often it is proposed.
+#[test]
+fn options_and_rank_outlive_a_proposal() {
+    let office = Office::new(9).with_pairs(1);
+    office.stage();
+    let options = usersync::model::LinkOptions {
+        contact: false,
+        ..Default::default()
+    };
+    let rank = usersync::model::Rank(7);
+    let links = office.links();
+    block_on(links.save_options(&context(), &[(principal(0), options)])).expect("it works");
+    block_on(links.set_rank(&context(), &only([0]), rank)).expect("it works");
+    let set = || (office.list()[0].link.options(), office.list()[0].link.rank());
+    office.clock.advance(office.settings.proposal_lifetime);
+    assert_eq!(codes(&office.stage()), "p0 staged");
+    assert_eq!(set(), (options, rank), "it was too old");
+    assert_eq!(office.by_hand(0, 0), LinkOutcome::Staged);
+    assert_eq!(set(), (options, rank), "a person says so, too");
+    office.mail.put(account(1));
+    assert_eq!(office.by_hand(0, 1), LinkOutcome::Staged);
+    assert_ne!(set(), (options, rank), "it is another pair");
 }
 
 /// Who was not seen may be there: the report says which side was not read, and when to come again.

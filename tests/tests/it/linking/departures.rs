@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use usersync::connector::{ErrorKind, Retry};
-use usersync::engine::{AfterGrace, Chosen, Departed, DepartureReport};
+use usersync::engine::{AfterGrace, Chosen, Departed, DepartureReport, LinkSettings};
 use usersync::memory::{CallKind, Fault, FaultRule};
 use usersync::model::{Digest, PartialKind};
+use usersync_tests::crash;
 
 use crate::linking::{Office, account, context, object, only, person};
 
@@ -104,14 +105,15 @@ fn promise_09_nobody_departs_by_a_partial_read() {
         retry: Retry::Never,
     });
     let faults: Vec<_> = cut.chain(partial).chain(failed).collect();
-    for call in 1..=2 {
+    for before in 0..=1 {
         for fault in &faults {
-            office.faults.heal();
-            let nth = office.faults.calls() + call;
-            office
-                .faults
-                .inject(FaultRule::new(fault.clone()).on(CallKind::Accounts).at_call(nth));
-            assert_eq!(codes(&follow(&office, None)), "", "{fault:?}");
+            let rule = FaultRule::new(fault.clone()).on(CallKind::Accounts);
+            office.faults.inject(rule.after(before).once());
+            let report = follow(&office, None);
+            assert_eq!(codes(&report), "", "{fault:?}");
+            let verdicts = [&report.principals, &report.accounts];
+            let is_cut = verdicts.map(|verdict| !verdict.is_complete());
+            assert_eq!(is_cut, [before == 0, before == 1], "{fault:?}");
             office.faults.heal();
         }
     }
@@ -177,6 +179,62 @@ fn the_grace_period_begins_anew_for_the_other_side() {
     follow(&office, None);
     assert_eq!(office.shown(), "p1-a1 active");
     office.check();
+}
+
+/// The principal was missing for the grace period, and may be back where nobody can read. The account has been gone for no time.
+#[test]
+fn promise_09_the_time_of_one_side_is_not_that_of_the_other() {
+    let mut office = linked(2);
+    office.settings.after_grace = AfterGrace::Remove;
+    office.people.remove(&object("p0"));
+    follow(&office, None);
+    office.clock.advance(office.settings.grace);
+    office.mail.remove(&object("a0"));
+    let cut = Fault::Partial {
+        shown: 1,
+        kind: PartialKind::Limit,
+    };
+    let cut = FaultRule::new(cut).on(CallKind::Accounts);
+    office.faults.inject(cut.once());
+    assert_eq!(codes(&follow(&office, None)), "p0 suspended");
+    assert_eq!(
+        codes(&follow(&office, None)),
+        "p0 removed",
+        "now it is seen that the principal is gone"
+    );
+    office.check();
+}
+
+/// Somebody comes and is linked between the two reads: the first one cannot show them.
+#[test]
+fn promise_09_nobody_departs_by_a_read_that_is_older_than_the_link() {
+    for grace in [LinkSettings::default().grace, Duration::ZERO] {
+        let mut office = linked(1);
+        office.settings.after_grace = AfterGrace::Remove;
+        office.settings.grace = grace;
+        let (people, mail, links) = (office.people.clone(), office.mail.clone(), office.undisturbed());
+        let newcomer = move || {
+            people.put(person(5));
+            mail.put(account(5));
+            let _ = crash(links.stage(&context(), &Chosen::All));
+            let _ = crash(links.save_added(&context(), &only([5])));
+        };
+        let between = FaultRule::meanwhile(newcomer).on(CallKind::Accounts);
+        office.faults.inject(between.after(1).once());
+        assert_eq!(codes(&follow(&office, None)), "");
+        assert_eq!(office.shown(), "p0-a0 active, p5-a5 active");
+        // The other way round: somebody is gone by what others read meanwhile, and back by what was read before.
+        let (people, links) = (office.people.clone(), office.undisturbed());
+        let leaver = move || {
+            people.remove(&object("p0"));
+            let _ = crash(links.follow_departures(&context(), None));
+        };
+        let between = FaultRule::meanwhile(leaver).on(CallKind::Accounts);
+        office.faults.inject(between.after(1).once());
+        assert_eq!(codes(&follow(&office, None)), "");
+        assert!(!office.shown().contains("p0-a0 active"), "{}", office.shown());
+        office.check();
+    }
 }
 
 /// Few links, but all of them: a system that shows nobody at all is asked about.

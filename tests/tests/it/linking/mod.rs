@@ -87,6 +87,18 @@ impl Office {
         self.links_on(Arc::new(store), &self.mail)
     }
 
+    /// A process of its own with whose calls nothing goes wrong.
+    fn undisturbed(&self) -> Links {
+        Links::new(
+            Arc::new(self.store.clone()),
+            Arc::new(self.clock.clone()),
+            Arc::new(self.people.clone()),
+            Arc::new(self.mail.clone()),
+            Arc::new(self.entitlement.clone()),
+        )
+        .with_settings(self.settings)
+    }
+
     /// One for the other mail system.
     fn other_links(&self) -> Links {
         self.links_on(Arc::new(self.store.clone()), &self.other_mail)

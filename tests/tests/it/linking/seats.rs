@@ -145,6 +145,17 @@ fn promise_22_a_reduced_entitlement_takes_nothing_away_and_lets_nobody_in() {
     assert_eq!(office.seats(), (0, 0));
 }
 
+/// Clocks of workers differ: whoever waits comes first, also if a newcomer's clock says the same time, or an earlier one.
+#[test]
+fn promise_22_a_newcomer_overtakes_nobody_who_waits() {
+    let office = Office::new(1).with_pairs(3);
+    office.stage();
+    office.save(&only([2]));
+    assert_eq!(codes(&office.save(&only([1]))), "p1 waiting");
+    office.entitlement.set(&tenant(), Some(Entitlement::new(2)));
+    assert_eq!(codes(&office.save(&only([0]))), "p0 waiting, p1 saved");
+}
+
 #[test]
 fn resources_may_be_kept_off_user_seats() {
     let mut office = Office::new(3);
