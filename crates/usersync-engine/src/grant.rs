@@ -36,6 +36,16 @@ impl Grant {
         })
     }
 
+    /// What is left of it once some of it is done; `None` if nothing is.
+    pub(crate) fn without(&self, is_done: impl Fn(&ContainerRef, &Subject) -> bool) -> Option<Self> {
+        let mut left = self.clone();
+        for (container, subjects) in &mut left.subjects {
+            subjects.retain(|subject| !is_done(container, subject));
+        }
+        left.subjects.retain(|(_, subjects)| !subjects.is_empty());
+        (!left.subjects.is_empty()).then_some(left)
+    }
+
     /// Whether it has an effect at `now` under `policy`.
     pub(crate) fn is_valid(&self, policy: &Digest, now: DateTime<Utc>) -> bool {
         self.policy == *policy && now < self.expires

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use usersync_model::{
     ContainerRef, JobId, LedgerRow, MemberFacets, OperationId, Origin, Record, Subject, TenantId,
 };
-use usersync_reconcile::{Action, Plan, RecordBase};
+use usersync_reconcile::{Action, Plan, RecordBase, Warning};
 use usersync_store::{LedgerKey, StateRead};
 
 use crate::apply::shows;
@@ -82,7 +82,8 @@ impl Recovery {
         self.carried.extend(other.carried);
     }
 
-    /// The operations whose effect is not there, and with which `plan` does not go on; ascending. What it holds may be gone on with later.
+    /// The operations whose effect is not there, and with which `plan` does not go on; ascending. What it holds may be gone on with later,
+    /// and so may what is to be made where nobody knows what is wanted.
     pub(crate) fn obsolete(&self, plan: &Plan) -> Vec<&Carried> {
         let mut left: HashMap<_, _> = self
             .carried
@@ -101,6 +102,19 @@ impl Recovery {
                 }
             }
         }
+        let is_in_doubt = |container: &ContainerRef| {
+            let header = plan.header();
+            // What is not listed may be about this one.
+            let mut warnings = header.warnings.iter();
+            header.more_warnings > 0
+                || warnings.any(|warning| match warning {
+                    Warning::PartialSource { .. } => true,
+                    Warning::PartialCollection { collection: of, .. }
+                    | Warning::PartialSelection { container: of, .. } => of == container,
+                    _ => false,
+                })
+        };
+        left.retain(|(container, _), carried| !(carried.effect.is_addition() && is_in_doubt(container)));
         let mut obsolete: Vec<_> = left.into_values().collect();
         obsolete.sort_by_key(|carried| carried.operation);
         obsolete

@@ -1,5 +1,7 @@
 //! Running a job.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use tracing::Instrument;
@@ -258,14 +260,19 @@ impl Engine {
         };
         applier.settle_ledger(&mut made.ground).await?;
         report.operations = applier.apply(&made.ground, &made.recovery).await?;
-        let is_done = report
+        let done = report
             .operations
             .iter()
-            .all(|operation| operation.outcome.is_ok());
-        if is_done && made.state.granted.is_some() {
-            // Nothing of the approval is left for a later run.
+            .filter(|operation| operation.outcome.is_ok());
+        let done: HashSet<_> = done
+            .map(|operation| (&operation.container, &operation.subject))
+            .collect();
+        let granted = made.state.granted.as_ref();
+        let left = granted
+            .and_then(|grant| grant.without(|container, subject| done.contains(&(container, subject))));
+        if left != made.state.granted {
             let state = JobState {
-                granted: None,
+                granted: left,
                 ..made.state.clone()
             };
             let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
@@ -384,16 +391,23 @@ impl Engine {
             transaction.write(held(job, actor, summary.approvable, digest)?);
         }
         // The plan that holds the removals of a new policy is one that shows them all.
-        let shows_all = request.scope == Scope::Everything && !is_incomplete(plan);
+        let is_known = !is_incomplete(plan) || made.planned.approval.is_some();
+        let shows_all = request.scope == Scope::Everything && is_known;
         let changes = summary.operations() > 0 || summary.ledger > 0 || made.ground.cedes();
         let current = plan.header().policy;
-        let shown = (shows_all || made.planned.approval.is_some()).then_some(current);
+        let shown = shows_all.then_some(current);
         let is_other = made.state.policy.is_some_and(|before| before != current);
         let mixed = made.state.mixed || (changes && is_other);
+        // Until another policy has shown what it removes, the one before it may come back.
+        let holds = if (is_other || made.state.mixed) && shown.is_none() {
+            &made.state.holds
+        } else {
+            &made.planned.holds
+        };
         let same = made.state.mixed == mixed
             && shown.is_none_or(|policy| made.state.shown(policy).is_none())
             && made.state.paused.is_none()
-            && made.state.holds == made.planned.holds
+            && made.state.holds == *holds
             && made.state.granted == made.planned.granted;
         if transaction.writes.is_empty() && !changes && same {
             return Ok(None);
@@ -407,7 +421,7 @@ impl Engine {
             mixed,
             told,
             paused: None,
-            holds: made.planned.holds.clone(),
+            holds: holds.clone(),
             granted: made.planned.granted.clone(),
         };
         self.put_state(job, &state, made.revision, transaction).await?;

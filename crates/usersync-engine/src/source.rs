@@ -40,6 +40,7 @@ pub(crate) struct Sources {
 /// Resolved selections that follow the graph.
 #[derive(Debug)]
 struct Kept {
+    policy: ResolvePolicy,
     selections: LiveSelections,
     ids: HashMap<ContainerRef, SelectionId>,
     resolved: HashMap<SelectionId, Arc<Resolved>>,
@@ -48,6 +49,7 @@ struct Kept {
 impl Kept {
     fn new(policy: ResolvePolicy) -> Self {
         Self {
+            policy,
             selections: LiveSelections::new(policy),
             ids: HashMap::new(),
             resolved: HashMap::new(),
@@ -303,9 +305,13 @@ pub(crate) async fn read_sources(
     read_everything(readers, job, context, control).await
 }
 
-/// Whether every cursor of `known` is the stored one. It is not when an earlier run did not commit what it read, or another
-/// worker went on.
+/// Whether `known` is of these systems, resolved as the job says now, and every cursor of it is the stored one. It is not when an earlier
+/// run did not commit what it read, or another worker went on.
 async fn is_current(readers: &Readers, job: &Job, known: &Sources) -> Result<bool> {
+    let is_resolved_so = known.kept.as_ref().is_some_and(|kept| kept.policy == job.resolve);
+    if !is_resolved_so || !known.cursors.keys().eq(&job.sources) {
+        return Ok(false);
+    }
     for system in &job.sources {
         let stored = load_cursor(readers.state.as_ref(), job, system).await?;
         if stored.is_none() || stored.as_ref() != known.cursors.get(system) {

@@ -78,6 +78,22 @@ fn promise_25_what_a_read_in_part_leaves_open_is_not_begun_twice() {
 /// An addition is on its way when nobody can tell whether it is wanted. It comes, and it was wanted all the time.
 #[test]
 fn promise_16_an_addition_that_is_held_while_it_is_on_its_way_is_ours() {
+    for hidden in ["banned", "staff"] {
+        let group = Fault::PartialOf {
+            object: user(hidden).object,
+            shown: 0,
+            kind: PartialKind::Limit,
+        };
+        on_its_way_while(group);
+    }
+    let whole = Fault::Partial {
+        shown: 0,
+        kind: PartialKind::Limit,
+    };
+    on_its_way_while(whole);
+}
+
+fn on_its_way_while(hidden: Fault) {
     let world = World::builder()
         .capabilities(least_capability())
         .group("staff", "ada")
@@ -90,19 +106,17 @@ fn promise_16_an_addition_that_is_held_while_it_is_on_its_way_is_ours() {
         .inject(FaultRule::new(Fault::Timeout(Moment::Before)).on(CallKind::Add));
     let _ = world.run("sync");
     world.faults.heal();
-    let hidden = Fault::PartialOf {
-        object: user("banned").object,
-        shown: 0,
-        kind: PartialKind::Limit,
-    };
-    world.faults.inject(FaultRule::new(hidden));
+    world
+        .faults
+        .inject(FaultRule::new(hidden.clone()).on(CallKind::Directory));
     let held = world.run("sync");
     world.faults.heal();
     assert_eq!(held.operations.len(), 0, "{held}");
     world.add_by_hand("team", "ada");
     let _ = world.settle("sync");
-    assert_eq!(world.row("team", "ada").map(|row| row.origin), Some(Origin::Ours));
-    assert_eq!(world.end().intents.len(), 0);
+    let origin = world.row("team", "ada").map(|row| row.origin);
+    assert_eq!(origin, Some(Origin::Ours), "{hidden:?}");
+    assert_eq!(world.end().intents.len(), 0, "{hidden:?}");
 }
 
 /// A role is given, and taken back by a person, before the answer to it is made up for; and the source wants another one by then.

@@ -120,6 +120,27 @@ fn promise_10_an_approval_lets_nobody_go_twice() {
     assert_eq!(world.members("team"), "ada bob cleo dan");
 }
 
+/// What was approved is done, and something else fails beside it: the approval is used up all the same.
+#[test]
+fn promise_10_an_approval_ends_with_what_it_let_go() {
+    let (world, held) = waiting(Mode::Mirror);
+    world.approve("sync", held);
+    world.put_user("fay");
+    world.join("crew", "fay");
+    let fault = Fault::Failed {
+        kind: ErrorKind::Unavailable,
+        retry: Retry::Later,
+    };
+    world.faults.inject(FaultRule::new(fault).on(CallKind::Add));
+    assert_eq!(world.run("sync").end, RunEnd::Failed);
+    assert_eq!((&*world.members("team"), &*world.members("band")), ("dan", "eve"));
+    for who in ["ada", "bob", "cleo"] {
+        world.add_by_hand("team", who);
+    }
+    let _ = world.run("sync");
+    assert_eq!(world.members("team"), "ada bob cleo dan");
+}
+
 /// Killed or told to end at any call of the run that takes the approval: the runs after it do what it let go, and tell the administrators
 /// of nothing that waits.
 #[test]

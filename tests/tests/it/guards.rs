@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use usersync::connector::{Clock, ErrorKind, Retry};
 use usersync::engine::{RunEnd, RunReport, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
-use usersync::model::PartialKind;
+use usersync::model::{Activity, Inactive, PartialKind, ResolvePolicy};
 use usersync::reconcile::{Drift, Guards, HoldCause, Mode, OnExceeded, Policy, Share, Window};
 use usersync_tests::edit::{cases, edits, world};
 use usersync_tests::{
@@ -426,6 +426,82 @@ fn promise_10_a_changed_policy_holds_the_removals_of_the_first_plan() {
             .flat_map(|section| &section.holds)
             .all(|hold| is_policy(&hold.cause))
     );
+}
+
+/// What somebody approved of one container shows nothing of what another policy removes elsewhere; nor does a read in part of one.
+#[test]
+fn promise_10_a_changed_policy_holds_what_nobody_was_shown() {
+    let settled = || {
+        let world = World::builder()
+            .group("staff", "ada bob")
+            .container("team", "staff")
+            .container("band", "staff")
+            .job("sync", free_policy(Mode::Managed))
+            .build();
+        let _ = world.settle("sync");
+        for name in ["team", "band"] {
+            world.put_user("eve");
+            world.add_by_hand(name, "eve");
+        }
+        world.save(&World::new_job("sync", free_policy(Mode::Mirror)));
+        world
+    };
+    let world = settled();
+    let of_one = || RunRequest::container(usersync_tests::container("team"));
+    let report = world.try_run("sync", of_one()).expect("a run");
+    let digest = report.plan.and_then(|plan| plan.held_digest());
+    world.approve("sync", digest.expect("something waits"));
+    assert_eq!(
+        world.try_run("sync", of_one()).expect("a run").end,
+        RunEnd::Changed
+    );
+    assert_eq!(world.members("team"), "ada bob");
+    assert_eq!(held(&world.run("sync")), BTreeSet::from(["policy_changed"]));
+    assert_eq!(world.members("band"), "ada bob eve");
+
+    let world = settled();
+    for name in ["team", "band"] {
+        let hidden = Fault::PartialOf {
+            object: usersync_tests::container(name).object,
+            shown: 0,
+            kind: PartialKind::Limit,
+        };
+        world.faults.inject(FaultRule::new(hidden).on(CallKind::Members));
+    }
+    let _ = world.run("sync");
+    world.faults.heal();
+    assert_eq!(held(&world.run("sync")), BTreeSet::from(["policy_changed"]));
+}
+
+/// Who counts as a member is policy, and so is where people come from: a process that has read by the policy before reads anew.
+#[test]
+fn promise_10_another_way_to_resolve_is_another_policy_in_a_warm_process_too() {
+    let world = World::builder()
+        .with_changes()
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let bob = world
+        .directory
+        .principal(&user("bob").object)
+        .expect("Bob is there");
+    world.directory.put(bob.with_activity(Activity::Inactive));
+    let job = |inactive| {
+        let mut job = World::new_job("sync", free_policy(Mode::Managed));
+        job.resolve = ResolvePolicy {
+            inactive,
+            ..ResolvePolicy::default()
+        };
+        job
+    };
+    world.save(&job(Inactive::Keep));
+    let _ = world.settle("sync");
+    assert_eq!(world.members("team"), "ada bob");
+    world.save(&job(Inactive::Drop));
+    assert_eq!(held(&world.run("sync")), BTreeSet::from(["policy_changed"]));
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(world.members("team"), "ada");
 }
 
 /// Whatever was done by another policy: what a run of one container did by it is part of that, the first one of a job, too.

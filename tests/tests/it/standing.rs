@@ -4,7 +4,7 @@ use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{RunEnd, RunRequest, Scope};
 use usersync::memory::{CallKind, Fault, FaultRule};
 use usersync::model::{Digest, PartialKind};
-use usersync::reconcile::{Guards, Mode, Policy, Share};
+use usersync::reconcile::{Drift, Guards, Mode, Policy, Share};
 use usersync_tests::{World, container, free_policy};
 
 /// Twelve people in one team, a second team with twenty, and these guards.
@@ -190,14 +190,53 @@ fn promise_10_an_outage_of_the_target_opens_no_guard() {
         }
         assert_eq!(world.run("sync").end, RunEnd::Held);
         let (kind, retry) = (ErrorKind::Unavailable, Retry::Later);
-        world
-            .faults
-            .inject(FaultRule::new(Fault::Failed { kind, retry }).on(CallKind::Members));
-        let _ = world.run("sync");
-        world.faults.heal();
-        assert_eq!(world.run("sync").end, RunEnd::Held);
-        assert!(world.members("team").contains("p01"));
+        let of_one = Fault::PartialOf {
+            object: container("team").object,
+            shown: 0,
+            kind: PartialKind::Limit,
+        };
+        for outage in [Fault::Failed { kind, retry }, of_one] {
+            world
+                .faults
+                .inject(FaultRule::new(outage.clone()).on(CallKind::Members));
+            let _ = world.run("sync");
+            world.faults.heal();
+            assert_eq!(world.run("sync").end, RunEnd::Held, "{outage:?}");
+            assert!(world.members("team").contains("p01"), "{outage:?}");
+        }
     }
+}
+
+/// Another policy, which shows nobody what it removes, and the one before it again: what a guard held is held.
+#[test]
+fn promise_10_a_policy_that_comes_and_goes_opens_no_guard() {
+    let (percent, floor) = (50, 10);
+    let guards = guards(Some(Share { percent, floor }), None);
+    let world = world(guards.clone());
+    let by = |drift| {
+        let guards = guards.clone();
+        World::new_job(
+            "sync",
+            Policy {
+                drift,
+                guards,
+                ..Policy::default()
+            },
+        )
+    };
+    exchange(&world, 11);
+    for n in 0..60 {
+        let name = format!("r{n:02}");
+        world.put_user(&name);
+        world.join("staff", &name);
+    }
+    assert_eq!(world.run("sync").end, RunEnd::Held);
+    world.save(&by(Drift::Respect));
+    let of_one = RunRequest::container(container("band"));
+    assert_eq!(world.try_run("sync", of_one).expect("a run").end, RunEnd::InSync);
+    world.save(&by(Policy::default().drift));
+    assert_eq!(world.run("sync").end, RunEnd::Held);
+    assert!(world.members("team").contains("p01"));
 }
 
 /// Whatever could not be read meanwhile: what was held is gone with an approval, and one more may go as ever.

@@ -266,7 +266,10 @@ impl Survey {
                 self.found.insert(Warning::MissingContainer(container.id.clone()));
             }
         }
-        if let Some(reason) = whole {
+        // One container is a part, too. One reason is told, whichever comes first in their order.
+        let rests = asked.iter().filter_map(|place| self.sights[*place].rest.as_ref());
+        let reason = whole.or_else(|| rests.min().cloned());
+        if let Some(reason) = reason {
             self.found.insert(Warning::PartialTarget { reason });
         }
         Ok(())
