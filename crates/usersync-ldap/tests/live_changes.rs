@@ -61,6 +61,26 @@ impl Follower {
         }
     }
 
+    /// Reads what changed, or everything where that is needed, as runs do.
+    async fn goes_on_or_begins_anew(&mut self) {
+        match read(&self.directory, Some(self.cursor.clone())).await {
+            Ok((_, changes, end)) => {
+                self.cursor = end.cursor.unwrap();
+                changes.into_iter().for_each(|change| self.state.apply(change));
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::CursorExpired, "{error}");
+                *self = Self::begin(self.directory.clone()).await;
+            }
+        }
+    }
+
+    /// What a read of everything shows.
+    async fn whole(&self) -> DirectoryState {
+        let contents = self.directory.contents().await.unwrap();
+        DirectoryState::of(system(), contents.changes)
+    }
+
     /// Reads what changed, until it is what a read of everything shows: servers mend references a little later.
     async fn catches_up(&mut self, after: &str) {
         let mut differs = String::new();
@@ -354,6 +374,23 @@ fn changes_lead_to_what_there_is_on_ds389() {
         return;
     };
     history(&server, ChangeStrategy::ContentSync);
+}
+
+/// Of many deletions at once the server names all but some.
+#[test]
+fn many_deletions_are_all_seen_on_ds389() {
+    let Some(server) = servers::start(Kind::Ds389, &["--users", "0"]) else {
+        return;
+    };
+    on_tokio(async {
+        let base = server.fresh_base();
+        server.modify(&people(&server, &base, 60));
+        let mut follower = Follower::begin(directory(&server, &base, ChangeStrategy::ContentSync)).await;
+        let deletions = (0..60).map(|n| format!("dn: cn=p{n},{base}\nchangetype: delete\n"));
+        server.modify(&deletions.collect::<Vec<_>>().join("\n"));
+        follower.goes_on_or_begins_anew().await;
+        assert_eq!(follower.state, follower.whole().await);
+    });
 }
 
 /// Polling sees what is new and what was modified; what is gone waits for a read of everything.

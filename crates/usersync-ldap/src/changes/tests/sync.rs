@@ -271,6 +271,24 @@ fn entries_of_389_are_read_by_their_ids() {
 }
 
 #[test]
+fn fifty_deletions_of_389_may_be_more() {
+    let read = |changes, gone: u8, deletes| {
+        let gone: Vec<u8> = (1..=gone).collect();
+        let read = since(changes, sync("old"), known(&[]), move |asked| {
+            if is_sync(asked) {
+                return vec![ids(&gone, true), sync_end(0, "old", deletes)];
+            }
+            vec![object(0, BASE, &[]), success()]
+        });
+        read.map(|(_, cookie, _)| cookie)
+    };
+    let ds389 = || changes(Way::ContentSync(Dialect::Ds389));
+    assert_eq!(read(ds389(), 49, false), Ok(sync("old")));
+    assert_eq!(read(ds389(), 50, false), Err(ErrorKind::CursorExpired));
+    assert_eq!(read(standard(), 200, true), Ok(sync("old")));
+}
+
+#[test]
 fn watching_ends_with_a_change() {
     let watch = |changes: Changes, answer: Vec<Say>| {
         with_server(
