@@ -10,6 +10,8 @@
 mod live;
 mod servers;
 
+use std::time::{Duration, Instant};
+
 use futures::StreamExt;
 use live::{as_admin, on_tokio, profile, system};
 use servers::{Kind, Server};
@@ -18,6 +20,11 @@ use usersync_ldap::{ChangeStrategy, LdapClient, LdapDirectory, Traffic};
 use usersync_model::DirectoryChange;
 use usersync_testkit::conformance::sample_context;
 use usersync_testkit::generate::DirectoryState;
+
+/// How often it is looked whether a server is done.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long a server may take until it is.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Somebody who reads a directory again and again.
 struct Follower {
@@ -388,6 +395,34 @@ fn many_deletions_are_all_seen_on_ds389() {
         let mut follower = Follower::begin(directory(&server, &base, ChangeStrategy::ContentSync)).await;
         let deletions = (0..60).map(|n| format!("dn: cn=p{n},{base}\nchangetype: delete\n"));
         server.modify(&deletions.collect::<Vec<_>>().join("\n"));
+        follower.goes_on_or_begins_anew().await;
+        assert_eq!(follower.state, follower.whole().await);
+    });
+}
+
+/// What the server recorded and has dropped since, it does not miss itself.
+#[test]
+fn what_the_changelog_has_dropped_is_seen_on_ds389() {
+    let Some(server) = servers::start(Kind::Ds389, &["--users", "0", "--changelog-seconds", "1"]) else {
+        return;
+    };
+    on_tokio(async {
+        let base = server.fresh_base();
+        server.modify(&people(&server, &base, 2));
+        let mut follower = Follower::begin(directory(&server, &base, ChangeStrategy::ContentSync)).await;
+        server.modify(&format!("dn: cn=p0,{base}\nchangetype: delete\n"));
+        server.modify(&modify(
+            &format!("cn=p1,{base}"),
+            "replace: displayName\ndisplayName: Somebody",
+        ));
+        let deadline = Instant::now() + PATIENCE;
+        while !server
+            .search("cn=changelog", "(changeType=delete)", &["1.1"])
+            .is_empty()
+        {
+            assert!(Instant::now() < deadline, "the changelog keeps everything");
+            tokio::time::sleep(PAUSE).await;
+        }
         follower.goes_on_or_begins_anew().await;
         assert_eq!(follower.state, follower.whole().await);
     });
