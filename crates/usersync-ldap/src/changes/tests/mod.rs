@@ -13,4 +13,5 @@ mod scene;
 pub(crate) mod server;
 #[path = "../../../tests/servers/mod.rs"]
 mod servers;
+mod stamps;
 mod sync;
