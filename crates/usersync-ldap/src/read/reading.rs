@@ -39,10 +39,10 @@ pub(super) struct Reading<'d> {
 impl<'d> Reading<'d> {
     pub(super) async fn begin(
         directory: &'d Inner,
+        mut session: Session,
         state: Option<&State>,
         deadline: Instant,
     ) -> Result<Self, Error> {
-        let mut session = directory.client.session().await?;
         let root_dse = directory.client.root_dse(&mut session).await?;
         let index = state.map_or_else(
             || Index::new(directory.system.clone(), Arc::clone(&directory.rules)),

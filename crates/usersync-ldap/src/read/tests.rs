@@ -10,7 +10,7 @@ use usersync_testkit::conformance::sample_context;
 use super::{LdapDirectory, LdapProfile};
 use crate::changes::ChangeStrategy;
 use crate::changes::tests::server::{Asked, Log, Say, client_of, entry, page, success};
-use crate::client::{LdapClient, LdapServer, oid};
+use crate::client::{LdapClient, LdapServer, Session, oid};
 use crate::dn::Dn;
 use crate::filter::Filter;
 
@@ -258,6 +258,38 @@ async fn promise_09_a_cursor_is_as_good_after_an_error() {
     assert_eq!(one.0, other.0);
     let again = read(&directory, one.1.cursor).await.unwrap();
     assert_eq!(again.0, []);
+}
+
+/// Behind one name there may be several servers, each with what it knows and with cookies of its own.
+#[tokio::test]
+async fn everything_is_read_where_the_cursor_is_from() {
+    let others = Arc::new(Mutex::new(Vec::new()));
+    let idle = Arc::clone(&others);
+    let time: &[u8] = b"20260101000000Z";
+    let (directory, _) = directory(ChangeStrategy::Poll, move |asked| {
+        let mut all = vec![person(2), success()];
+        if asked.filters_by(b"modifyTimestamp") {
+            all.remove(0);
+            // Others are done with their connections meanwhile.
+            let sessions: Vec<(LdapClient, Session)> = std::mem::take(&mut *idle.lock().unwrap());
+            sessions
+                .into_iter()
+                .for_each(|(client, session)| client.keep(session));
+        }
+        let stamp: [(&str, &[&[u8]]); 1] = [("modifyTimestamp", &[time])];
+        all.insert(0, object(1, BASE, "organization", &stamp));
+        all
+    })
+    .await;
+    let (other, log) = client_of(|_| vec![base(), success()]).await;
+    for _ in 0..8 {
+        let session = other.session().await.unwrap();
+        let client = directory.client().clone();
+        others.lock().unwrap().push((client, session));
+    }
+    let (changes, end) = read(&directory, None).await.unwrap();
+    assert_eq!((changes.len(), end.cursor.is_some()), (1, true), "{changes:?}");
+    assert_eq!(log.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
