@@ -178,11 +178,8 @@ impl<'d> Reading<'d> {
             changes.append(&mut settled.changes);
             settled.changes = changes;
         }
-        // Where links are kept by the server itself, there is nothing to mend.
-        if !self.directory.rules.silent_links {
-            let limit = self.directory.profile.limits.look_ups;
-            self.mending.follow(&self.index, limit);
-        }
+        let limit = self.directory.profile.limits.look_ups;
+        self.mending.follow(&self.index, limit);
         settled.flaw = flaw.map(|error| reason(&error)).or(settled.flaw);
         settled
     }
