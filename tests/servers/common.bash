@@ -13,7 +13,7 @@
 set -euo pipefail
 
 readonly NAME=${0##*/}
-readonly STARTUP_SECONDS=60
+readonly STARTUP_SECONDS=300
 server=''
 watcher=''
 dir=''

@@ -1,6 +1,7 @@
 //! A store in a file, with faults.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,10 +31,18 @@ impl Default for Folder {
     /// A folder that is new and empty.
     fn default() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("usersync-tests-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).expect("the folder for temporary files can be written");
-        Self(path)
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("usersync-tests-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                // Left by an earlier process with this number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    made.expect("the folder for temporary files can be written");
+                    return Self(path);
+                }
+            }
+        }
     }
 }
 

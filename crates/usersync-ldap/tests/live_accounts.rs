@@ -5,19 +5,20 @@
     reason = "helpers of tests fail a test by them"
 )]
 
+mod bound;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bound::bound;
 use servers::{Kind, Server};
-use usersync_connector::{Account, AccountDirectory, AccountEntry, ErrorKind, ReadEnd, Reader, Secret};
+use usersync_connector::{Account, AccountDirectory, AccountEntry, ErrorKind, ReadEnd, Reader};
 use usersync_ldap::{
     Dn, IdAttribute, IdEncoding, LdapAccounts, LdapClient, LdapProfile, LdapServer, ValueForm,
 };
@@ -564,13 +565,7 @@ fn account(server: &Server, name: &str) -> (String, String) {
 }
 
 fn client(server: &Server, (name, password): &(String, String)) -> LdapClient {
-    let ca = fs::read(&server.ca).unwrap();
-    let server = LdapServer::new(&server.uri)
-        .unwrap()
-        .with_certificate_authorities(&ca)
-        .unwrap()
-        .with_password(name, Secret::new(password.clone()));
-    LdapClient::new(server)
+    LdapClient::new(bound(server, &server.uri, name, password))
 }
 
 fn person(server: &Server, ldif: &mut String, base: &str, login: &str, name: &str, number: &str) {

@@ -7,8 +7,11 @@
     reason = "helpers of tests fail a test by them"
 )]
 
+mod bound;
 mod live;
 mod servers;
+
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use live::{as_admin, on_tokio, profile, system};
@@ -18,6 +21,11 @@ use usersync_ldap::{ChangeStrategy, LdapClient, LdapDirectory, Traffic};
 use usersync_model::DirectoryChange;
 use usersync_testkit::conformance::sample_context;
 use usersync_testkit::generate::DirectoryState;
+
+/// How often it is looked whether a server is done.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long a server may take until it is.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Somebody who reads a directory again and again.
 struct Follower {
@@ -61,10 +69,30 @@ impl Follower {
         }
     }
 
+    /// Reads what changed, or everything where that is needed, as runs do.
+    async fn goes_on_or_begins_anew(&mut self) {
+        match read(&self.directory, Some(self.cursor.clone())).await {
+            Ok((_, changes, end)) => {
+                self.cursor = end.cursor.unwrap();
+                changes.into_iter().for_each(|change| self.state.apply(change));
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::CursorExpired, "{error}");
+                *self = Self::begin(self.directory.clone()).await;
+            }
+        }
+    }
+
+    /// What a read of everything shows.
+    async fn whole(&self) -> DirectoryState {
+        let contents = self.directory.contents().await.unwrap();
+        DirectoryState::of(system(), contents.changes)
+    }
+
     /// Reads what changed, until it is what a read of everything shows: servers mend references a little later.
     async fn catches_up(&mut self, after: &str) {
-        let mut differs = String::new();
-        for _ in 0..200 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
             let step = self.go_on().await;
             let contents = self.directory.contents().await.unwrap();
             let whole = DirectoryState::of(system(), contents.changes.clone());
@@ -74,15 +102,16 @@ impl Follower {
             if whole == self.state && partial(&contents.partial) == partial(&step.end.partial) {
                 return;
             }
-            differs = format!(
-                "members {:?}\nnot {:?}\npartial {:?}\nnot {:?}",
+            assert!(
+                Instant::now() < deadline,
+                "after {after}: members {:?}\nnot {:?}\npartial {:?}\nnot {:?}",
                 self.state.members(),
                 whole.members(),
                 step.end.partial,
                 contents.partial
             );
+            tokio::time::sleep(PAUSE).await;
         }
-        panic!("after {after}: {differs}");
     }
 }
 
@@ -251,6 +280,7 @@ fn history(server: &Server, changes: ChangeStrategy) {
             .join("\n"),
         );
         let mut follower = Follower::begin(directory(server, &base, changes)).await;
+        let mut from_the_start = Follower::begin(directory(server, &base, changes)).await;
         let disable = match server.kind {
             Kind::Ds389 => "replace: nsAccountLock\nnsAccountLock: true",
             Kind::OpenLdap => "replace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z",
@@ -313,16 +343,12 @@ fn history(server: &Server, changes: ChangeStrategy) {
                 rename(&at("q0", "OU=a"), &format!("{cn}=q0"), &server.suffix),
             ),
         ];
-        let from_the_start = follower.cursor.clone();
-        let state_then = follower.state.clone();
         for (what, ldif) in &steps {
             server.modify(ldif);
             follower.catches_up(what).await;
         }
         // Once more, all of it at once.
-        follower.cursor = from_the_start;
-        follower.state = state_then;
-        follower.catches_up("all of it").await;
+        from_the_start.catches_up("all of it").await;
         server.modify(&format!("dn: {cn}=q0,{}\nchangetype: delete\n", server.suffix));
     });
 }
@@ -354,6 +380,51 @@ fn changes_lead_to_what_there_is_on_ds389() {
         return;
     };
     history(&server, ChangeStrategy::ContentSync);
+}
+
+/// Of many deletions at once the server names all but some.
+#[test]
+fn many_deletions_are_all_seen_on_ds389() {
+    let Some(server) = servers::start(Kind::Ds389, &["--users", "0"]) else {
+        return;
+    };
+    on_tokio(async {
+        let base = server.fresh_base();
+        server.modify(&people(&server, &base, 60));
+        let mut follower = Follower::begin(directory(&server, &base, ChangeStrategy::ContentSync)).await;
+        let deletions = (0..60).map(|n| format!("dn: cn=p{n},{base}\nchangetype: delete\n"));
+        server.modify(&deletions.collect::<Vec<_>>().join("\n"));
+        follower.goes_on_or_begins_anew().await;
+        assert_eq!(follower.state, follower.whole().await);
+    });
+}
+
+/// What the server recorded and has dropped since, it does not miss itself.
+#[test]
+fn what_the_changelog_has_dropped_is_seen_on_ds389() {
+    let Some(server) = servers::start(Kind::Ds389, &["--users", "0", "--changelog-seconds", "1"]) else {
+        return;
+    };
+    on_tokio(async {
+        let base = server.fresh_base();
+        server.modify(&people(&server, &base, 2));
+        let mut follower = Follower::begin(directory(&server, &base, ChangeStrategy::ContentSync)).await;
+        server.modify(&format!("dn: cn=p0,{base}\nchangetype: delete\n"));
+        server.modify(&modify(
+            &format!("cn=p1,{base}"),
+            "replace: displayName\ndisplayName: Somebody",
+        ));
+        let deadline = Instant::now() + PATIENCE;
+        while !server
+            .search("cn=changelog", "(changeType=delete)", &["1.1"])
+            .is_empty()
+        {
+            assert!(Instant::now() < deadline, "the changelog keeps everything");
+            tokio::time::sleep(PAUSE).await;
+        }
+        follower.goes_on_or_begins_anew().await;
+        assert_eq!(follower.state, follower.whole().await);
+    });
 }
 
 /// Polling sees what is new and what was modified; what is gone waits for a read of everything.

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail a test by them"
 )]
 
+mod bound;
 mod live;
 mod servers;
 

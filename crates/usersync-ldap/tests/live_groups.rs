@@ -5,6 +5,7 @@
     reason = "helpers of tests fail a test by them"
 )]
 
+mod bound;
 mod groups;
 mod servers;
 
@@ -293,9 +294,6 @@ fn what_people_change_meanwhile_stays() {
             move || {
                 let mut stay = BTreeSet::new();
                 for number in 200..300 {
-                    if done.load(Ordering::Acquire) {
-                        break;
-                    }
                     world.by_hand("team", "add", world.value(number)).unwrap();
                     if number % 3 == 0 {
                         world.by_hand("team", "delete", world.value(number)).unwrap();
@@ -303,6 +301,9 @@ fn what_people_change_meanwhile_stays() {
                         stay.insert(number);
                     }
                     let _ = world.by_hand("team", "add", world.value(1_000 + number % 10));
+                    if done.load(Ordering::Acquire) {
+                        break;
+                    }
                 }
                 stay
             }

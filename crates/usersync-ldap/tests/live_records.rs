@@ -5,24 +5,25 @@
     reason = "helpers of tests fail a test by them"
 )]
 
+mod bound;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bound::bound;
 use servers::{Kind, Server};
 use usersync_connector::{
     Applied, CallContext, Error, ErrorKind, PresentRecord, ReadEnd, ReadStream, Reader, RecordCapabilities,
-    RecordEntry, RecordOperation, RecordRead, RecordRequest, RecordTarget, Result, Secret,
+    RecordEntry, RecordOperation, RecordRead, RecordRequest, RecordTarget, Result,
 };
 use usersync_ldap::{
-    Dn, FacetSource, IdAttribute, IdEncoding, LdapClient, LdapRecords, LdapServer, ReadLimits, RecipientType,
+    Dn, FacetSource, IdAttribute, IdEncoding, LdapClient, LdapRecords, ReadLimits, RecipientType,
     RecordProfile, ValueForm,
 };
 use usersync_model::{
@@ -614,13 +615,7 @@ fn account(server: &Server, name: &str) -> (String, String) {
 }
 
 fn client(server: &Server, (name, password): &(String, String)) -> LdapClient {
-    let ca = fs::read(&server.ca).unwrap();
-    let server = LdapServer::new(&server.uri)
-        .unwrap()
-        .with_certificate_authorities(&ca)
-        .unwrap()
-        .with_password(name, Secret::new(password.clone()));
-    LdapClient::new(server)
+    LdapClient::new(bound(server, &server.uri, name, password))
 }
 
 fn contact(ldif: &mut String, base: &str, id: &str, more: &[(&str, &str)]) {

@@ -6,13 +6,15 @@
     reason = "helpers of tests fail a test by them"
 )]
 
+mod bound;
 mod live;
 mod servers;
 
 use std::fs;
 use std::sync::Mutex;
 
-use live::{as_admin, bound, on_tokio, profile, system};
+use bound::{at, bound};
+use live::{as_admin, on_tokio, profile, system};
 use servers::Server;
 use usersync_connector::{Error, ErrorKind, Secret};
 use usersync_ldap::{LdapClient, LdapDirectory, LdapServer};
@@ -37,8 +39,7 @@ fn every_way_in_shows_the_same() {
     let ca = fs::read(&server.ca).unwrap();
     let (certificate, key) = server.client_certificate.as_ref().unwrap();
     let (certificate, key) = (fs::read(certificate).unwrap(), fs::read(key).unwrap());
-    let new = |url: &str| LdapServer::new(url).unwrap();
-    let trusted = |url: &str| new(url).with_certificate_authorities(&ca).unwrap();
+    let trusted = |url: &str| at(url).with_certificate_authorities(&ca).unwrap();
     let with_certificate = |url: &str| trusted(url).with_client_certificate(&certificate, &key).unwrap();
     let password = || Secret::new(server.admin_password.clone());
     let want = read(server, as_admin(server)).unwrap();
@@ -50,7 +51,7 @@ fn every_way_in_shows_the_same() {
         ),
         (
             "the socket",
-            new(server.ldapi.as_ref().unwrap()).with_external_identity(),
+            at(server.ldapi.as_ref().unwrap()).with_external_identity(),
         ),
         (
             "a client certificate",
@@ -62,7 +63,7 @@ fn every_way_in_shows_the_same() {
         ),
         (
             "no TLS, in so many words",
-            new(&server.uri)
+            at(&server.uri)
                 .without_tls()
                 .with_passwords_in_clear_text()
                 .with_password(&server.admin_dn, password()),
@@ -92,8 +93,7 @@ fn whoever_is_not_trusted_hears_nothing() {
         ("another name", misnamed, &ca),
     ];
     for (what, url, ca) in cases {
-        let description = LdapServer::new(url)
-            .unwrap()
+        let description = at(url)
             .with_certificate_authorities(ca)
             .unwrap()
             .with_password(&server.admin_dn, Secret::new(server.admin_password.clone()));

@@ -7,10 +7,12 @@
     reason = "helpers of tests fail a test by them"
 )]
 
+mod bound;
 mod live;
 mod servers;
 
-use live::{Seen, bound, on_tokio, profile, seed, system};
+use bound::bound;
+use live::{Seen, on_tokio, profile, seed, system};
 use servers::{Kind, Server};
 use usersync_ldap::{LdapClient, LdapDirectory};
 

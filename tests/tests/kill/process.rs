@@ -1,7 +1,7 @@
 //! Workers as processes, and the folders they work in.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Write as _};
+use std::io::{BufRead, BufReader, ErrorKind, Lines, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,12 +21,20 @@ impl Folder {
     /// A folder with nothing but a clock.
     pub(crate) fn new() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("usersync-kill-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        let folder = Self(path);
-        folder.set_clock(BEGIN);
-        folder
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("usersync-kill-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                // Left by an earlier process with this number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    made.unwrap();
+                    let folder = Self(path);
+                    folder.set_clock(BEGIN);
+                    return folder;
+                }
+            }
+        }
     }
 
     /// Another folder with the same content. Nobody may be at work in this one.

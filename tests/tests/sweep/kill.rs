@@ -1,7 +1,7 @@
 //! Over SQLite, with processes that are really killed.
 
 use std::fs;
-use std::io::{BufRead, BufReader, stdin};
+use std::io::{BufRead, BufReader, ErrorKind, stdin};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -33,10 +33,18 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("usersync-sweep-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Self(path)
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("usersync-sweep-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                // Left by an earlier process with this number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    made.expect("a folder can be made");
+                    return Self(path);
+                }
+            }
+        }
     }
 
     /// Another folder with the same content. Nobody may be at work in this one.

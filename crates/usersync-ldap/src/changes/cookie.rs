@@ -25,8 +25,12 @@ pub(crate) struct DirSyncCookie {
 /// By the time of the last modification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TimeCookie {
-    /// The latest that was seen, as the server wrote it.
+    /// The latest that was seen and is not later than the host's clock, as the server wrote it.
     pub(super) seen: String,
+    /// Where the next read begins.
+    pub(super) from: String,
+    /// When the first of the reads since that saw nothing later began, in seconds since 1970.
+    pub(super) quiet: Option<u64>,
     /// When everything was read, in seconds since 1970.
     pub(super) full: u64,
 }

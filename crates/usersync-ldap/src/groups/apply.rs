@@ -262,7 +262,7 @@ impl Live<'_> {
         }
     }
 
-    async fn which_are_present(&mut self, wishes: &[&Wish]) -> Result<Vec<bool>> {
+    async fn which_are_present(&mut self, wishes: &[&Wish]) -> Result<Option<Vec<bool>>> {
         let attribute = self.group.by.attribute();
         let mut searches = Vec::with_capacity(wishes.len());
         for (index, wish) in wishes.iter().enumerate() {
@@ -270,15 +270,20 @@ impl Live<'_> {
             searches.push((index, at_group(&self.group, &self.features, filter)));
         }
         let mut present = vec![false; wishes.len()];
-        let mut failed = None;
+        let (mut gone, mut failed) = (false, None);
         members::at_bases(&mut self.session, searches.into_iter(), |index, found, code| {
             present[index] = found.is_some();
-            if !code.is_success() && code.number != NO_SUCH_OBJECT {
+            if code.number == NO_SUCH_OBJECT {
+                gone = true;
+            } else if !code.is_success() {
                 failed.get_or_insert(code);
             }
         })
         .await?;
-        failed.map_or(Ok(present), |code| Err(code.error()))
+        match failed {
+            Some(code) => Err(code.error()),
+            None => Ok((!gone).then_some(present)),
+        }
     }
 }
 
@@ -308,7 +313,7 @@ impl ChangedGroup for Live<'_> {
         code
     }
 
-    async fn present(&mut self, wishes: &[&Wish]) -> Result<Vec<bool>> {
+    async fn present(&mut self, wishes: &[&Wish]) -> Result<Option<Vec<bool>>> {
         let present = self.which_are_present(wishes).await;
         self.broken |= present.is_err();
         present

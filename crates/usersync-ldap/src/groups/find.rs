@@ -55,7 +55,7 @@ pub(super) enum Sought {
 }
 
 /// Somebody who can be a member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Person {
     pub(super) dn: Dn,
     pub(super) logins: Vec<String>,

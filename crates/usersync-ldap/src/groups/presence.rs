@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use usersync_connector::{Error, ErrorKind, PresentMember, Result};
+use usersync_connector::{Error, ErrorKind, PresentMember, Result, Retry};
 use usersync_model::{Member, ObjectId, PartialReason, PrincipalRef};
 
 use super::Inner;
@@ -15,6 +15,8 @@ use crate::filter::Filter;
 use crate::url::Scope;
 
 const NO_SUCH_OBJECT: u32 = 32;
+/// How often it is looked whether somebody is a member. Absence counts once both still have the names that it was seen by.
+const LOOKS: u32 = 5;
 
 /// Reads one membership.
 pub(super) async fn member(
@@ -28,43 +30,60 @@ pub(super) async fn member(
     };
     foreign(inner, principal).map_or(Ok(()), Err)?;
     let (mut session, features) = inner.connect().await?;
-    let group = sought(find::group_for_change(&mut session, &features, &inner.settings, container).await?)?;
-    let Some((group, entry)) = group else {
-        inner.client.keep(session);
-        return Ok(None);
-    };
-    let wanted = std::slice::from_ref(&principal.object);
-    let mut persons = find::persons(&mut session, &features, &inner.settings, wanted).await?;
-    let is_member = match persons.remove(&principal.object) {
-        Some(SoughtPerson::Person(person)) => {
-            is_member(&mut session, &features, inner, (&group, &entry), &person).await?
-        }
-        Some(SoughtPerson::Unclear(reason)) => return Err(unclear(&reason)),
-        Some(SoughtPerson::Missing) | None => {
-            match unknown_is_member(&mut session, &features, inner, container, &principal.object).await? {
-                Some(is_member) => is_member,
-                None => return Err(unknown(principal)),
+    let mut absent = None;
+    for _ in 0..LOOKS {
+        let group =
+            sought(find::group_for_change(&mut session, &features, &inner.settings, container).await?)?;
+        let Some((group, entry)) = group else {
+            inner.client.keep(session);
+            return Ok(None);
+        };
+        let wanted = std::slice::from_ref(&principal.object);
+        let mut persons = find::persons(&mut session, &features, &inner.settings, wanted).await?;
+        let person = match persons.remove(&principal.object) {
+            Some(SoughtPerson::Person(person)) => person,
+            Some(SoughtPerson::Unclear(reason)) => return Err(unclear(&reason)),
+            Some(SoughtPerson::Missing) | None => {
+                let unknown_is_member =
+                    unknown_is_member(&mut session, &features, inner, container, &principal.object).await?;
+                let is_member = unknown_is_member.ok_or_else(|| unknown(principal))?;
+                inner.client.keep(session);
+                return Ok(is_member.then(present));
             }
+        };
+        let names = (group.dn.clone(), person);
+        if absent.as_ref() == Some(&names) {
+            inner.client.keep(session);
+            return Ok(None);
         }
-    };
-    inner.client.keep(session);
-    Ok(is_member.then(present))
+        absent = match is_member(&mut session, &features, inner, (&group, &entry), &names.1).await? {
+            Some(true) => {
+                inner.client.keep(session);
+                return Ok(Some(present()));
+            }
+            Some(false) => Some(names),
+            None => None,
+        };
+    }
+    let message = "the group or its member had another name each time it was looked for; try again";
+    Err(Error::new(ErrorKind::Conflict, message).with_retry(Retry::Later))
 }
 
+/// Whether the group has this member, by the names that both had; none if the group is not there any more.
 async fn is_member(
     session: &mut Session,
     features: &Features,
     inner: &Inner,
     (group, entry): (&Group, &Entry),
     person: &Person,
-) -> Result<bool> {
+) -> Result<Option<bool>> {
     if person.primary_group.is_some() && person.primary_group == group.sid {
-        return Ok(true);
+        return Ok(Some(true));
     }
     let values = match group.by {
-        MembersBy::Dn(_) if inner.settings.is_nobody(&person.dn) => return Ok(false),
+        MembersBy::Dn(_) if inner.settings.is_nobody(&person.dn) => return Ok(Some(false)),
         MembersBy::Dn(_) => vec![person.dn.to_string().into_bytes()],
-        MembersBy::Login(_) if !his_logins(person, group, entry).is_empty() => return Ok(true),
+        MembersBy::Login(_) if !his_logins(person, group, entry).is_empty() => return Ok(Some(true)),
         MembersBy::Login(_) => person
             .logins
             .iter()
@@ -72,7 +91,7 @@ async fn is_member(
             .collect(),
     };
     if values.is_empty() {
-        return Ok(false);
+        return Ok(Some(false));
     }
     // A filter on what may not be read is neither true nor false.
     let named = any_of(group.by.attribute(), &values)?;
@@ -89,21 +108,25 @@ async fn is_member(
         };
         searches.push((Asked::Named, link));
     }
-    let (mut present, mut absent, mut failed) = (false, false, None);
+    let (mut present, mut absent, mut gone, mut failed) = (false, false, false, None);
     members::at_bases(session, searches.into_iter(), |asked, found, code| {
-        let gone = code.number == NO_SUCH_OBJECT;
-        if !gone && !code.is_success() {
+        let is_gone = code.number == NO_SUCH_OBJECT;
+        if !is_gone && !code.is_success() {
             failed.get_or_insert(code);
         }
         match asked {
             Asked::Named => present |= found.is_some(),
-            Asked::NotNamed => absent |= found.is_some() || gone,
+            Asked::NotNamed => {
+                absent |= found.is_some();
+                gone |= is_gone;
+            }
         }
     })
     .await?;
     match failed {
-        _ if present => Ok(true),
-        None if absent => Ok(false),
+        _ if present => Ok(Some(true)),
+        None if gone => Ok(None),
+        None if absent => Ok(Some(false)),
         Some(code) => Err(code.error()),
         None => Err(Error::new(
             ErrorKind::PermissionDenied,
@@ -203,3 +226,6 @@ pub(super) fn at_group(group: &Group, features: &Features, filter: Filter) -> Se
         controls: features.search_controls(),
     }
 }
+
+#[cfg(test)]
+mod tests;

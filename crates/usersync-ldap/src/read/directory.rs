@@ -20,7 +20,7 @@ use super::profile::LdapProfile;
 use super::reading::Reading;
 use super::stream::{Events, produced};
 use crate::changes::{ChangeStrategy, Changes, Cookie, Strategy};
-use crate::client::{LdapClient, RootDse};
+use crate::client::{LdapClient, RootDse, Session};
 use crate::index::{DirectoryWarning, Index};
 use crate::rules::EntryRules;
 
@@ -116,7 +116,9 @@ impl LdapDirectory {
     /// # Errors
     /// When the read cannot begin. Whatever goes wrong later makes the contents partial.
     pub async fn contents(&self) -> Result<DirectoryContents, Error> {
-        let mut reading = Reading::begin(&self.0, None, self.0.deadline()).await?;
+        let deadline = self.0.deadline();
+        let session = self.0.client.session().await?;
+        let mut reading = Reading::begin(&self.0, session, None, deadline).await?;
         let flaw = reading.everything(&mut None).await?;
         let settled = reading.settle(flaw.is_none()).await;
         let entries = reading.index.len();
@@ -166,15 +168,12 @@ impl Inner {
 
     async fn full(self: Arc<Self>, mut events: Events<DirectoryChange>) -> Result<ReadEnd, Error> {
         let deadline = self.deadline();
-        let root_dse = {
-            let mut session = self.client.session().await?;
-            let root_dse = self.client.root_dse(&mut session).await?;
-            self.client.keep(session);
-            root_dse
-        };
-        let begun = timeout_at(deadline, self.begin_changes(&root_dse)).await;
+        let mut session = self.client.session().await?;
+        let root_dse = self.client.root_dse(&mut session).await?;
+        let begun = timeout_at(deadline, self.begin_changes(&mut session, &root_dse)).await;
         let begun = begun.unwrap_or_else(|_| Err(self.too_long()))?;
-        let mut reading = Reading::begin(&self, None, deadline).await?;
+        // By the same connection: another may lead to another server.
+        let mut reading = Reading::begin(&self, session, None, deadline).await?;
         let mut showing = Some(&mut events);
         let flaw = reading.everything(&mut showing).await?;
         let settled = reading.settle(flaw.is_none()).await;
@@ -196,28 +195,39 @@ impl Inner {
     }
 
     /// Where reads of changes will continue after the full read that begins now; nowhere if the server tells nobody.
-    async fn begin_changes(&self, root_dse: &RootDse) -> Result<Option<(Strategy, Cookie)>, Error> {
+    async fn begin_changes(
+        &self,
+        session: &mut Session,
+        root_dse: &RootDse,
+    ) -> Result<Option<(Strategy, Cookie)>, Error> {
         let Some(strategy) = Strategy::choose(self.profile.changes, root_dse) else {
             return Ok(None);
         };
         let poll = (strategy != Strategy::Poll).then_some(Strategy::Poll);
         for strategy in [strategy].into_iter().chain(poll) {
-            match self.begin_by(strategy, root_dse).await {
+            match self.begin_by(strategy, session, root_dse).await {
                 // What the server offers is not always what it grants.
                 Err(error)
                     if self.profile.changes == ChangeStrategy::Automatic
-                        && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {}
+                        && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) =>
+                {
+                    // A search may not have come to its end on this one.
+                    *session = self.client.session().await?;
+                }
                 begun => return begun.map(Some),
             }
         }
         Ok(None)
     }
 
-    async fn begin_by(&self, strategy: Strategy, root_dse: &RootDse) -> Result<(Strategy, Cookie), Error> {
+    async fn begin_by(
+        &self,
+        strategy: Strategy,
+        session: &mut Session,
+        root_dse: &RootDse,
+    ) -> Result<(Strategy, Cookie), Error> {
         let changes = self.changes_by(strategy, root_dse)?;
-        let mut session = self.client.session().await?;
-        let cookie = changes.begin(&mut session, seconds_now()).await?;
-        self.client.keep(session);
+        let cookie = changes.begin(session, seconds_now()).await?;
         Ok((strategy, cookie))
     }
 
@@ -233,7 +243,9 @@ impl Inner {
                 "much has changed since everything was read; read everything",
             ));
         }
-        let mut reading = Reading::begin(&self, Some(&state), self.deadline()).await?;
+        let deadline = self.deadline();
+        let session = self.client.session().await?;
+        let mut reading = Reading::begin(&self, session, Some(&state), deadline).await?;
         let (cookie, changed) = reading.since(&state).await?;
         events.begin(Extent::Changes).await;
         // What a query finds may depend on attributes that are not read, and of which only some servers tell.

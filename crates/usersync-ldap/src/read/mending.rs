@@ -14,7 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const READS: u32 = 2;
 
 /// Overlays of OpenLDAP that mend references change groups without a trace: no change is reported, and no time stamp is new. So
-/// groups that name an unknown DN are read again for a while, and no longer, since some name one for ever.
+/// groups that name an unknown DN are read again for a while, and no longer, since some name one for ever. Where the members of a
+/// group follow the entries that they name, one that was renamed or deleted between the reads of both is left unknown, and
+/// nothing is reported either.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mending(BTreeMap<(EntryKey, String), Attempts>);
 

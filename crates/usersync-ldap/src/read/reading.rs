@@ -39,10 +39,10 @@ pub(super) struct Reading<'d> {
 impl<'d> Reading<'d> {
     pub(super) async fn begin(
         directory: &'d Inner,
+        mut session: Session,
         state: Option<&State>,
         deadline: Instant,
     ) -> Result<Self, Error> {
-        let mut session = directory.client.session().await?;
         let root_dse = directory.client.root_dse(&mut session).await?;
         let index = state.map_or_else(
             || Index::new(directory.system.clone(), Arc::clone(&directory.rules)),
@@ -178,11 +178,8 @@ impl<'d> Reading<'d> {
             changes.append(&mut settled.changes);
             settled.changes = changes;
         }
-        // Where links are kept by the server itself, there is nothing to mend.
-        if !self.directory.rules.silent_links {
-            let limit = self.directory.profile.limits.look_ups;
-            self.mending.follow(&self.index, limit);
-        }
+        let limit = self.directory.profile.limits.look_ups;
+        self.mending.follow(&self.index, limit);
         settled.flaw = flaw.map(|error| reason(&error)).or(settled.flaw);
         settled
     }

@@ -9,8 +9,9 @@ use usersync_testkit::conformance::sample_context;
 
 use super::{LdapDirectory, LdapProfile};
 use crate::changes::ChangeStrategy;
+use crate::changes::tests::scene::dir_sync_end;
 use crate::changes::tests::server::{Asked, Log, Say, client_of, entry, page, success};
-use crate::client::{LdapClient, LdapServer, oid};
+use crate::client::{LdapClient, LdapServer, Session, oid};
 use crate::dn::Dn;
 use crate::filter::Filter;
 
@@ -258,6 +259,93 @@ async fn promise_09_a_cursor_is_as_good_after_an_error() {
     assert_eq!(one.0, other.0);
     let again = read(&directory, one.1.cursor).await.unwrap();
     assert_eq!(again.0, []);
+}
+
+/// Behind one name there may be several servers, each with what it knows and with cookies of its own.
+#[tokio::test]
+async fn everything_is_read_where_the_cursor_is_from() {
+    let others = Arc::new(Mutex::new(Vec::new()));
+    let idle = Arc::clone(&others);
+    let time: &[u8] = b"20260101000000Z";
+    let (directory, _) = directory(ChangeStrategy::Poll, move |asked| {
+        let mut all = vec![person(2), success()];
+        if asked.filters_by(b"modifyTimestamp") {
+            all.remove(0);
+            // Others are done with their connections meanwhile.
+            let sessions: Vec<(LdapClient, Session)> = std::mem::take(&mut *idle.lock().unwrap());
+            sessions
+                .into_iter()
+                .for_each(|(client, session)| client.keep(session));
+        }
+        let stamp: [(&str, &[&[u8]]); 1] = [("modifyTimestamp", &[time])];
+        all.insert(0, object(1, BASE, "organization", &stamp));
+        all
+    })
+    .await;
+    let (other, log) = client_of(|_| vec![base(), success()]).await;
+    for _ in 0..8 {
+        let session = other.session().await.unwrap();
+        let client = directory.client().clone();
+        others.lock().unwrap().push((client, session));
+    }
+    let (changes, end) = read(&directory, None).await.unwrap();
+    assert_eq!((changes.len(), end.cursor.is_some()), (1, true), "{changes:?}");
+    assert_eq!(log.lock().unwrap().len(), 0);
+}
+
+/// A domain does not say that a group changed when its member is renamed, which may happen while everything is read.
+#[tokio::test]
+async fn groups_of_a_domain_that_name_somebody_unknown_are_read_again() {
+    let (client, _) = client_of(|asked| {
+        let group = |member: &str| {
+            let more: [(&str, &[&[u8]]); 3] = [
+                ("objectClass", &[b"group"]),
+                ("groupType", &[b"-2147483646"]),
+                ("member", &[member.as_bytes()]),
+            ];
+            entry(
+                "cn=g,dc=x",
+                &[&[("objectGUID", &[&[2; 16][..]][..])], &more[..]].concat(),
+            )
+        };
+        if asked.base.is_empty() {
+            let root: [(&str, &[&[u8]]); 3] = [
+                ("namingContexts", &[BASE.as_bytes()]),
+                ("supportedCapabilities", &[b"1.2.840.113556.1.4.800"]),
+                ("supportedControl", &[oid::DIRSYNC.as_bytes()]),
+            ];
+            return vec![entry("", &root), success()];
+        }
+        if asked.control(oid::DIRSYNC).is_some() {
+            return vec![dir_sync_end(false, b"cookie")];
+        }
+        if asked.base == "cn=old,dc=x" {
+            return vec![Say::Done(32, vec![])];
+        }
+        if asked.filters_by(&[2; 16]) {
+            return vec![group("cn=new,dc=x"), success()];
+        }
+        let base = [
+            ("objectGUID", &[&[1; 16][..]][..]),
+            ("objectClass", &[b"domainDNS"]),
+        ];
+        let person = [("objectGUID", &[&[3; 16][..]][..]), ("objectClass", &[b"user"])];
+        vec![
+            entry(BASE, &base),
+            group("cn=old,dc=x"),
+            entry("cn=new,dc=x", &person),
+            success(),
+        ]
+    })
+    .await;
+    let profile = LdapProfile::active_directory(Dn::parse(BASE).unwrap());
+    let directory = LdapDirectory::new(SystemId::new("ldap").unwrap(), client, profile);
+    let (_, end) = read(&directory, None).await.unwrap();
+    assert_eq!(end.partial.len(), 1, "{:?}", end.partial);
+    let (changes, end) = read(&directory, end.cursor).await.unwrap();
+    assert_eq!(end.partial, []);
+    let is_members = |change: &DirectoryChange| matches!(change, DirectoryChange::Members { .. });
+    assert!(changes.iter().any(is_members), "{changes:?}");
 }
 
 #[tokio::test]

@@ -2,22 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use usersync_connector::{
     Applied, Error, Extent, MemberChange, MemberOperation, MembersEntry, MembershipRead, MembershipTarget,
-    Precondition, ReadEnd, Reader, Secret,
+    Precondition, ReadEnd, Reader,
 };
-use usersync_ldap::{
-    Dn, GroupSettings, IdAttribute, IdEncoding, LastMember, LdapClient, LdapGroups, LdapServer,
-};
+use usersync_ldap::{Dn, GroupSettings, IdAttribute, IdEncoding, LastMember, LdapClient, LdapGroups};
 use usersync_model::{Digest, Member, MemberFacets, ObjectId, OperationId, PrincipalRef, SystemId};
 use usersync_testkit::conformance::membership::TargetHarness;
 use usersync_testkit::conformance::{Cannot, LeaveOut, sample_context};
 
+use super::bound::bound;
 use super::servers::{Found, Kind, Server};
 
 /// How the groups of a test name their members.
@@ -242,12 +240,7 @@ pub(crate) fn operation(principal: PrincipalRef, change: MemberChange) -> Member
 }
 
 fn client(server: &Server, name: &str, password: &str) -> LdapClient {
-    let server = LdapServer::new(&server.ldaps)
-        .unwrap()
-        .with_certificate_authorities(&fs::read(&server.ca).unwrap())
-        .unwrap()
-        .with_password(name, Secret::new(password));
-    LdapClient::new(server)
+    LdapClient::new(bound(server, &server.ldaps, name, password))
 }
 
 pub(crate) async fn apply(

@@ -4,13 +4,12 @@
 mod harness;
 mod seen;
 
-use std::fs;
 use std::future::Future;
 
-use usersync_connector::Secret;
 use usersync_ldap::{Dn, LdapClient, LdapDirectory, LdapProfile, LdapServer};
 use usersync_model::SystemId;
 
+use super::bound::bound;
 use super::servers::{Kind, Server};
 
 pub(crate) use harness::{Harness, Way};
@@ -32,15 +31,6 @@ pub(crate) fn system() -> SystemId {
 /// The server by TLS, bound to as its administrator.
 pub(crate) fn as_admin(server: &Server) -> LdapServer {
     bound(server, &server.ldaps, &server.admin_dn, &server.admin_password)
-}
-
-/// The server at one of its addresses, bound to as somebody, and trusted by its own CA.
-pub(crate) fn bound(server: &Server, uri: &str, name: &str, password: &str) -> LdapServer {
-    LdapServer::new(uri)
-        .unwrap()
-        .with_certificate_authorities(&fs::read(&server.ca).unwrap())
-        .unwrap()
-        .with_password(name, Secret::new(password))
 }
 
 /// The profile for the server's kind, below `base`.

@@ -25,9 +25,15 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+/// How long a client of a test waits for a connection. Machines that test are slow at times.
+pub(crate) const CONNECT: Duration = Duration::from_secs(300);
+/// How long it waits for an answer.
+pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 
 /// The server kinds there are scripts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,12 +286,19 @@ fn absent<T>(kind: Kind, why: &str) -> Option<T> {
 
 fn launch(kind: Kind, options: &[&str]) -> Started {
     static STARTED: AtomicUsize = AtomicUsize::new(0);
-    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    // Short, since sockets are in it.
+    let dir = loop {
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let dir = env::temp_dir().join(format!("usersync-{kind}-{}-{number}", std::process::id()));
+        // Another one is left by an earlier process with this number.
+        if !dir.exists() {
+            break dir;
+        }
+    };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers");
     let mut script = Command::new(scripts.join(kind.to_string()))
         .arg("run")
-        // Short, since sockets are in it.
-        .arg(env::temp_dir().join(format!("usersync-{kind}-{}-{number}", std::process::id())))
+        .arg(dir)
         .args(options)
         .env("USERSYNC_SERVER_CACHE", cache())
         .stdin(Stdio::piped())

@@ -4,8 +4,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
-use std::{fs, process, thread};
 
 use futures::executor::block_on;
 use usersync::engine::{Chosen, LinkOutcome, check_links};
@@ -13,7 +13,7 @@ use usersync::license::{Entitlement, ExtraSeats, Refusal, ResourcePlacement};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::sqlite::{SqliteOptions, SqliteStore};
 use usersync::store::StateStore;
-use usersync_tests::{Crash, crash, tenant};
+use usersync_tests::{Crash, Folder, crash, tenant};
 
 use crate::linking::{Office, account, codes, context, only, plain, principal, room};
 
@@ -69,13 +69,10 @@ fn promise_22_of_sixty_four_savers_one_gets_the_last_seat_in_memory() {
 #[test]
 fn promise_22_of_sixty_four_savers_one_gets_the_last_seat_in_sqlite() {
     let office = Office::new(8).with_pairs(71);
-    let folder = std::env::temp_dir().join(format!("usersync-linking-{}", process::id()));
-    fs::create_dir_all(&folder).expect("a folder");
-    let store = SqliteStore::open(folder.join("race.db"), SqliteOptions::default()).expect("a store");
+    let folder = Folder::default();
+    let store = SqliteStore::open(folder.database(), SqliteOptions::default()).expect("a store");
     let shared: Arc<dyn StateStore> = Arc::new(store);
     race(&office, &shared);
-    drop(shared);
-    fs::remove_dir_all(&folder).expect("the folder is ours");
 }
 
 /// Fifty licences, fifty links, one too many; then the option, and five rooms beside them.

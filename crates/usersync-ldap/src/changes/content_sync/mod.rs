@@ -37,7 +37,7 @@ impl Dialect {
 /// nothing of scope and attributes. A server whose cookies do asks for a full read each time, or sends everything.
 pub(super) async fn begin(session: &mut Session, spec: &Spec, dialect: Dialect) -> Result<Cookie, Error> {
     if dialect == Dialect::Ds389 {
-        changelog::check(session).await?;
+        changelog::check(session, None).await?;
     }
     let mut search = search(spec, dialect, Mode::RefreshOnly, None)?;
     search.scope = Scope::Base;
@@ -105,7 +105,7 @@ pub(super) async fn since(
     let next = next.unwrap_or_else(|| cookie.to_vec());
     if dialect == Dialect::Ds389 {
         if next != cookie {
-            changelog::check(session).await?;
+            changelog::check(session, Some(cookie)).await?;
         }
         let changed: Vec<EntryKey> = changed.into_iter().collect();
         tell(session, spec, &changed, true, &mut tally).await?;

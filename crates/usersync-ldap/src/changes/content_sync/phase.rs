@@ -7,11 +7,14 @@ use usersync_connector::Error;
 use super::super::expired;
 use super::codec::{State, SyncDone, SyncInfo, SyncState, Uuid};
 
+/// How many deletions 389 Directory Server sends at once. The one after so many it forgets.
+const DELETIONS_OF_389: usize = 50;
+
 /// What differs between servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// 389 Directory Server: has no present phase, but calls every phase one; does not say when an entry stops to match
-    /// the filter; returns attributes of its own choice.
+    /// the filter; returns attributes of its own choice; leaves out deletions where there are many.
     Ds389,
     Standard,
 }
@@ -88,6 +91,9 @@ impl Refresh {
                 refresh_deletes: true,
                 uuids,
             } => {
+                if self.dialect == Dialect::Ds389 && uuids.len() >= DELETIONS_OF_389 {
+                    return Err(expired("the server does not name all of many deletions"));
+                }
                 for uuid in &uuids {
                     self.there.remove(uuid);
                 }

@@ -8,14 +8,20 @@ use usersync_connector::Secret;
 
 use super::super::{RangeLimits, complete_ranges};
 use super::servers::{self, Server};
-use crate::client::{Base, FoundEntry, Item, LdapClient, LdapServer, Search, Session};
+use crate::client::{Base, ClientLimits, FoundEntry, Item, LdapClient, LdapServer, Search, Session};
 use crate::dn::Dn;
 use crate::filter::Filter;
 use crate::url::Scope;
 
 fn client(server: &Server) -> LdapClient {
+    let limits = ClientLimits {
+        connect: servers::CONNECT,
+        silence: servers::SILENCE,
+        ..ClientLimits::default()
+    };
     let description = LdapServer::new(&server.ldaps)
         .unwrap()
+        .with_limits(limits)
         .with_certificate_authorities(&fs::read(&server.ca).unwrap())
         .unwrap()
         .with_password(&server.admin_dn, Secret::new(server.admin_password.clone()));

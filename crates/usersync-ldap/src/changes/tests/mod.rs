@@ -9,8 +9,9 @@ mod live;
 mod phases;
 mod ranges;
 mod replica;
-mod scene;
+pub(crate) mod scene;
 pub(crate) mod server;
 #[path = "../../../tests/servers/mod.rs"]
 mod servers;
+mod stamps;
 mod sync;

@@ -217,7 +217,7 @@ pub(super) fn is_sync(asked: &Asked) -> bool {
     asked.control(oid::SYNC_REQUEST).is_some()
 }
 
-pub(super) fn dir_sync_end(more: bool, cookie: &[u8]) -> Say {
+pub(crate) fn dir_sync_end(more: bool, cookie: &[u8]) -> Say {
     let mut fields = Vec::new();
     push_number(&mut fields, INTEGER, more.into());
     push_number(&mut fields, INTEGER, 0);

@@ -221,7 +221,14 @@ fn entries_of_389_are_read_by_their_ids() {
             }
             match asked.base.as_str() {
                 "" => vec![
-                    entry("", &[("changelog", &[b"cn=log"]), ("lastChangeNumber", &[b"28"])]),
+                    entry(
+                        "",
+                        &[
+                            ("changelog", &[b"cn=log"]),
+                            ("firstChangeNumber", &[b"15"]),
+                            ("lastChangeNumber", &[b"28"]),
+                        ],
+                    ),
                     success(),
                 ],
                 record if record.ends_with(",cn=log") => {
@@ -249,7 +256,7 @@ fn entries_of_389_are_read_by_their_ids() {
             Ok(()),
         ),
         ("nor some before it", &[(20, true)], Ok(())),
-        ("only the first is there", &[(1, true)], Ok(())),
+        ("only the first is there", &[(15, true)], Ok(())),
         (
             "ids are not recorded",
             &[(28, false), (27, true)],
@@ -268,6 +275,67 @@ fn entries_of_389_are_read_by_their_ids() {
     // It answers success where nothing may be seen any more, too.
     let hidden = since(ds389(), sync("old"), before(), script(&[(28, true)], true));
     assert_eq!(hidden.map(|_| ()), Err(ErrorKind::NotFound));
+}
+
+#[test]
+fn fifty_deletions_of_389_may_be_more() {
+    let read = |changes, gone: u8, deletes| {
+        let gone: Vec<u8> = (1..=gone).collect();
+        let read = since(changes, sync("old"), known(&[]), move |asked| {
+            if is_sync(asked) {
+                return vec![ids(&gone, true), sync_end(0, "old", deletes)];
+            }
+            vec![object(0, BASE, &[]), success()]
+        });
+        read.map(|(_, cookie, _)| cookie)
+    };
+    let ds389 = || changes(Way::ContentSync(Dialect::Ds389));
+    assert_eq!(read(ds389(), 49, false), Ok(sync("old")));
+    assert_eq!(read(ds389(), 50, false), Err(ErrorKind::CursorExpired));
+    assert_eq!(read(standard(), 200, true), Ok(sync("old")));
+}
+
+/// What its changelog does not reach back to, 389 leaves out without a word.
+#[test]
+fn cookies_of_389_end_with_its_changelog() {
+    let ds389 = || changes(Way::ContentSync(Dialect::Ds389));
+    let expired = Err(ErrorKind::CursorExpired);
+    for (old, first, expected) in [
+        ("localhost:389#cn=sync:dc=x:(objectClass=*)#20", "1", Ok(())),
+        ("localhost:389#cn=sync:dc=x:(objectClass=*)#20", "21", Ok(())),
+        ("localhost:389#cn=sync:dc=x:(objectClass=*)#20", "22", expired),
+        ("localhost:389#cn=sync:dc=x:(objectClass=*)#0", "2", expired),
+        ("localhost:389#cn=sync:dc=x:(cn=a#90)#20", "22", expired),
+        (
+            "localhost:389#cn=sync:dc=x:(objectClass=*)#18446744073709551615",
+            "22",
+            Ok(()),
+        ),
+        // Nothing is known.
+        ("localhost:389#cn=sync:dc=x:(objectClass=*)#", "22", Ok(())),
+        ("localhost:389#cn=sync:dc=x:(objectClass=*)#-1", "22", Ok(())),
+        ("20", "22", Ok(())),
+        ("localhost:389#cn=sync:dc=x:(objectClass=*)#20", "", Ok(())),
+        ("localhost:389#cn=sync:dc=x:(objectClass=*)#20", "many", Ok(())),
+    ] {
+        let read = since(ds389(), sync(old), known(&[]), move |asked| {
+            let found = match asked.base.as_str() {
+                _ if is_sync(asked) => return vec![sync_end(0, "new", false)],
+                "" => entry(
+                    "",
+                    &[
+                        ("changelog", &[b"cn=log"]),
+                        ("firstChangeNumber", &[first.as_bytes()]),
+                        ("lastChangeNumber", &[b"28"]),
+                    ],
+                ),
+                "changeNumber=28,cn=log" => entry(&asked.base, &[("targetUniqueId", &[b"1"])]),
+                _ => object(0, BASE, &[]),
+            };
+            vec![found, success()]
+        });
+        assert_eq!(read.map(|_| ()), expected, "{old}, {first}");
+    }
 }
 
 #[test]

@@ -186,14 +186,16 @@ async fn a_server_that_closes_is_unavailable() {
             (tag == SEARCH && sent > 0).then(|| whole[..sent.min(whole.len() - 1)].to_vec())
         })
         .await;
-        let client = LdapClient::new(LdapServer::new(&fake.url()).unwrap().without_tls().with_limits(
-            ClientLimits {
-                silence: std::time::Duration::from_millis(200),
-                ..ClientLimits::default()
-            },
-        ));
-        let kind = kind(search(&client).await);
         let silent = sent > 0;
+        let mut limits = ClientLimits::default();
+        if silent {
+            limits.silence = std::time::Duration::from_millis(200);
+        }
+        let server = LdapServer::new(&fake.url())
+            .unwrap()
+            .without_tls()
+            .with_limits(limits);
+        let kind = kind(search(&LdapClient::new(server)).await);
         assert_eq!(
             kind,
             if silent {

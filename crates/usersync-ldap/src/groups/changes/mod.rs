@@ -56,8 +56,8 @@ pub(super) trait ChangedGroup {
     /// Sends one modify request.
     async fn modify(&mut self, request: Request) -> Result<Code, Error>;
 
-    /// Whether the group has one of the values of each wish.
-    async fn present(&mut self, wishes: &[&Wish]) -> Result<Vec<bool>, Error>;
+    /// Whether the group has one of the values of each wish; none if it is not where it had been.
+    async fn present(&mut self, wishes: &[&Wish]) -> Result<Option<Vec<bool>>, Error>;
 
     /// Looks for the group again.
     async fn find_again(&mut self) -> Result<Whereabouts, Error>;
@@ -176,21 +176,7 @@ impl Run<'_> {
             NO_SUCH_ATTRIBUTE | ATTRIBUTE_OR_VALUE_EXISTS | ENTRY_ALREADY_EXISTS | UNWILLING_TO_PERFORM => {
                 self.sort_out(group, part, &code).await
             }
-            NO_SUCH_OBJECT | ASSERTION_FAILED => match group.find_again().await? {
-                Whereabouts::Gone => {
-                    self.parts.push(part);
-                    self.gone();
-                    Ok(())
-                }
-                Whereabouts::Moved => {
-                    self.again(part);
-                    Ok(())
-                }
-                Whereabouts::Same => {
-                    self.divide(part, || code.error());
-                    Ok(())
-                }
-            },
+            NO_SUCH_OBJECT | ASSERTION_FAILED => self.elsewhere(group, part, &code).await,
             OBJECT_CLASS_VIOLATION => {
                 self.last_member(part, &code);
                 Ok(())
@@ -216,6 +202,24 @@ impl Run<'_> {
         }
     }
 
+    /// Goes on with a part whose group is not where it had been.
+    async fn elsewhere<G: ChangedGroup>(
+        &mut self,
+        group: &mut G,
+        part: Part,
+        code: &Code,
+    ) -> Result<(), Stop> {
+        match group.find_again().await? {
+            Whereabouts::Gone => {
+                self.parts.push(part);
+                self.gone();
+            }
+            Whereabouts::Moved => self.again(part),
+            Whereabouts::Same => self.divide(part, || code.error()),
+        }
+        Ok(())
+    }
+
     /// Leaves out of a part what is as wished already, and tries the rest again.
     async fn sort_out<G: ChangedGroup>(
         &mut self,
@@ -224,7 +228,9 @@ impl Run<'_> {
         code: &Code,
     ) -> Result<(), Stop> {
         let wishes: Vec<_> = part.wishes.iter().map(|&wish| &self.wishes[wish]).collect();
-        let present = group.present(&wishes).await?;
+        let Some(present) = group.present(&wishes).await? else {
+            return self.elsewhere(group, part, code).await;
+        };
         let mut rest = Vec::with_capacity(part.wishes.len());
         for (&wish, present) in part.wishes.iter().zip(present) {
             if present == self.wishes[wish].add {
@@ -334,7 +340,7 @@ impl Run<'_> {
         }
         if placeholder.present.is_none() {
             let present = group.present(&[&placeholder.wish]).await?;
-            placeholder.present = Some(present.first() == Some(&true));
+            placeholder.present = present.map(|present| present.first() == Some(&true));
         }
         Ok(placeholder.present == Some(true))
     }

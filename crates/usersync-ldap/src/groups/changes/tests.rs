@@ -27,6 +27,10 @@ struct Server {
     people: Vec<(bool, Value)>,
     /// From which request on the connection is broken, and whether that one is carried out.
     breaks_at: Option<(usize, bool)>,
+    /// After which request the group gets another name.
+    moves_after: Option<usize>,
+    /// Whether it has one by which it was not found yet.
+    moved: bool,
     requests: usize,
 }
 
@@ -51,7 +55,7 @@ impl Server {
             false => (ATTRIBUTE_OR_VALUE_EXISTS, NO_SUCH_ATTRIBUTE),
         };
         let all = || request.add.iter().chain(&request.delete);
-        if self.gone {
+        if self.gone || self.moved {
             return NO_SUCH_OBJECT;
         }
         if all().any(|value| self.denied.contains(value)) {
@@ -95,20 +99,26 @@ impl ChangedGroup for Server {
                 self.members.remove(value);
             });
         }
+        self.moved |= self.moves_after == Some(self.requests);
         match broken {
             Some(_) => Err(Error::new(ErrorKind::Unavailable, "broken").with_unknown_outcome(true)),
             None => Ok(Code::new(code, "")),
         }
     }
 
-    async fn present(&mut self, wishes: &[&Wish]) -> Result<Vec<bool>, Error> {
+    async fn present(&mut self, wishes: &[&Wish]) -> Result<Option<Vec<bool>>, Error> {
+        if self.moved {
+            return Ok(None);
+        }
         let any = |wish: &&Wish| wish.values.iter().any(|value| self.members.contains(value));
-        Ok(wishes.iter().map(any).collect())
+        Ok(Some(wishes.iter().map(any).collect()))
     }
 
     async fn find_again(&mut self) -> Result<Whereabouts, Error> {
         Ok(if self.gone {
             Whereabouts::Gone
+        } else if std::mem::take(&mut self.moved) {
+            Whereabouts::Moved
         } else {
             Whereabouts::Same
         })
@@ -130,6 +140,17 @@ fn fulfilled(server: &mut Server, texts: &[&str], placeholder: Option<&str>) -> 
         .into_iter()
         .map(|result| result.map_err(|error| error.kind()))
         .collect()
+}
+
+/// Where the group is no more, nothing says who is in it.
+#[test]
+fn a_group_that_moves_is_asked_where_it_is() {
+    let mut server = Server {
+        moves_after: Some(1),
+        ..Server::with(&["a", "b"])
+    };
+    assert_eq!(fulfilled(&mut server, &["-a", "-x"], None), [Ok(true), Ok(false)]);
+    assert_eq!(server.has(), ["b"]);
 }
 
 #[test]
@@ -335,8 +356,8 @@ fn whoever_fights_with_us_does_not_do_so_for_ever() {
             self.0.requests += 1;
             Ok(Code::new(ATTRIBUTE_OR_VALUE_EXISTS, ""))
         }
-        async fn present(&mut self, wishes: &[&Wish]) -> Result<Vec<bool>, Error> {
-            Ok(vec![false; wishes.len()])
+        async fn present(&mut self, wishes: &[&Wish]) -> Result<Option<Vec<bool>>, Error> {
+            Ok(Some(vec![false; wishes.len()]))
         }
         async fn find_again(&mut self) -> Result<Whereabouts, Error> {
             Ok(Whereabouts::Same)
