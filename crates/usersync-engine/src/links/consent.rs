@@ -1,6 +1,6 @@
 //! The consent of account owners: asked for by mail, given by a token that is good once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -125,6 +125,10 @@ impl Links {
             }
             let mut after = entry.clone();
             after.asked = None;
+            // What the token store says by now is older than this.
+            if let Some(said) = self.said_of(context, entry.link.account()).await {
+                after.followed = said;
+            }
             if after.link.authorize().is_err() {
                 return Ok(Err(NotConsented::Unknown));
             }
@@ -153,35 +157,37 @@ impl Links {
             let needs = entry.link.is_kept() && entry.link.authorization() != Authorization::NotNeeded;
             if needs && chosen.has(&id.principal) {
                 let key = TokenKey::Account(entry.link.account().clone());
-                let wanted = match tokens.token(&context.tenant, &key).await? {
-                    Token::Valid(_) => Authorization::Authorized,
-                    Token::Expired => Authorization::Expired,
-                    Token::Revoked => Authorization::Revoked,
-                    // There may be one that only the target knows of.
-                    Token::Missing => continue,
-                };
-                found.insert(id.principal.clone(), (entry.link.account().clone(), wanted));
+                let said = said(&tokens.token(&context.tenant, &key).await?);
+                if said != entry.followed {
+                    found.insert(id.principal.clone(), (entry.clone(), said));
+                }
             }
         }
         let chosen = Chosen::of(found.keys().cloned());
         self.change(context, &chosen, |entry| {
-            let (account, wanted) = found.get(entry.link.principal())?;
-            // What is told of one account says nothing of another that it was linked with meanwhile.
-            if account != entry.link.account() {
+            let (before, said) = found.get(entry.link.principal())?;
+            // What was told before somebody changed the link says nothing of what it is now.
+            if entry != before {
                 return None;
             }
-            if entry.followed == Some(*wanted) {
-                return None;
-            }
-            entry.followed = Some(*wanted);
-            let action = match wanted {
-                Authorization::Authorized => authorize(entry),
-                Authorization::Expired => entry.link.expire().ok()?.then_some(Action::Expire),
-                _ => revoke(entry),
+            entry.followed = *said;
+            let action = match said {
+                Some(Authorization::Authorized) => authorize(entry),
+                Some(Authorization::Expired) => entry.link.expire().ok()?.then_some(Action::Expire),
+                // There may be one that only the target knows of.
+                None => None,
+                Some(_) => revoke(entry),
             };
             Some(action.unwrap_or(Action::Note))
         })
         .await
+    }
+
+    /// What the token store says of an account's consent; `None` where that cannot be asked.
+    async fn said_of(&self, context: &CallContext, account: &AccountRef) -> Option<Option<Authorization>> {
+        let key = TokenKey::Account(account.clone());
+        let token = self.tokens.as_ref()?.token(&context.tenant, &key).await;
+        Some(said(&token.ok()?))
     }
 
     /// The consent of the chosen links' owners ran out: the links are suspended until they consent again.
@@ -195,42 +201,51 @@ impl Links {
         .await
     }
 
-    /// The owners of the chosen links took their consent back: the links are suspended, and tokens that were given out for them are
-    /// of no use any more.
+    /// The owners of the chosen links took their consent back: the links are suspended, and tokens that were given out for them, or are
+    /// kept for their accounts, are of no use any more.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn revoke(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
-        // What is kept there by now is older than this.
-        let outdated = self.with_tokens_kept(context, chosen).await?;
+        let outdated = self.take_back(context, chosen).await?;
         self.change(context, chosen, |entry| {
             let action = revoke(entry)?;
-            if outdated.contains(entry.link.account()) {
-                entry.followed = Some(Authorization::Authorized);
+            if let Some(said) = outdated.get(entry.link.account()) {
+                entry.followed = Some(*said);
             }
             Some(action)
         })
         .await
     }
 
-    /// The accounts of the chosen links whose owners' consent the token store keeps, or may keep.
-    async fn with_tokens_kept(&self, context: &CallContext, chosen: &Chosen) -> Result<BTreeSet<AccountRef>> {
-        let mut kept = BTreeSet::new();
+    /// Takes back what the token store keeps of the chosen links' accounts. Answers what it goes on saying of them, which is older than
+    /// that the consent was taken back: that is possible whether the token store can be asked or not.
+    async fn take_back(
+        &self,
+        context: &CallContext,
+        chosen: &Chosen,
+    ) -> Result<BTreeMap<AccountRef, Authorization>> {
+        let mut outdated = BTreeMap::new();
         let Some(tokens) = &self.tokens else {
-            return Ok(kept);
+            return Ok(outdated);
         };
         let book = self.book_of(context, chosen).await?;
         for (id, entry) in self.pair(&book) {
             if chosen.has(&id.principal) && entry.link.is_kept() {
                 let account = entry.link.account();
                 let key = TokenKey::Account(account.clone());
-                // Consent can be taken back whether the token store can be asked or not.
-                if let Ok(Token::Valid(_)) | Err(_) = tokens.token(&context.tenant, &key).await {
-                    kept.insert(account.clone());
-                }
+                let said = match tokens.token(&context.tenant, &key).await {
+                    Ok(Token::Valid(_)) => match tokens.revoke(&context.tenant, &key).await {
+                        Ok(()) => Authorization::Revoked,
+                        Err(_) => Authorization::Authorized,
+                    },
+                    Ok(_) => continue,
+                    Err(_) => Authorization::Authorized,
+                };
+                outdated.insert(account.clone(), said);
             }
         }
-        Ok(kept)
+        Ok(outdated)
     }
 
     fn token_store(&self) -> Result<&Arc<dyn TokenStore>> {
@@ -245,6 +260,16 @@ impl Links {
             write!(text, "{byte:02x}").expect("a text takes what is written");
         }
         Ok(Secret::new(text))
+    }
+}
+
+/// What a token says of the consent of its account's owner; `None`: nothing.
+fn said(token: &Token) -> Option<Authorization> {
+    match token {
+        Token::Valid(_) => Some(Authorization::Authorized),
+        Token::Expired => Some(Authorization::Expired),
+        Token::Revoked => Some(Authorization::Revoked),
+        Token::Missing => None,
     }
 }
 

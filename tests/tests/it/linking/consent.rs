@@ -259,3 +259,49 @@ fn what_was_followed_already_undoes_nothing() {
     assert_eq!(follow(), LinkState::Active, "the owner consented anew");
     office.check();
 }
+
+/// Whose token is kept is authorized; what the store said before does not come back by itself, and what it says anew is heard.
+#[test]
+fn what_an_owner_took_back_stays_taken_back() {
+    let office = office();
+    let owner = TokenKey::Account(office.list()[0].link.account().clone());
+    let follow = || {
+        block_on(office.links().follow_tokens(&context(), &only([0]))).expect("it works");
+        office.list()[0].link.state()
+    };
+    let keep = || {
+        let secret = Secret::new("canary");
+        block_on(office.tokens.keep(&tenant(), &owner, secret, None)).expect("it is kept");
+    };
+    keep();
+    assert_eq!(follow(), LinkState::Active);
+    block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
+    let kept = block_on(office.tokens.token(&tenant(), &owner)).expect("it can be asked");
+    assert!(matches!(kept, Token::Revoked), "{kept:?}");
+    // The same pair, linked anew: the owner has said no.
+    office.remove(&only([0]));
+    office.stage();
+    office.save(&only([0]));
+    assert_eq!(follow(), LinkState::Saved, "it is not active");
+    // Another consent, in place of the one that was taken back.
+    keep();
+    assert_eq!(follow(), LinkState::Active);
+    block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
+    keep();
+    assert_eq!(follow(), LinkState::Active, "nobody looked in between");
+    office.check();
+}
+
+/// What the store said before an owner consented by mail is older than that, whether anybody has looked or not.
+#[test]
+fn an_owner_who_consents_is_not_overruled_by_what_was_said_before() {
+    let office = office();
+    let owner = TokenKey::Account(office.list()[0].link.account().clone());
+    block_on(office.tokens.keep(&tenant(), &owner, Secret::new("canary"), None)).expect("it is kept");
+    block_on(office.tokens.revoke(&tenant(), &owner)).expect("it works");
+    let token = ask(&office);
+    assert_eq!(consent(&office, &token), Ok(LinkState::Active));
+    block_on(office.links().follow_tokens(&context(), &only([0]))).expect("it works");
+    assert_eq!(office.list()[0].link.state(), LinkState::Active);
+    office.check();
+}
