@@ -55,6 +55,8 @@ fn intents() -> Vec<Intent> {
             plan: Digest::of("test", b"plan"),
             since: text("2026-01-02T03:04:05.006Z"),
             quota,
+            row: quota.map(|_| 7),
+            is_overtaken: false,
         })
         .collect()
 }
@@ -77,7 +79,7 @@ fn intents_are_written_as_the_type_that_reads_them_is() {
     for intent in intents() {
         let recovered = Recovered::of(&intent).unwrap();
         let since = Encoded::of(&intent.since).unwrap();
-        let write = intent_write(&job().id, recovered.told(), &since, intent.quota).unwrap();
+        let write = intent_write(&job().id, recovered.told(), &since, (intent.quota, intent.row)).unwrap();
         assert_eq!(bytes(write), INTENT.encode(&intent).unwrap());
     }
 }
