@@ -46,6 +46,19 @@ impl Grant {
         (!left.subjects.is_empty()).then_some(left)
     }
 
+    /// Both, for as long as the one that ends first. Of one policy.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let mut subjects = self.by_container();
+        for (container, more) in other.subjects {
+            subjects.entry(container).or_default().extend(more);
+        }
+        Self {
+            policy: self.policy,
+            expires: self.expires.min(other.expires),
+            subjects: subjects.into_iter().collect(),
+        }
+    }
+
     /// Whether it has an effect at `now` under `policy`.
     pub(crate) fn is_valid(&self, policy: &Digest, now: DateTime<Utc>) -> bool {
         self.policy == *policy && now < self.expires

@@ -134,6 +134,10 @@ mod tests {
                 prop_assert_eq!(&sorted, &expected, "of several systems: {}", systems);
                 RecordRef::sort(&mut sorted, |(id, _)| id);
                 prop_assert_eq!(&sorted, &expected, "again");
+                expected.dedup_by(|one, other| one.0 == other.0);
+                let mut descending: Vec<_> = expected.iter().rev().cloned().collect();
+                RecordRef::sort(&mut descending, |(id, _)| id);
+                prop_assert_eq!(&descending, &expected, "from the other end");
                 records.retain(|(id, _)| id.system.as_str() == "system");
             }
         }

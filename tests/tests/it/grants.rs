@@ -5,9 +5,9 @@ use std::time::Duration;
 use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{RunControl, RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
-use usersync::model::Digest;
+use usersync::model::{Digest, PartialKind};
 use usersync::reconcile::{Drift, Guards, Mode, Policy, Share};
-use usersync_tests::{LEASE, World, crash, free_policy, job};
+use usersync_tests::{LEASE, World, container, crash, free_policy, job, user};
 
 /// No more than one in four may go, but for a single one.
 fn policy(mode: Mode) -> Policy {
@@ -118,6 +118,30 @@ fn promise_10_an_approval_lets_nobody_go_twice() {
     }
     assert_eq!(world.run("sync").end, RunEnd::Held);
     assert_eq!(world.members("team"), "ada bob cleo dan");
+}
+
+/// What was approved stays approved while others are looked at, or nobody can see whether it is right.
+#[test]
+fn promise_10_a_run_that_does_not_come_to_it_takes_no_second_approval() {
+    let world = approved_in_vain(Mode::Managed);
+    let of_another = RunRequest::container(container("band"));
+    assert_eq!(
+        world.try_run("sync", of_another).expect("a run").end,
+        RunEnd::InSync
+    );
+    let hidden = Fault::PartialOf {
+        object: user("staff").object,
+        shown: 0,
+        kind: PartialKind::Limit,
+    };
+    world
+        .faults
+        .inject(FaultRule::new(hidden).on(CallKind::Directory));
+    assert_eq!(world.run("sync").end, RunEnd::Held);
+    world.faults.heal();
+    assert_eq!(world.members("team"), "ada bob cleo dan");
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(world.members("team"), "dan");
 }
 
 /// What was approved is done, and something else fails beside it: the approval is used up all the same.

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{ReadOf, RunEnd, RunRequest, Scope};
 use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{Activity, Principal, PrincipalKind};
+use usersync::model::{Activity, PartialKind, Principal, PrincipalKind};
 use usersync::reconcile::{Guards, Mode, Policy, Share};
 use usersync_tests::{World, container, free_policy, user};
 
@@ -74,6 +74,40 @@ fn promise_09_whom_a_failed_read_does_not_show_is_no_guest() {
     assert_eq!(world.members("event"), before, "the directory was not read");
     let _ = world.run("sync");
     assert_eq!(world.members("event"), before, "the directory was read");
+}
+
+/// A guest of a selected container may be a guest of an excluded one, too: that one was read in part, and nobody but guests is selected.
+#[test]
+fn promise_09_a_guest_who_may_be_excluded_is_not_added() {
+    let world = World::builder()
+        .group("nobody", "")
+        .container("crew", "nobody")
+        .container("band", "nobody")
+        .container("event", "nobody")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    world.catalog.edit(&container("event"), |event| {
+        event.selection.include.insert(container("crew").as_principal());
+        event.selection.exclude.insert(container("band").as_principal());
+    });
+    let _ = world.settle("sync");
+    for name in ["crew", "band"] {
+        world.add_by_hand(name, "guest");
+    }
+    let hidden = Fault::PartialOf {
+        object: container("band").object,
+        shown: 0,
+        kind: PartialKind::Limit,
+    };
+    world.faults.inject(FaultRule::new(hidden).on(CallKind::Members));
+    let _ = world.run("sync");
+    assert_eq!(world.members("event"), "");
+    world.faults.heal();
+    let _ = world.settle("sync");
+    assert_eq!(world.members("event"), "");
+    world.remove_by_hand("band", "guest");
+    let _ = world.settle("sync");
+    assert_eq!(world.members("event"), "guest");
 }
 
 /// A run of the event alone reads the event, and the crew that it selects, which the run does not plan.

@@ -73,6 +73,25 @@ fn promise_10_too_much_that_goes_waits_for_an_approval() {
     }
 }
 
+/// One destination of many is none any more: its copies go, whether a run comes to it alone or to all of them.
+#[test]
+fn a_destination_that_goes_is_not_an_emptied_collection() {
+    for alone in [false, true] {
+        let world = guarded(1);
+        world.leave("staff", "bob");
+        if alone {
+            let of_bob = RunRequest::container(container("bob"));
+            assert_eq!(
+                world.try_run("share", of_bob).expect("a run").end,
+                RunEnd::Changed
+            );
+        }
+        let _ = world.settle("share");
+        assert_eq!(causes(&world), [""; 0], "alone: {alone}");
+        assert_eq!(world.names("bob"), "", "alone: {alone}");
+    }
+}
+
 /// What goes bit by bit is stopped by the window, whose hours pass.
 #[test]
 fn promise_10_the_window_counts_across_runs() {

@@ -189,6 +189,23 @@ impl<'a> Assembly<'a> {
         let until = approval.and_then(|held| self.valid.get(&held).copied());
         let until = until.or_else(|| frame.granted.as_ref().map(Grant::expires));
         let granted = until.and_then(|until| Grant::of(&plan, until));
+        // Where nobody looked, or something else holds it now, what was let go earlier stays so.
+        let held: BTreeSet<(&ContainerRef, &Subject)> = plan
+            .sections()
+            .iter()
+            .flat_map(|section| {
+                let holds = section.holds.iter();
+                holds.map(|hold| (&section.container, &hold.operation.subject))
+            })
+            .collect();
+        let is_over = |container: &ContainerRef, subject: &Subject| {
+            is_seen(container) && !held.contains(&(container, subject))
+        };
+        let left = frame.granted.as_ref().and_then(|grant| grant.without(is_over));
+        let granted = match (granted, left) {
+            (Some(granted), Some(left)) => Some(granted.and(left)),
+            (granted, left) => granted.or(left),
+        };
         Planned {
             plan,
             departures,

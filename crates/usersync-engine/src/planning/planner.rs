@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use usersync_model::{
     Completeness, ContainerRef, DirectoryGraph, NodeId, PartialReason, PrincipalRef, Resolved, Rest, Scratch,
-    Subject, SystemId,
+    Selection, Subject, SystemId,
 };
 use usersync_reconcile::{
     Action, ActualMembers, Base, DesiredMembers, Drafts, Hold, HoldCause, Mode, Operation, Plan, RunEvidence,
@@ -305,19 +305,30 @@ impl Planner<'_> {
             guests.remove(&excluded);
         }
         let resolved = Arc::make_mut(resolved);
+        // Where nobody else is selected, nothing tells yet whether those who are excluded are known.
+        let excluded = Selection::of(selection.exclude.iter().cloned());
+        let exclusion = match graph
+            .resolve(&excluded, &self.job.resolve, &mut Scratch::new())
+            .rest
+        {
+            Rest::Unknown(reason) => Some(reason),
+            Rest::Absent => None,
+        };
         // Whom a directory would show that was read in part is a guest or not, or inactive.
         let read_in_part = read_in_part(graph, self.job);
         let doubt = |id: &NodeId| read_in_part.get(graph.node(*id).system());
         let smallest = guests.iter().filter_map(doubt).min().cloned();
         // Where an exclusion is in doubt, it may cover guests, too.
-        let is_certain = |id: &NodeId| resolved.maybe_reason.is_none() && doubt(id).is_none();
+        let is_certain =
+            |id: &NodeId| resolved.maybe_reason.is_none() && exclusion.is_none() && doubt(id).is_none();
         let (certain, maybe): (Vec<NodeId>, Vec<NodeId>) = guests.into_iter().partition(is_certain);
         for (list, guests) in [(&mut resolved.certain, certain), (&mut resolved.maybe, maybe)] {
             list.extend(guests);
             list.sort_unstable();
             list.dedup();
         }
-        resolved.maybe_reason = resolved.maybe_reason.take().into_iter().chain(smallest).min();
+        let reasons = resolved.maybe_reason.take().into_iter();
+        resolved.maybe_reason = reasons.chain(smallest).chain(exclusion).min();
     }
 }
 

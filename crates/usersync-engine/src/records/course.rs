@@ -38,6 +38,8 @@ pub(super) struct Course {
     pub(super) elsewhere: Vec<Intent>,
     /// Who gets a copy.
     pub(super) to: Option<Selection>,
+    /// Whether there is any destination, in the scope of the run or beside it.
+    pub(super) serves_others: bool,
 }
 
 /// What finding out takes.
@@ -75,6 +77,7 @@ pub(super) async fn course(
         drafts: Drafts::default(),
         elsewhere: Vec::new(),
         to: None,
+        serves_others: false,
     };
     match &records.collections {
         Collections::Distribute { owner, group, to } => {
@@ -104,6 +107,7 @@ pub(super) async fn course(
             );
         }
     }
+    course.serves_others = course.items.iter().any(|item| item.wish == Wish::Desired);
     if let Scope::Containers(wanted) = scope {
         course.items.retain(|item| wanted.contains(&item.collection.id));
         let listed: BTreeSet<&ContainerRef> = course.items.iter().map(|item| &item.collection.id).collect();

@@ -83,6 +83,7 @@ pub(crate) async fn make_plan(
         drafts,
         elsewhere,
         to,
+        serves_others,
     } = course(inquiry, &mut sources, intents)
         .instrument(span.clone())
         .await?;
@@ -97,14 +98,13 @@ pub(crate) async fn make_plan(
         shared,
         thorough: request.adopt,
     });
-    let stays = items.iter().any(|item| item.wish == Wish::Desired);
     let mut planner = Planner {
         job,
         state,
         frame: &frame,
         adopt: request.adopt,
         fingerprinter: Fingerprinter::new(&rules),
-        leaving: leaving_policy(&job.policy, stays),
+        leaving: leaving_policy(&job.policy, serves_others),
         target,
         context,
         point_reads: readers.options.point_reads,

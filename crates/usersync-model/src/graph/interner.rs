@@ -222,3 +222,61 @@ impl Names {
         self.stale = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of so many, of a length, each in two versions; what is left of the first ones is stale.
+    fn changed_once(count: u32, len: usize) -> (Names, usize) {
+        let mut names = Names::default();
+        for version in ["a", "b"] {
+            for number in 0..count {
+                names.set(number, &format!("{number:04}{}", version.repeat(len - 4)));
+            }
+        }
+        (names, count as usize * len)
+    }
+
+    #[test]
+    fn stale_names_are_kept_while_they_are_few() {
+        for (what, count, len) in [
+            ("as many as are shown, but little text", 100, 100),
+            ("more text, but less than is shown", 1000, 100),
+        ] {
+            let (mut names, shown) = changed_once(count, len);
+            if shown > 1 << 16 {
+                // Half of it was stale, and was dropped; now a part is stale again.
+                assert!(names.stale <= shown, "{what}");
+                for number in 0..count * 4 / 5 {
+                    names.set(number, &"c".repeat(len));
+                }
+            }
+            assert_eq!(names.text.len(), shown + names.stale, "{what}");
+            assert!(names.stale > shown / 2, "{what}: {} of {shown}", names.stale);
+        }
+    }
+
+    /// However often names change, and whoever loses theirs.
+    #[test]
+    fn stale_names_take_no_more_room_than_those_that_are_shown() {
+        let (mut names, shown) = changed_once(1000, 100);
+        for round in 0..20 {
+            for number in 0..1000 {
+                names.set(
+                    number,
+                    &format!("{number:04}{}", ["c", "d"][round % 2].repeat(96)),
+                );
+                assert_eq!(names.text.len(), shown + names.stale);
+                assert!(names.stale <= shown.max(1 << 16), "{}", names.stale);
+            }
+        }
+        for number in (0..1000).step_by(2) {
+            names.set(number, "");
+        }
+        for number in 0..1000 {
+            let name = format!("{number:04}{}", "d".repeat(96));
+            assert_eq!(names.name(number), if number % 2 == 0 { "" } else { &name });
+        }
+    }
+}

@@ -144,3 +144,15 @@ fn a_number_that_nothing_was_kept_under_is_replaced_by_nothing() {
     }
     assert_eq!(live.ids().count(), 0);
 }
+
+/// Who is in no group leaves no membership behind that would tell of it.
+#[test]
+fn who_is_gone_from_no_group_is_noticed() {
+    let mut graph = graph();
+    graph.apply(&sys("a"), &upsert("u3", true));
+    let mut live = LiveSelections::new(ResolvePolicy::default());
+    let id = live.insert(&graph, Selection::of([parse("a:u3")]));
+    graph.apply(&sys("a"), &DirectoryChange::Removed(obj("u3")));
+    let impact = live.apply(&mut graph, &sys("a"), &upsert("u9", true));
+    assert_eq!(impact.re_resolve, [id]);
+}
