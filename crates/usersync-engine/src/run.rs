@@ -390,7 +390,7 @@ impl Engine {
         if let Some(digest) = told.filter(|digest| made.state.told != Some(*digest)) {
             transaction.write(held(job, actor, summary.approvable, digest)?);
         }
-        // The plan that holds the removals of a new policy is one that shows them all.
+        // The plan that holds the removals of a new policy is one that shows them all, or all that somebody approved.
         let is_known = !is_incomplete(plan) || made.planned.approval.is_some();
         let shows_all = request.scope == Scope::Everything && is_known;
         let changes = summary.operations() > 0 || summary.ledger > 0 || made.ground.cedes();
