@@ -221,10 +221,15 @@ impl Sources {
     }
 
     /// Takes the members out of every filled container that is not one of those listed, and drops what was kept of their
-    /// selections.
-    pub(crate) fn retain(&mut self, is_listed: impl Fn(&ContainerRef) -> bool) {
+    /// selections. Who is in one that a directory of the job shows is not known before that is read anew, as the next run does.
+    pub(crate) fn retain(&mut self, job: &Job, is_listed: impl Fn(&ContainerRef) -> bool) {
         for container in self.filled_beside(&is_listed) {
-            self.empty(&container);
+            if job.sources.contains(&container.system) {
+                self.cursors.remove(&container.system);
+                self.fill(&container, &[], Completeness::Partial(listed_no_more()));
+            } else {
+                self.empty(&container);
+            }
         }
         if let Some(kept) = &mut self.kept {
             let gone: Vec<_> = kept
@@ -449,6 +454,14 @@ async fn read_everything(
         sources.kept = Some(Kept::new(job.resolve));
     }
     Ok(sources)
+}
+
+/// The graph has the members that a plan left in it, and not those that the directory shows.
+fn listed_no_more() -> PartialReason {
+    PartialReason::new(
+        PartialKind::Unreadable,
+        "it is no longer listed among the containers, and is read again by the next run",
+    )
 }
 
 /// Who asked for everything and is told changes does not know since when: what is not told is not what is known of it.

@@ -1,6 +1,6 @@
 //! What a plan is made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -435,11 +435,10 @@ impl Section {
         self.hold(cause, |operation| !operation.approved);
     }
 
-    /// Lets go of what waits for an approval and is on one of `subjects`, and counts what is done to them as approved.
+    /// Lets go of what waits for an approval and is covered, and counts the operations that are covered as approved.
     ///
     /// For planning again what an approval covers: what depends on it is then planned from the state that it leaves.
-    pub fn approve(&mut self, subjects: &BTreeSet<Subject>) {
-        let covers = |operation: &Operation| subjects.contains(&operation.subject);
+    pub fn approve(&mut self, covers: impl Fn(&Operation) -> bool) {
         for operation in self.operations.iter_mut().filter(|operation| covers(operation)) {
             operation.approved = true;
         }

@@ -16,9 +16,16 @@ pub(crate) enum Stream {
     Schedule,
     /// How large the world is, and what its systems offer.
     World,
+    /// Which roles members are to have.
+    Roles,
 }
 
-const STREAMS: usize = 4;
+const STREAMS: usize = 5;
+/// Those that there were when the first seeds were kept.
+const FIRST_STREAMS: usize = 4;
+
+/// What was chosen in one place, by stream.
+pub(crate) type Made = [Vec<u32>; STREAMS];
 
 /// What choices are for. Each has streams of its own, so that what happens in one place makes no other world of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +58,7 @@ impl Tape {
     }
 
     /// Of what was chosen in both places.
-    pub(crate) fn of(world: [Vec<u32>; STREAMS], office: [Vec<u32>; STREAMS]) -> Self {
+    pub(crate) fn of(world: Made, office: Made) -> Self {
         let mut streams = world.into_iter().chain(office);
         Self(std::array::from_fn(|_| streams.next().unwrap_or_default()))
     }
@@ -70,7 +77,7 @@ impl Tape {
 }
 
 impl fmt::Display for Tape {
-    /// Eight streams between slashes: numbers between points, and `~n` for n zeros.
+    /// Ten streams between slashes: numbers between points, and `~n` for n zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, stream) in self.0.iter().enumerate() {
             if place > 0 {
@@ -142,14 +149,18 @@ struct Source {
 
 impl Choices {
     pub(crate) fn of_seed(seed: u64, place: Place) -> Self {
-        let source = |label: usize| Source {
-            rng: Some(SplitMix64::keyed(seed, label as u64)),
+        // A stream that came later takes no label of another one: seeds that were kept go on to make the worlds that they made.
+        let label = |stream: usize| match stream.checked_sub(FIRST_STREAMS) {
+            None => place as usize * FIRST_STREAMS + stream,
+            Some(later) => (FIRST_STREAMS + later) * PLACES + place as usize,
+        };
+        let source = |stream: usize| Source {
+            rng: Some(SplitMix64::keyed(seed, label(stream) as u64)),
             given: Vec::new().into_iter(),
             made: Vec::new(),
         };
-        let first = place as usize * STREAMS;
         Self {
-            sources: std::array::from_fn(|stream| source(first + stream)),
+            sources: std::array::from_fn(source),
         }
     }
 
@@ -166,7 +177,7 @@ impl Choices {
     }
 
     /// What was chosen so far.
-    pub(crate) fn made(&self) -> [Vec<u32>; STREAMS] {
+    pub(crate) fn made(&self) -> Made {
         std::array::from_fn(|stream| self.sources[stream].made.clone())
     }
 
@@ -249,10 +260,10 @@ mod tests {
         for text in [
             "",
             "1/2",
-            "1/2/3/4/5/6/7/8/9",
-            "x/0/0/0/0/0/0/0",
-            "~99999999999/0/0/0/0/0/0/0",
-            "~4000000000/0/0/0/0/0/0/0",
+            "1/2/3/4/5/6/7/8/9/10/11",
+            "x/0/0/0/0/0/0/0/0/0",
+            "~99999999999/0/0/0/0/0/0/0/0/0",
+            "~4000000000/0/0/0/0/0/0/0/0/0",
         ] {
             assert!(text.parse::<Tape>().is_err(), "{text}");
         }

@@ -13,7 +13,7 @@ use usersync_connector::{Clock, Error, ErrorKind, Retry};
 use usersync_memory::ManualClock;
 use usersync_store::{StoreError, StoreErrorKind};
 
-use crate::choice::{Choices, Stream};
+use crate::choice::{Choices, Made, Stream};
 use crate::config::Config;
 use crate::executor::Process;
 use crate::fault::FaultKind;
@@ -200,7 +200,7 @@ pub(crate) struct Told {
     pub(crate) occurred: BTreeMap<Occurrence, u64>,
     pub(crate) trace_hash: u64,
     pub(crate) trace: Vec<String>,
-    pub(crate) choices: [Vec<u32>; 4],
+    pub(crate) choices: Made,
 }
 
 impl State {

@@ -83,6 +83,23 @@ impl World {
             state.trace.say(format_args!("{edit:?} in {}: {told}", tenant.id));
         }
         tenant.note(&self.core);
+        if self.has_roles && self.core.lock().choices.chance(Stream::Roles, 100) {
+            self.assign_role();
+        }
+    }
+
+    /// A container's members are to have another role from now on, or none but the usual one.
+    fn assign_role(&self) {
+        let below = |bound: usize| self.core.lock().choices.below(Stream::Roles, bound);
+        let tenant = &self.tenants[below(self.tenants.len())];
+        let id = &tenant.containers[below(tenant.containers.len())];
+        let role = [Role::Member, Role::Manager][below(2)].clone();
+        let was_edited = tenant.catalog.edit(id, |container| container.role = role.clone());
+        self.core.say(format_args!(
+            "{role} for those in {id} of {}: {was_edited}",
+            tenant.id
+        ));
+        tenant.note(&self.core);
     }
 
     fn carry_out(&self, tenant: &Tenant, edit: Edit) -> String {
@@ -174,6 +191,8 @@ impl World {
                         ..MemberFacets::default()
                     };
                     let principal = member.principal.clone();
+                    let key = LedgerKey::member(container.clone(), principal.clone());
+                    self.core.lock().history.role_by_hand(&tenant.id, key);
                     tenant
                         .target
                         .put_by_hand(&container.object, Member { principal, facets });

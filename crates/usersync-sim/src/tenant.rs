@@ -20,7 +20,7 @@ use usersync_store::LedgerKey;
 use crate::choice::Stream;
 use crate::config::Config;
 use crate::core::Core;
-use crate::history::Tenant as History;
+use crate::history::{Put, Tenant as History};
 use crate::model::People;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
 use crate::world::{
@@ -169,6 +169,34 @@ impl Tenant {
             users,
             groups,
         }
+    }
+
+    /// A member whom a job put there, and who has another role than the container gives now.
+    pub(crate) fn outdated_role(&self, history: &History) -> Option<String> {
+        if !self.target.capabilities().updates {
+            return None;
+        }
+        let (moment, jobs) = (history.now(), history.jobs());
+        for id in &self.containers {
+            let Some(container) = self.catalog.container(id) else {
+                continue;
+            };
+            for member in self.target.members_now(&id.object).unwrap_or_default() {
+                let key = LedgerKey::member(id.clone(), member.principal.clone());
+                let is_ours = history.here.get(&key) == Some(&Put::Ours);
+                let follows = |job: &Job| moment.wants(job, &key) == Some(true);
+                if is_ours
+                    && member.facets.role != container.role
+                    && !history.roles_by_hand.contains(&key)
+                    && jobs.values().any(follows)
+                {
+                    let role = &member.facets.role;
+                    let (who, wanted) = (&member.principal, &container.role);
+                    return Some(format!("{who} in {id} of {}: {role}, and not {wanted}", self.id));
+                }
+            }
+        }
+        None
     }
 
     /// A copy that is wanted and is not what it is copied from.

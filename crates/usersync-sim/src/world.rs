@@ -39,6 +39,8 @@ pub(crate) struct World {
     systems: Vec<SystemId>,
     remembered: Memory,
     has_changes: bool,
+    /// Whether the roles that containers give change.
+    pub(crate) has_roles: bool,
     options: Options,
     parts: Parts,
 }
@@ -132,6 +134,7 @@ impl World {
             },
             systems,
             has_changes,
+            has_roles: core.lock().choices.below(Stream::Roles, 3) == 2,
             options,
             parts: parts.clone(),
         };

@@ -1,14 +1,18 @@
 //! Containers that are selected for others: chains, circles, exclusions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use futures::executor::block_on;
 use proptest::prelude::*;
-use usersync::engine::{RunEnd, RunRequest};
-use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{Activity, ContainerRef, PartialKind, PrincipalRef, UnknownMembers};
+use usersync::engine::{Engine, RunEnd, RunRequest};
+use usersync::memory::{CallKind, Fault, FaultRule, MemoryDirectory};
+use usersync::model::{
+    Activity, ContainerRef, GroupKind, PartialKind, Principal, PrincipalKind, PrincipalRef, UnknownMembers,
+};
 use usersync::reconcile::{Guards, Mode, Policy, Share};
 use usersync_tests::edit::{CONTAINERS, cases, edits, mode, world};
-use usersync_tests::{World, container, free_policy};
+use usersync_tests::{World, container, free_policy, user};
 
 type Filled = BTreeMap<ContainerRef, BTreeSet<PrincipalRef>>;
 
@@ -489,4 +493,52 @@ fn a_container_that_an_incomplete_list_hides_gives_nobody() {
     assert_eq!((&*world.members("all"), &*world.members("zone")), ("", ""));
     assert!(world.run("sync").is_ok());
     assert_eq!(world.run("sync").end, RunEnd::InSync);
+}
+
+/// The system of the containers is a directory of the job, too, and a group of it has one of them as a member: that people may no longer be
+/// added there by the job says nothing of who is in it.
+#[test]
+fn a_container_that_is_listed_no_more_keeps_its_members_for_those_that_reach_it_through_a_group() {
+    let world = World::builder()
+        .with_changes()
+        .group("staff", "ada")
+        .container("all", "@council")
+        .container("zone", "staff")
+        .build();
+    let share = MemoryDirectory::new(world.target_system()).with_changes();
+    for name in ["council", "zone"] {
+        let kind = PrincipalKind::Group(GroupKind::UserGroup);
+        share.put(Principal::new(container(name).object, kind, name));
+    }
+    share.add_member(&container("council").object, &container("zone").as_principal());
+    let engine = Engine::builder(
+        Arc::new(world.store.clone()),
+        Arc::new(world.clock.clone()),
+        Arc::new(world.catalog.clone()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone()),
+    )
+    .directory(Arc::new(world.directory.clone()))
+    .directory(Arc::new(share.clone()))
+    .target(Arc::new(world.target.clone()))
+    .build();
+    let mut job = World::new_job("sync", free_policy(Mode::Managed));
+    job.sources.insert(world.target_system());
+    world.save(&job);
+    let run = || block_on(engine.run(&world.tenant, &job.id, RunRequest::everything())).expect("a run");
+    assert!(run().is_ok());
+    share.add_member(&container("zone").object, &user("ada"));
+    assert!(run().is_ok());
+    assert_eq!((&*world.members("all"), &*world.members("zone")), ("ada", "ada"));
+    world.catalog.remove(&container("zone"));
+    for _ in 0..2 {
+        assert!(run().is_ok());
+        assert_eq!((&*world.members("all"), &*world.members("zone")), ("ada", "ada"));
+    }
+    // Who leaves it is then seen.
+    world.remove_by_hand("zone", "ada");
+    share.remove_member(&container("zone").object, &user("ada"));
+    assert!(run().is_ok());
+    assert_eq!(world.members("all"), "");
+    assert_eq!(run().end, RunEnd::InSync);
 }

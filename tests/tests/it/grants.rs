@@ -201,3 +201,50 @@ fn promise_10_a_run_that_is_cut_short_takes_no_second_approval() {
         }
     }
 }
+
+/// Who agreed that people who are there already count as ours did not agree that they go: wherever the run that adopts them is killed, all of
+/// them leaving at once waits for an approval of its own.
+#[test]
+fn promise_10_an_approval_to_adopt_lets_nobody_go() {
+    let world = World::builder()
+        .group("staff", "ada bob cleo dan")
+        .container("team", "staff")
+        .job("sync", policy(Mode::Managed))
+        .build();
+    for who in ["ada", "bob", "cleo", "dan"] {
+        world.add_by_hand("team", who);
+    }
+    let adopting = || RunRequest::everything().adopting();
+    let report = world.try_run("sync", adopting()).expect("a run");
+    let held = report.plan.expect("a plan").held_digest();
+    world.approve("sync", held.expect("something waits"));
+    let calls = {
+        let fork = world.fork();
+        let report = fork.try_run("sync", adopting()).expect("a run");
+        assert!(
+            report
+                .operations
+                .iter()
+                .all(|operation| operation.outcome.is_ok())
+        );
+        fork.faults.calls()
+    };
+    for call in 1..=calls {
+        let mut killed = world.fork();
+        let hang = FaultRule::new(Fault::Hang(Moment::Before)).at_call(call);
+        killed.faults.inject(hang);
+        let _ = crash(killed.engine().run(&killed.tenant, &job("sync"), adopting()));
+        killed.faults.heal();
+        killed.clock.advance(LEASE * 2);
+        killed.restart();
+        for who in ["ada", "bob", "cleo"] {
+            killed.leave("staff", who);
+        }
+        let _ = killed.run("sync");
+        assert_eq!(
+            killed.members("team"),
+            "ada bob cleo dan",
+            "killed at call {call}"
+        );
+    }
+}

@@ -13,7 +13,7 @@ use usersync_model::{
 use usersync_reconcile::{Approval, Drafts, Envelope, Header, HoldCause, Plan, Warning};
 
 pub(crate) use self::pass::{Task, plan};
-use crate::grant::Grant;
+use crate::grant::{Allowed, Grant};
 use crate::job::{Job, Scope};
 use crate::ports::Options;
 use crate::source::Sources;
@@ -74,7 +74,7 @@ pub(crate) struct Frame {
     /// What holds removals everywhere.
     pub(crate) removals: Option<HoldCause>,
     /// What an approval let go earlier.
-    pub(crate) approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
+    pub(crate) approved: BTreeMap<ContainerRef, Allowed>,
     /// What holds the removals of single containers since an earlier run.
     pub(crate) shut: BTreeMap<ContainerRef, HoldCause>,
     standing: StandingHolds,

@@ -16,6 +16,7 @@ use usersync_reconcile::{
 use super::partial_selection;
 use super::view::View;
 use crate::dependency::{Edge, Stage, edge_from};
+use crate::grant::Allowed;
 use crate::job::Job;
 use crate::survey::{Sight, Survey};
 use crate::warnings::Warnings;
@@ -33,7 +34,7 @@ pub(super) struct Planner<'a> {
     /// The containers of which that was told, and what, by its code.
     pub(super) told: BTreeSet<(usize, &'static str)>,
     /// What a valid approval covers; empty until that is known.
-    pub(super) approved: BTreeMap<ContainerRef, BTreeSet<Subject>>,
+    pub(super) approved: BTreeMap<ContainerRef, Allowed>,
     /// What holds the removals of single containers since an earlier run.
     pub(super) shut: BTreeMap<ContainerRef, HoldCause>,
     /// Which containers select which.
@@ -250,8 +251,8 @@ impl Planner<'_> {
             &self.job.policy,
             &evidence,
         );
-        if let Some(subjects) = self.approved.get(&section.container) {
-            section.approve(subjects);
+        if let Some(allowed) = self.approved.get(&section.container) {
+            section.approve(|operation| allowed.covers(operation));
         }
         let doubt = resolved
             .rest
@@ -269,11 +270,13 @@ impl Planner<'_> {
     pub(super) fn approve(&mut self, plan: &Plan) {
         for section in plan.sections() {
             let holds = section.holds.iter().filter(|hold| hold.cause.is_approvable());
-            let subjects = holds.map(|hold| hold.operation.subject.clone());
-            self.approved
-                .entry(section.container.clone())
-                .or_default()
-                .extend(subjects);
+            for hold in holds {
+                let container = section.container.clone();
+                self.approved
+                    .entry(container)
+                    .or_default()
+                    .insert(&hold.operation);
+            }
         }
     }
 

@@ -385,8 +385,8 @@ impl Planner<'_> {
             policy,
             &evidence,
         );
-        if let Some(subjects) = self.frame.approved.get(container) {
-            section.approve(subjects);
+        if let Some(allowed) = self.frame.approved.get(container) {
+            section.approve(|operation| allowed.covers(operation));
         }
         if seen.target.rest.is_none() {
             self.seen.insert(container.clone());

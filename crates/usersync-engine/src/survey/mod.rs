@@ -119,7 +119,7 @@ pub(crate) async fn survey(
     survey.is_whole = everything && complete;
     if survey.is_whole {
         let Survey { sources, places, .. } = &mut survey;
-        sources.retain(|container| places.contains_key(container));
+        sources.retain(job, |container| places.contains_key(container));
     }
     // One that an incomplete list does not show may be one that is to be planned.
     if !everything || complete {

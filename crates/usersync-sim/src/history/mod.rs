@@ -55,6 +55,8 @@ pub(crate) struct Tenant {
     jobs: Vec<BTreeMap<JobId, Job>>,
     /// Who or what is at the target, and who put it there.
     pub(crate) here: BTreeMap<LedgerKey, Put>,
+    /// Whose role a person changed at the target at some time.
+    pub(crate) roles_by_hand: BTreeSet<LedgerKey>,
     runs: BTreeMap<JobId, Run>,
     operations: BTreeMap<String, Fate>,
     /// The jobs that somebody approved something of, with the policy they had then.

@@ -70,6 +70,11 @@ impl History {
         self.tenant(tenant).comes(key, put);
     }
 
+    /// A person gave a member another role.
+    pub(crate) fn role_by_hand(&mut self, tenant: &TenantId, key: LedgerKey) {
+        self.tenant(tenant).roles_by_hand.insert(key);
+    }
+
     /// Somebody is to have a job adopt what is there.
     pub(crate) fn adopts(&mut self, tenant: &TenantId, job: &JobId) {
         self.tenant(tenant).adopting.insert(job.clone());

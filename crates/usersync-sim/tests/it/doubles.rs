@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use usersync_connector::{
-    Applied, CallContext, Cursor, Directory, DirectoryCapabilities, MemberOperation, MembersEntry,
-    MembershipRead, MembershipTarget, PresentMember, ReadEvent, ReadStream, TargetCapabilities,
+    Applied, CallContext, Cursor, Directory, DirectoryCapabilities, MemberChange, MemberOperation,
+    MembersEntry, MembershipRead, MembershipTarget, PresentMember, ReadEvent, ReadStream, TargetCapabilities,
 };
 use usersync_memory::{ManualClock, MemoryDirectory, MemoryStore, MemoryTarget};
 use usersync_model::{ContainerRef, DirectoryChange, Member, ObjectId, PrincipalRef, SystemId, TenantId};
@@ -190,6 +190,8 @@ impl StateStore for FaultyStore {
 pub(crate) enum Answers {
     /// It shows one member less of each container that has two or more, and says that these are all.
     Hides,
+    /// It leaves roles and states as they are, and says that it changed them.
+    Keeps,
     /// Whatever it is asked for, it does it, and says that there was nothing to do.
     Unchanged,
     /// It does nothing and says that it did.
@@ -273,6 +275,21 @@ impl MembershipTarget for FaultyTarget {
                 first.into_iter().map(unchanged).collect()
             }
             Answers::Hides => self.inner.apply(container, operations, context).await,
+            Answers::Keeps => {
+                let is_kept =
+                    |operation: &&MemberOperation| matches!(operation.change, MemberChange::Update(_));
+                let rest: Vec<_> = operations
+                    .iter()
+                    .filter(|operation| !is_kept(operation))
+                    .cloned()
+                    .collect();
+                let mut rest = self.inner.apply(container, &rest, context).await.into_iter();
+                let answer = |operation: &MemberOperation| match is_kept(&operation) {
+                    true => Some(Ok(Applied::changed())),
+                    false => rest.next(),
+                };
+                operations.iter().filter_map(answer).collect()
+            }
             Answers::Without => operations.iter().map(|_| Ok(Applied::changed())).collect(),
         }
     }

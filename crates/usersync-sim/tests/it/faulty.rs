@@ -105,6 +105,14 @@ fn a_target_that_claims_what_it_did_not_do_is_caught() {
     );
 }
 
+#[test]
+fn a_target_that_keeps_the_roles_of_before_is_caught() {
+    check(
+        |simulation| simulation.with_target(|spec| Arc::new(FaultyTarget::new(spec, Answers::Keeps))),
+        &["role_left_behind"],
+    );
+}
+
 /// What others see of a container that they select is what its plan leaves there.
 #[test]
 fn a_target_that_hides_members_is_caught() {
