@@ -6,6 +6,7 @@ mod eventful;
 mod gate;
 mod model;
 mod names;
+mod netting;
 mod steps;
 mod store;
 mod world;
@@ -23,5 +24,6 @@ pub use names::{
     AUTO_APPLY, LEASE, all, container, every_capability, facets, free_policy, group, job, least_capability,
     tenant, user,
 };
+pub use netting::NettingDirectory;
 pub use store::WorldStore;
 pub use world::{Crash, End, Snapshot, World, crash};

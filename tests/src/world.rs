@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::task::noop_waker;
-use usersync::connector::Notification;
+use usersync::connector::{Directory, Notification};
 use usersync::engine::{
     AuditRecord, Engine, EngineError, Job, Options, Preview, Previewed, Readers, RunEnd, RunReport,
     RunRequest, Scope,
@@ -204,6 +204,25 @@ impl<S: WorldStore> World<S> {
             builder = builder.administrator(administrator.clone());
         }
         builder.build()
+    }
+
+    /// Another worker that reads these directories, without faults.
+    #[must_use]
+    pub fn engine_reading(&self, directories: impl IntoIterator<Item = Arc<dyn Directory>>) -> Engine {
+        let store: Arc<dyn StateStore> = Arc::new(self.store.tapped(&Faults::default(), &Calls::default()));
+        let builder = Engine::builder(
+            store,
+            Arc::new(self.clock.clone()),
+            Arc::new(self.catalog.clone()),
+            Arc::new(self.actors.clone()),
+            Arc::new(self.notifier.clone()),
+        )
+        .target(Arc::new(self.target.clone()))
+        .options(self.options());
+        let directories = directories.into_iter();
+        directories
+            .fold(builder, |builder, directory| builder.directory(directory))
+            .build()
     }
 
     /// The store as engines see it.

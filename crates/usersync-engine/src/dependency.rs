@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use usersync_model::{Container, DirectoryGraph, NodeId};
 
+use crate::source::is_somebody;
+
 /// Containers that are planned together, after those that they select.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -46,6 +48,7 @@ pub(crate) fn stages(graph: &DirectoryGraph, containers: &[Container]) -> (Vec<S
         .iter()
         .enumerate()
         .filter_map(|(place, container)| Some((graph.find(&container.id.as_principal())?, place)))
+        .filter(|(node, _)| !is_somebody(graph, *node))
         .collect();
     let mut picks: HashMap<NodeId, Vec<(usize, bool)>> = HashMap::new();
     for (place, container) in containers.iter().enumerate() {

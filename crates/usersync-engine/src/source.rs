@@ -174,6 +174,9 @@ impl Sources {
     /// may not see: the container shows that they are its members, whoever they are.
     pub(crate) fn fill(&mut self, container: &ContainerRef, members: &[NodeId], verdict: Completeness) {
         let node = self.graph.intern(&container.as_principal());
+        if is_somebody(&self.graph, node) {
+            return;
+        }
         self.filled.insert(container.clone(), node);
         let is_shown = |id: &NodeId| self.graph.node(*id).kind().is_some();
         let (shown, mut guests): (Vec<NodeId>, Vec<NodeId>) = members.iter().copied().partition(is_shown);
@@ -292,6 +295,12 @@ impl Sources {
     }
 }
 
+/// Whether a directory shows a user or a resource. A system may give containers the ids that people have: who selects the person does not
+/// select the container.
+pub(crate) fn is_somebody(graph: &DirectoryGraph, node: NodeId) -> bool {
+    graph.node(node).kind().is_some_and(|kind| !kind.is_group())
+}
+
 /// Reads the directories of `job`: only what changed where `known` is what the stored cursors cover, everything
 /// otherwise.
 pub(crate) async fn read_sources(
@@ -372,17 +381,23 @@ async fn read_changes(
             return Ok(None);
         }
         sources.set_verdict(system, end.verdict);
-        if let Some(cursor) = end.cursor {
-            sources.cursors.insert(system.clone(), cursor);
+        if !control.is_cancelled() && !sources.graph.system_verdict(system).is_complete() {
+            // Something contradicts what was told before: whether it still does, only everything shows.
+            return Ok(None);
         }
         let keeps_track = directory.capabilities().tracks_partial;
-        if !keeps_track && !end.partial.is_empty() {
-            // A group that was cut short is told in full only by the next full read.
-            sources.cursors.remove(system);
-        }
-        // A read that was cancelled says of no group that it is whole again.
-        if keeps_track && sources.cursors.contains_key(system) && !control.is_cancelled() {
-            sources.forget_partial(system, &end.partial);
+        // The graph is as at the new cursor, or as at none: what was folded in and is undone before the next read is told by nobody
+        // again. Elsewhere a group that was cut short is told in full only by the next full read.
+        match end.cursor.filter(|_| keeps_track || end.partial.is_empty()) {
+            Some(cursor) => {
+                sources.cursors.insert(system.clone(), cursor);
+                if keeps_track {
+                    sources.forget_partial(system, &end.partial);
+                }
+            }
+            None => {
+                sources.cursors.remove(system);
+            }
         }
         for (group, reason) in end.partial {
             sources.set_group_verdict(system, &group, Completeness::Partial(reason));

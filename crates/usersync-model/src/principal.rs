@@ -166,7 +166,8 @@ impl Principal {
 pub enum DirectoryChange {
     /// The principal exists and looks like this.
     Upsert(Principal),
-    /// The principal is gone, and with it its memberships on both sides.
+    /// The principal is gone, and with it its members, and its memberships in groups of its own system. Those of other systems
+    /// go on naming it until they tell otherwise.
     Removed(ObjectId),
     /// `members`, principals of `system`, are direct members of `group`.
     Members {

@@ -1,8 +1,18 @@
-//! Reads of changes that end early.
+//! Reads of changes: that end early, that tell differences, of several directories.
 
-use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::reconcile::Mode;
-use usersync_tests::{World, free_policy};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::executor::block_on;
+use usersync::connector::Directory;
+use usersync::engine::{Engine, RunControl, RunEnd, RunRequest, Scope};
+use usersync::memory::{CallKind, Fault, FaultRule, MemoryDirectory};
+use usersync::model::{
+    Container, ContainerKind, GroupKind, Principal, PrincipalKind, PrincipalRef, ResourceKind, Selection,
+    SystemId,
+};
+use usersync::reconcile::{Mode, Policy};
+use usersync_tests::{NettingDirectory, World, container, free_policy, job, user};
 
 #[test]
 fn promise_09_no_addition_rests_on_the_missing_part_of_a_read_of_changes() {
@@ -20,4 +30,123 @@ fn promise_09_no_addition_rests_on_the_missing_part_of_a_read_of_changes() {
         .inject(FaultRule::new(Fault::Truncated { shown: 0 }).on(CallKind::Directory));
     let _ = world.run("sync");
     assert_eq!(world.members("team"), "", "bob left before this run");
+}
+
+/// A run that is told to end while it reads changes has a graph that is neither as at the cursor of before nor as at another one. What was
+/// undone before the next run is told by nobody.
+#[test]
+fn promise_14_a_read_of_changes_that_is_cut_short_is_not_gone_on_from() {
+    let world = World::builder()
+        .group("staff", "ada bob cleo dan")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let directory = NettingDirectory::over(&world.directory);
+    let control = RunControl::new();
+    let (cancel, armed) = (control.clone(), Arc::new(AtomicBool::new(false)));
+    let is_armed = Arc::clone(&armed);
+    let cancelling = directory.meanwhile(move || {
+        if is_armed.load(Ordering::Relaxed) {
+            cancel.cancel();
+        }
+    });
+    let engine = world.engine_reading([Arc::new(cancelling) as Arc<dyn Directory>]);
+    let run = |request| block_on(engine.run(&world.tenant, &job("sync"), request)).expect("a run");
+    for _ in 0..2 {
+        assert!(run(RunRequest::everything()).is_ok());
+    }
+    assert_eq!(world.members("team"), "ada bob cleo dan");
+    world.depart("bob");
+    for name in ["cleo", "dan"] {
+        let renamed = Principal::new(user(name).object, PrincipalKind::User, "another name");
+        world.directory.put(renamed);
+    }
+    armed.store(true, Ordering::Relaxed);
+    let report = run(RunRequest::everything().controlled_by(control));
+    assert_eq!(report.end, RunEnd::Cancelled);
+    armed.store(false, Ordering::Relaxed);
+    world.put_user("bob");
+    world.join("staff", "bob");
+    assert_eq!(run(RunRequest::everything()).end, RunEnd::InSync);
+    assert_eq!(world.members("team"), "ada bob cleo dan");
+}
+
+/// A mailbox that is made a room under the same id is no contradiction for longer than until everything was read.
+#[test]
+fn a_principal_that_turns_into_something_else_holds_nobody_for_good() {
+    let world = World::builder()
+        .with_changes()
+        .group("staff", "ada bob cleo")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let _ = world.settle("sync");
+    let room = PrincipalKind::Resource(ResourceKind::Room);
+    world
+        .directory
+        .put(Principal::new(user("cleo").object, room, "Cleo's room"));
+    let _ = world.run("sync");
+    world.leave("staff", "bob");
+    let fork = world.fork();
+    let _ = fork.settle("sync");
+    let _ = world.settle("sync");
+    assert_eq!(world.members("team"), fork.members("team"));
+    assert!(!world.members("team").contains("bob"));
+}
+
+/// Who is away from the directory of people stays in the groups of another system, which names them: as a read of everything has it.
+#[test]
+fn promise_07_one_directory_ends_no_membership_that_another_one_tells() {
+    let world = World::builder()
+        .with_changes()
+        .group("staff", "ada bob")
+        .add_container(Container::new(
+            container("team"),
+            ContainerKind::Team,
+            "team",
+            Selection::of([PrincipalRef::parse("app", "crew").expect("an id")]),
+        ))
+        .build();
+    let app = MemoryDirectory::new(SystemId::new("app").expect("an id")).with_changes();
+    let crew = user("crew").object;
+    app.put(Principal::new(
+        crew.clone(),
+        PrincipalKind::Group(GroupKind::UserGroup),
+        "crew",
+    ));
+    for who in ["ada", "bob"] {
+        app.add_member(&crew, &user(who));
+    }
+    let policy = Policy {
+        grace_hours: Some(48),
+        ..free_policy(Mode::Managed)
+    };
+    let mut job = World::new_job("sync", policy);
+    job.sources.insert(app.system().clone());
+    let engine = || {
+        world.engine_reading([
+            Arc::new(world.directory.clone()) as Arc<dyn Directory>,
+            Arc::new(app.clone()),
+        ])
+    };
+    let warm = engine();
+    block_on(warm.save_job(&job)).expect("the job can be saved");
+    let run = |engine: &Engine| {
+        let run = engine.run(&world.tenant, &job.id, RunRequest::everything());
+        block_on(run).expect("a run")
+    };
+    assert!(run(&warm).is_ok());
+    assert_eq!(world.members("team"), "ada bob");
+    world.depart("bob");
+    let planned = |engine: &Engine| {
+        let preview = engine.preview(&world.tenant, &job.id, &Scope::Everything);
+        block_on(preview).expect("a preview").plan().digest()
+    };
+    let cold = planned(&engine());
+    let away = run(&warm);
+    assert_eq!(away.plan.expect("a plan").digest(), cold);
+    world.put_user("bob");
+    let back = run(&warm);
+    assert!(back.operations.is_empty(), "{:?}", back.operations);
+    assert_eq!(world.members("team"), "ada bob");
 }

@@ -23,7 +23,7 @@ use crate::event::{RunControl, RunEvent};
 use crate::job::{Job, Scope};
 use crate::ports::Readers;
 use crate::report::FailedRead;
-use crate::source::Sources;
+use crate::source::{Sources, is_somebody};
 use crate::warnings::Warnings;
 
 pub(crate) use self::sight::Sight;
@@ -402,6 +402,10 @@ impl Survey {
                     .chain(&container.selection.exclude)
             })
             .filter(|pick| pick.system == job.target && self.place(&pick.as_container()).is_none())
+            .filter(|pick| {
+                let node = self.graph().find(pick);
+                node.is_none_or(|node| !is_somebody(self.graph(), node))
+            })
             .cloned()
             .collect();
         if picks.is_empty() {

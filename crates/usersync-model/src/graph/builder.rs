@@ -167,7 +167,7 @@ impl GraphBuilder {
     }
 
     fn drop_voided(&mut self) {
-        let voids = &self.voids;
+        let (voids, ids) = (&self.voids, &self.graph.ids);
         if voids.of_group.is_empty() && voids.of_pair.is_empty() && voids.of_principal.is_empty() {
             return;
         }
@@ -177,7 +177,8 @@ impl GraphBuilder {
             let stays = after(voids.of_group.get(&group), at)
                 && after(voids.of_pair.get(&(group, member)), at)
                 && after(voids.of_principal.get(&group), at)
-                && after(voids.of_principal.get(&member), at);
+                && (ids.system_of(group) != ids.system_of(member)
+                    || after(voids.of_principal.get(&member), at));
             at += 1;
             stays
         });

@@ -213,7 +213,11 @@ impl DirectoryGraph {
     fn forget(&mut self, node: u32) {
         self.revision += 1;
         self.disconnect_members(node);
-        let groups: Vec<u32> = self.groups.row(node).collect();
+        let system = self.ids.system_of(node);
+        let groups = self.groups.row(node);
+        let groups: Vec<u32> = groups
+            .filter(|group| self.ids.system_of(*group) == system)
+            .collect();
         for group in groups {
             self.disconnect(group, node);
         }
@@ -222,7 +226,6 @@ impl DirectoryGraph {
         let was_leaf = self.leaves.contains(node);
         self.entries[node as usize] = Entry::default();
         self.reindex(node, was_leaf);
-        let system = self.ids.system_of(node);
         if self.systems[system as usize].contradictory.remove(&node) {
             self.judge(system);
         }

@@ -89,12 +89,12 @@ fn change_world(world: &mut World, system: &str, change: &DirectoryChange) {
                 .insert(id(&principal.id), principal.activity == Activity::Active);
         }
         DirectoryChange::Removed(object) => {
-            let gone = id(object);
+            let (gone, own) = (id(object), format!("{system}:"));
             world.shown.remove(&gone);
             world.partial_groups.remove(&gone);
             world
                 .memberships
-                .retain(|(group, member)| *group != gone && *member != gone);
+                .retain(|(group, member)| *group != gone && (*member != gone || !group.starts_with(&own)));
         }
         DirectoryChange::Members {
             group,
