@@ -7,11 +7,15 @@ mod find;
 mod held;
 mod members;
 mod mending;
+mod moment;
 mod profile;
 mod reading;
+mod roles;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torn;
 
 pub use directory::{DirectoryContents, LdapDirectory};
 pub use profile::{LdapProfile, ReadLimits};
