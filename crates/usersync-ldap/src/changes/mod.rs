@@ -32,6 +32,7 @@ use crate::url::Scope;
 
 pub(crate) use cookie::Cookie;
 pub(crate) use keys::KeyAttribute;
+pub(crate) use poll::clock::seconds;
 pub(crate) use ranges::{RangeLimits, complete_ranges};
 use tally::Tally;
 

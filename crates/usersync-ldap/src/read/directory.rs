@@ -310,7 +310,7 @@ impl Inner {
 }
 
 /// Seconds since 1970 by the clock of the host, which is good enough for days.
-pub(super) fn seconds_now() -> u64 {
+pub(crate) fn seconds_now() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |passed| passed.as_secs())

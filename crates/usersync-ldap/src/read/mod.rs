@@ -17,6 +17,7 @@ mod tests;
 #[cfg(test)]
 mod torn;
 
+pub(crate) use directory::seconds_now;
 pub use directory::{DirectoryContents, LdapDirectory};
 pub use profile::{LdapProfile, ReadLimits};
 pub(crate) use stream::{Events, produced};
