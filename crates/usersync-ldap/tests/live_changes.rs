@@ -11,130 +11,16 @@ mod bound;
 mod live;
 mod servers;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::StreamExt;
-use live::{as_admin, on_tokio, profile, system};
+use live::{Follower, PATIENCE, PAUSE, as_admin, directory, on_tokio, profile, system};
 use servers::{Kind, Server};
-use usersync_connector::{Cursor, Directory, Error, ErrorKind, Extent, ReadEnd, Reader};
-use usersync_ldap::{ChangeStrategy, LdapClient, LdapDirectory, Traffic};
-use usersync_model::DirectoryChange;
+use usersync_connector::{Cursor, Directory, ErrorKind, ReadEvent};
+use usersync_ldap::{ChangeStrategy, LdapClient, LdapDirectory};
+use usersync_model::ObjectId;
 use usersync_testkit::conformance::sample_context;
 use usersync_testkit::generate::DirectoryState;
-
-/// How often it is looked whether a server is done.
-const PAUSE: Duration = Duration::from_millis(20);
-/// How long a server may take until it is.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Somebody who reads a directory again and again.
-struct Follower {
-    directory: LdapDirectory,
-    state: DirectoryState,
-    cursor: Cursor,
-}
-
-/// What one read took and showed.
-struct Step {
-    changes: usize,
-    traffic: Traffic,
-    end: ReadEnd,
-}
-
-impl Follower {
-    async fn begin(directory: LdapDirectory) -> Self {
-        let (extent, changes, end) = read(&directory, None).await.unwrap();
-        assert_eq!(extent, Extent::Full);
-        assert!(end.verdict.is_complete(), "{:?}", end.verdict);
-        Self {
-            directory,
-            state: DirectoryState::of(system(), changes),
-            cursor: end.cursor.unwrap(),
-        }
-    }
-
-    async fn go_on(&mut self) -> Step {
-        let before = self.directory.client().traffic();
-        let (extent, changes, end) = read(&self.directory, Some(self.cursor.clone())).await.unwrap();
-        let traffic = self.directory.client().traffic().since(before);
-        assert_eq!(extent, Extent::Changes);
-        assert!(end.verdict.is_complete(), "{:?}", end.verdict);
-        self.cursor = end.cursor.clone().unwrap();
-        let count = changes.len();
-        changes.into_iter().for_each(|change| self.state.apply(change));
-        Step {
-            changes: count,
-            traffic,
-            end,
-        }
-    }
-
-    /// Reads what changed, or everything where that is needed, as runs do.
-    async fn goes_on_or_begins_anew(&mut self) {
-        match read(&self.directory, Some(self.cursor.clone())).await {
-            Ok((_, changes, end)) => {
-                self.cursor = end.cursor.unwrap();
-                changes.into_iter().for_each(|change| self.state.apply(change));
-            }
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::CursorExpired, "{error}");
-                *self = Self::begin(self.directory.clone()).await;
-            }
-        }
-    }
-
-    /// What a read of everything shows.
-    async fn whole(&self) -> DirectoryState {
-        let contents = self.directory.contents().await.unwrap();
-        DirectoryState::of(system(), contents.changes)
-    }
-
-    /// Reads what changed, until it is what a read of everything shows: servers mend references a little later.
-    async fn catches_up(&mut self, after: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let step = self.go_on().await;
-            let contents = self.directory.contents().await.unwrap();
-            let whole = DirectoryState::of(system(), contents.changes.clone());
-            let partial = |end: &[(usersync_model::ObjectId, usersync_model::PartialReason)]| {
-                end.iter().map(|(group, _)| group.clone()).collect::<Vec<_>>()
-            };
-            if whole == self.state && partial(&contents.partial) == partial(&step.end.partial) {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "after {after}: members {:?}\nnot {:?}\npartial {:?}\nnot {:?}",
-                self.state.members(),
-                whole.members(),
-                step.end.partial,
-                contents.partial
-            );
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-}
-
-async fn read(
-    directory: &LdapDirectory,
-    since: Option<Cursor>,
-) -> Result<(Extent, Vec<DirectoryChange>, ReadEnd), Error> {
-    let mut reader = Reader::new(directory.read(since, &sample_context()));
-    let mut changes = Vec::new();
-    while let Some(chunk) = reader.next_chunk().await {
-        changes.extend(chunk);
-    }
-    match reader.take_error() {
-        Some(error) => Err(error),
-        None => Ok((reader.extent().unwrap(), changes, reader.finish())),
-    }
-}
-
-fn directory(server: &Server, base: &str, changes: ChangeStrategy) -> LdapDirectory {
-    let mut profile = profile(server, base);
-    profile.changes = changes;
-    LdapDirectory::new(system(), LdapClient::new(as_admin(server)), profile)
-}
 
 /// Twenty thousand users: a read with nothing new reads nothing, and one with one change reads that.
 #[test]
@@ -425,6 +311,124 @@ fn what_the_changelog_has_dropped_is_seen_on_ds389() {
         follower.goes_on_or_begins_anew().await;
         assert_eq!(follower.state, follower.whole().await);
     });
+}
+
+/// Roles say who has them, and nobody else does.
+#[test]
+fn roles_are_followed_on_ds389() {
+    let Some(server) = servers::start(Kind::Ds389, &["--users", "0"]) else {
+        return;
+    };
+    on_tokio(async {
+        let base = server.fresh_base();
+        let at = |name: &str| format!("cn={name},{base}");
+        server.modify(&people(&server, &base, 4));
+        let role = |name: &str, kind: &str, more: &str| {
+            format!(
+                "dn: {}\nchangetype: add\nobjectClass: ldapSubEntry\nobjectClass: nsRoleDefinition\n{kind}{more}\n",
+                at(name)
+            )
+        };
+        let managed = "objectClass: nsSimpleRoleDefinition\nobjectClass: nsManagedRoleDefinition\n";
+        let filtered = "objectClass: nsComplexRoleDefinition\nobjectClass: nsFilteredRoleDefinition\n";
+        let nested = "objectClass: nsComplexRoleDefinition\nobjectClass: nsNestedRoleDefinition\n";
+        server.modify(&role("managed", managed, ""));
+        server.modify(&role("filtered", filtered, "nsRoleFilter: (sn=p0)\n"));
+        let mut follower = Follower::begin(directory(&server, &base, ChangeStrategy::ContentSync)).await;
+        let steps = [
+            modify(&at("p1"), &format!("add: nsRoleDN\nnsRoleDN: {}", at("managed"))),
+            modify(&at("filtered"), "replace: nsRoleFilter\nnsRoleFilter: (sn=p2)"),
+            modify(&at("p3"), "replace: sn\nsn: p2"),
+            role("nested", nested, &format!("nsRoleDN: {}\n", at("managed"))),
+            modify(
+                &at("nested"),
+                &format!("add: nsRoleDN\nnsRoleDN: {}", at("filtered")),
+            ),
+            rename(&at("filtered"), "cn=renamed", &base),
+            modify(
+                &at("nested"),
+                &format!("delete: nsRoleDN\nnsRoleDN: {}", at("managed")),
+            ),
+            format!("dn: {}\nchangetype: delete\n", at("renamed")),
+            format!("dn: {}\nchangetype: delete\n", at("managed")),
+        ];
+        for step in &steps {
+            server.modify(step);
+            let deadline = Instant::now() + PATIENCE;
+            // The server itself learns of its roles a little later.
+            loop {
+                follower.goes_on_or_begins_anew().await;
+                let whole = follower.whole().await;
+                if follower.state == whole {
+                    break;
+                }
+                assert!(
+                    Instant::now() < deadline,
+                    "members {:?}\nnot {:?}\nafter {step}",
+                    follower.state.members(),
+                    whole.members()
+                );
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    });
+}
+
+/// Whoever is moved between two groups while pages are read, at whichever page, is seen in one of them.
+#[test]
+fn promise_09_whoever_is_moved_between_pages_is_in_a_group() {
+    for server in [servers::openldap(), servers::samba_ad(), servers::ds389()]
+        .into_iter()
+        .flatten()
+    {
+        for changes in [ChangeStrategy::Automatic, ChangeStrategy::Poll] {
+            on_tokio(async {
+                let base = server.fresh_base();
+                let cn = rdn(server);
+                let person = format!("{cn}=p0,{base}");
+                server.modify(&people(server, &base, 1));
+                server.modify(&group(server, &base, "g0", &[person.clone()]));
+                server.modify(&group(server, &base, "g1", &[]));
+                let mut profile = profile(server, &base);
+                profile.changes = changes;
+                profile.limits.page = 1;
+                let directory = LdapDirectory::new(system(), LdapClient::new(as_admin(server)), profile);
+                let (mut from, mut to) = ("g0", "g1");
+                for moved_at in 0..6 {
+                    let mut stream = directory.read(None, &sample_context());
+                    let (mut seen, mut events, mut ended) = (Vec::new(), 0, None);
+                    while let Some(event) = stream.next().await {
+                        match event.unwrap() {
+                            ReadEvent::Begin(_) => {}
+                            ReadEvent::Chunk(chunk) => seen.extend(chunk),
+                            ReadEvent::End(end) => ended = Some(end),
+                        }
+                        if events == moved_at {
+                            let change = |group: &str, how: &str| {
+                                let group = format!("{cn}={group},{base}");
+                                modify(&group, &format!("{how}: member\nmember: {person}"))
+                            };
+                            server.modify(&change(to, "add"));
+                            server.modify(&change(from, "delete"));
+                            std::mem::swap(&mut from, &mut to);
+                        }
+                        events += 1;
+                    }
+                    let end = ended.unwrap();
+                    assert!(end.verdict.is_complete(), "{end:?}");
+                    let state = DirectoryState::of(system(), seen);
+                    // The unit has him as well.
+                    let is_group = |id: &ObjectId| state.principals()[id].kind.code() == "user_group";
+                    let mut groups = state.members().iter().filter(|(group, _)| is_group(group));
+                    assert!(
+                        groups.any(|(_, members)| !members.is_empty()) || !end.partial.is_empty(),
+                        "{}, {changes:?}, moved at {moved_at} of {events}: {state:?}",
+                        server.kind
+                    );
+                }
+            });
+        }
+    }
 }
 
 /// Polling sees what is new and what was modified; what is gone waits for a read of everything.

@@ -32,6 +32,7 @@ use crate::url::Scope;
 
 pub(crate) use cookie::Cookie;
 pub(crate) use keys::KeyAttribute;
+pub(crate) use poll::clock::seconds;
 pub(crate) use ranges::{RangeLimits, complete_ranges};
 use tally::Tally;
 
@@ -67,7 +68,8 @@ pub enum ChangeStrategy {
     /// The DirSync control of Active Directory. The account needs the right "Replicating Directory Changes". A cursor that is
     /// older than two days leads to a full read, since the domain may not know deletions any more that are older.
     DirSync,
-    /// Not at all: every read is a full one.
+    /// Not at all: every read is a full one. Whoever is moved from one group to another while it goes on may be in neither of
+    /// them, since nothing tells what changed meanwhile.
     Off,
     /// By change numbers (Active Directory) or by the time of the last modification. Deleted entries are noticed by a full
     /// read only, which takes place from time to time.
@@ -158,6 +160,7 @@ pub(crate) trait Known: Send + Sync {
 pub(crate) struct Changes {
     spec: Spec,
     way: Way,
+    after_everything: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -182,7 +185,19 @@ impl Changes {
         if matches!(way, Way::DirSync(_) | Way::PollUsn) {
             dir_sync::check_filter(&spec.filter)?;
         }
-        Ok(Self { spec, way })
+        Ok(Self {
+            spec,
+            way,
+            after_everything: false,
+        })
+    }
+
+    /// The same way right after everything was read, for what changed meanwhile: what is known may have been read in two
+    /// places, and no read of everything is due.
+    pub(crate) fn after_everything(mut self) -> Self {
+        self.spec.full_every = Duration::MAX;
+        self.after_everything = true;
+        self
     }
 
     /// A cookie of the present state: made before a read of everything, it covers all that the read may miss. `now` is in
@@ -214,7 +229,8 @@ impl Changes {
             self.way,
             Way::ContentSync(content_sync::Dialect::Standard) | Way::PollTime
         );
-        let tally = Tally::new(known, sink, self.spec.page.entries, groups_change_silently);
+        let tally = Tally::new(known, sink, self.spec.page.entries, groups_change_silently)
+            .with_torn(self.after_everything);
         match (&self.way, cookie) {
             (Way::ContentSync(dialect), Cookie::ContentSync(cookie)) => {
                 content_sync::since(session, &self.spec, *dialect, cookie, tally).await

@@ -35,11 +35,15 @@ pub(super) struct Tally<'a> {
     count: u64,
     gone: BTreeSet<EntryKey>,
     shown: BTreeSet<EntryKey>,
-    /// Entries that were not known before, and whether they may have come with others below them.
-    arrived: Vec<(Dn, bool)>,
+    /// Entries that were not known before.
+    arrived: Vec<Dn>,
+    /// Entries that others may be below of which it is not certain that they are known, or by which names.
+    tops: Vec<Dn>,
     /// Known entries with another name now.
     moved: BTreeSet<EntryKey>,
     groups_change_silently: bool,
+    /// Whether what is known was read while this changed, so that what is below an entry may be known by a former name.
+    torn: bool,
     complete: bool,
 }
 
@@ -58,10 +62,18 @@ impl<'a> Tally<'a> {
             gone: BTreeSet::new(),
             shown: BTreeSet::new(),
             arrived: Vec::new(),
+            tops: Vec::new(),
             moved: BTreeSet::new(),
             groups_change_silently,
+            torn: false,
             complete: false,
         }
+    }
+
+    /// Takes what is known for read while this changed, or not.
+    pub(super) fn with_torn(mut self, torn: bool) -> Self {
+        self.torn = torn;
+        self
     }
 
     pub(super) fn entry(
@@ -70,14 +82,21 @@ impl<'a> Tally<'a> {
         entry: Entry,
         missing: Option<PartialReason>,
     ) -> Result<(), Error> {
-        if !self.known.contains(&key) {
-            self.arrived.push((entry.dn().clone(), may_be_above(&entry)));
+        let is_known = self.known.contains(&key);
+        if !is_known {
+            self.arrived.push(entry.dn().clone());
+        }
+        if (self.torn || !is_known) && may_be_above(&entry) {
+            self.tops.push(entry.dn().clone());
         }
         self.show(&key, entry.dn());
         self.hand(Delta::Entry { key, entry, missing })
     }
 
     pub(super) fn entry_without_members(&mut self, key: EntryKey, entry: Entry) -> Result<(), Error> {
+        if self.torn && may_be_above(&entry) {
+            self.tops.push(entry.dn().clone());
+        }
         self.show(&key, entry.dn());
         self.hand(Delta::EntryWithoutMembers { key, entry })
     }
@@ -122,7 +141,7 @@ impl<'a> Tally<'a> {
         if self.groups_change_silently {
             let groups = self.silently_changed();
             tell(session, spec, &groups, true, &mut self).await?;
-            let arrived: Vec<Dn> = self.arrived.iter().map(|(dn, _)| dn.clone()).collect();
+            let arrived = std::mem::take(&mut self.arrived);
             tell_groups_of(session, spec, &arrived, &mut self).await?;
         }
         self.check(session, spec).await
@@ -137,7 +156,7 @@ impl<'a> Tally<'a> {
                 }
             }
         }
-        for (top, _) in self.arrived.iter().filter(|(_, may_be_above)| *may_be_above) {
+        for top in &self.tops {
             let search = Search {
                 base: Base::Dn(top.clone()),
                 scope: Scope::Subtree,
@@ -148,8 +167,10 @@ impl<'a> Tally<'a> {
             let mut pages = Pages::new(search, spec.page);
             while let Some(found) = next_entry(&mut pages, session).await? {
                 let key = spec.key.key(&found.entry)?;
-                if !self.shown.contains(&key) && (!self.known.contains(&key) || self.gone.contains(&key)) {
-                    return Err(expired("entries came along with one above them"));
+                let is_it = |known: String| !self.torn || known == found.entry.dn().key();
+                let is_known = self.known.dn(&key).is_some_and(is_it) && !self.gone.contains(&key);
+                if !self.shown.contains(&key) && !is_known {
+                    return Err(expired("entries came or moved along with one above them"));
                 }
             }
         }

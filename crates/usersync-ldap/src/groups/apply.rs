@@ -8,6 +8,7 @@ use usersync_model::{MemberFacets, ObjectId};
 use super::Inner;
 use super::changes::{self, ChangedGroup, Request, Whereabouts, Wish, copy, no_group};
 use super::find::{self, Features, Group, Person, SoughtPerson};
+use super::former::{self, Standing};
 use super::members;
 use super::presence::{any_of, at_group, foreign, his_logins, sought, unclear, unknown, unknown_is_member};
 use super::settings::{GroupSettings, MembersBy};
@@ -19,6 +20,8 @@ use crate::entry::Entry;
 /// A filter that is an equality (RFC 4511, section 4.5.1).
 const EQUALITY: u8 = 0xa3;
 const NO_SUCH_OBJECT: u32 = 32;
+/// How often a removal is tried of somebody who is a member again, or has another name, each time.
+const TRIES: u32 = 5;
 
 /// Applies operations, and answers one result for each.
 pub(super) async fn apply(
@@ -78,7 +81,7 @@ impl Call<'_> {
         match sought(find::group_for_change(&mut session, &features, &inner.settings, container).await?)? {
             None => call.no_group(),
             Some((group, entry)) => {
-                let persons = call.persons(&mut session, &features, container).await?;
+                let mut persons = call.persons(&mut session, &features, container).await?;
                 let mut live = Live {
                     inner,
                     session,
@@ -87,7 +90,7 @@ impl Call<'_> {
                     entry,
                     broken: false,
                 };
-                call.in_waves(&mut live, &persons).await;
+                call.in_waves(&mut live, &mut persons).await;
                 if live.broken {
                     return Ok(());
                 }
@@ -169,7 +172,8 @@ impl Call<'_> {
     }
 
     /// Sends what is left: operations on one principal one after another, all others together.
-    async fn in_waves(&mut self, live: &mut Live<'_>, persons: &BTreeMap<ObjectId, Person>) {
+    async fn in_waves(&mut self, live: &mut Live<'_>, persons: &mut BTreeMap<ObjectId, Person>) {
+        let mut again = 0;
         while !live.broken {
             let mut seen = BTreeSet::new();
             let (mut indexes, mut wishes) = (Vec::new(), Vec::new());
@@ -204,13 +208,22 @@ impl Call<'_> {
             };
             let placeholder = placeholder.as_ref().map(String::as_bytes);
             let fulfilled = changes::fulfil(live, &wishes, placeholder).await;
+            let mut gone = Vec::new();
             for (index, fulfilled) in indexes.into_iter().zip(fulfilled) {
+                if self.operations[index].change == MemberChange::Remove && matches!(fulfilled, Ok(false)) {
+                    gone.push(index);
+                }
                 self.results[index] = Some(fulfilled.map(|changed| Applied {
                     changed,
                     version: None,
                 }));
             }
-            if self.results.iter().any(Option::is_none)
+            if !gone.is_empty() && !live.broken {
+                again += 1;
+                self.look_after(live, persons, &gone, again < TRIES).await;
+            }
+            if !live.broken
+                && self.results.iter().any(Option::is_none)
                 && let Err(error) = live.look_again().await
             {
                 live.broken = true;
@@ -222,6 +235,33 @@ impl Call<'_> {
         for result in &mut *self.results {
             let unsent = "the connection broke before the operation was sent; try again";
             result.get_or_insert_with(|| Err(Error::new(ErrorKind::Unavailable, unsent)));
+        }
+    }
+
+    /// Looks after those who were to be removed and whose names the group did not have: they may have had another one by then.
+    /// Whoever turns out to be a member is to be tried again.
+    async fn look_after(
+        &mut self,
+        live: &mut Live<'_>,
+        persons: &mut BTreeMap<ObjectId, Person>,
+        gone: &[usize],
+        again: bool,
+    ) {
+        let ids: Vec<ObjectId> = gone
+            .iter()
+            .map(|&index| self.operations[index].principal.object.clone())
+            .collect();
+        let standings = live.standings(&ids, persons).await;
+        for &index in gone {
+            let result = match &standings {
+                Err(error) => Some(Err(copy(error).with_unknown_outcome(false))),
+                Ok(standings) => match standings.get(&self.operations[index].principal.object) {
+                    None => continue,
+                    Some(Standing::Member) if again => None,
+                    Some(_) => Some(Err(former::in_doubt(&live.group.dn))),
+                },
+            };
+            self.results[index] = result;
         }
     }
 }
@@ -260,6 +300,52 @@ impl Live<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Those who may be members although the group did not have the names that `persons` says they have. Who has another one has it there
+    /// afterwards.
+    async fn standings(
+        &mut self,
+        ids: &[ObjectId],
+        persons: &mut BTreeMap<ObjectId, Person>,
+    ) -> Result<BTreeMap<ObjectId, Standing>> {
+        let standings = self.look_for(ids, persons).await;
+        self.broken |= standings.is_err();
+        standings
+    }
+
+    async fn look_for(
+        &mut self,
+        ids: &[ObjectId],
+        persons: &mut BTreeMap<ObjectId, Person>,
+    ) -> Result<BTreeMap<ObjectId, Standing>> {
+        let (session, settings) = (&mut self.session, &self.inner.settings);
+        let mut standings = BTreeMap::new();
+        let MembersBy::Dn(_) = self.group.by else {
+            return Ok(standings);
+        };
+        let mut same = BTreeMap::new();
+        for (id, sought) in find::persons(session, &self.features, settings, ids).await? {
+            match sought {
+                SoughtPerson::Person(person)
+                    if persons.get(&id).is_some_and(|known| known.dn == person.dn) =>
+                {
+                    same.insert(id, *person);
+                }
+                SoughtPerson::Person(person) => {
+                    standings.insert(id.clone(), Standing::Member);
+                    persons.insert(id, *person);
+                }
+                SoughtPerson::Unclear(_) => {
+                    standings.insert(id, Standing::Unknown);
+                }
+                // Where he is gone, so are his names.
+                SoughtPerson::Missing => {}
+            }
+        }
+        standings
+            .extend(former::standings(session, &self.features, settings, &self.group, same.iter()).await?);
+        Ok(standings)
     }
 
     async fn which_are_present(&mut self, wishes: &[&Wish]) -> Result<Option<Vec<bool>>> {

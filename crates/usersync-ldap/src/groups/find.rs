@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use usersync_connector::{Error, ErrorKind};
 use usersync_model::{ObjectId, PartialKind, PartialReason};
 
-use super::ids;
 use super::settings::{GroupSettings, MembersBy};
+use super::{former, ids};
 use crate::IdAttribute;
 use crate::client::{
     Base, Control, FoundEntry, Item, LdapClient, PageLimits, Pages, RootDse, Search, Session, oid,
@@ -17,6 +17,8 @@ use crate::filter::{Filter, FilterError};
 use crate::sid::Sid;
 use crate::url::Scope;
 
+/// When an entry changed, its name among the rest.
+pub(super) const CHANGED: &str = "modifyTimestamp";
 /// How many ids one search looks for.
 const IDS_AT_ONCE: usize = 50;
 /// How many entries a page has: more than are looked for at once, so that one page does, and what any server grants.
@@ -59,6 +61,8 @@ pub(super) enum Sought {
 pub(super) struct Person {
     pub(super) dn: Dn,
     pub(super) logins: Vec<String>,
+    /// When he changed, in seconds since 1970, if the server says so.
+    pub(super) changed: Option<u64>,
     /// Whom Active Directory takes for a member although the group does not name him.
     pub(super) primary_group: Option<Sid>,
 }
@@ -159,7 +163,11 @@ pub(super) async fn persons(
     settings: &GroupSettings,
     wanted: &[ObjectId],
 ) -> Result<BTreeMap<ObjectId, SoughtPerson>, Error> {
-    let mut names = BTreeSet::from([settings.member_id.name.as_str(), settings.logins.as_str()]);
+    let mut names = BTreeSet::from([
+        settings.member_id.name.as_str(),
+        settings.logins.as_str(),
+        CHANGED,
+    ]);
     if features.active_directory {
         names.extend(["objectSid", "primaryGroupID"]);
     }
@@ -171,6 +179,7 @@ pub(super) async fn persons(
             None => SoughtPerson::Person(Box::new(Person {
                 dn: entry.dn().clone(),
                 logins: entry.texts(&settings.logins).map(str::to_owned).collect(),
+                changed: former::changed(&entry),
                 primary_group: primary_group(&entry),
             })),
             Some(_) => SoughtPerson::Unclear(ambiguous(&id)),

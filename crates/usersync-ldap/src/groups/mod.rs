@@ -4,6 +4,7 @@ mod apply;
 mod changes;
 mod deref;
 mod find;
+mod former;
 mod ids;
 mod members;
 mod presence;
@@ -50,10 +51,16 @@ pub use settings::{GroupSettings, LastMember, MembersBy};
 /// where the server offers that. Memberships have no versions, so that preconditions are ignored, as those without
 /// `conditional_write` do; adding who is there answers `changed: false`, never a second success.
 ///
+/// Somebody who was renamed may stand in his groups by his former name for a moment, until the server mends that. So whoever seems to be
+/// gone, and changed within the last hour, or a unit above him, is gone only where everybody whom the group names is known:
+/// [`Conflict`] otherwise, also for the question whether he is a member. The service account has to read `modifyTimestamp` for that, or
+/// everybody may have changed.
+///
 /// Somebody whose primary group in Active Directory the group is cannot be removed: [`Unsupported`]. A principal that the directory
 /// does not have is [`NotFound`]; it can be removed only from a group all of whose members are known, where it is not. What becomes
 /// of a last member says [`LastMember`].
 ///
+/// [`Conflict`]: usersync_connector::ErrorKind::Conflict
 /// [`NotFound`]: usersync_connector::ErrorKind::NotFound
 /// [`Unsupported`]: usersync_connector::ErrorKind::Unsupported
 #[derive(Clone)]

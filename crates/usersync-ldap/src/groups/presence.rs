@@ -7,6 +7,7 @@ use usersync_model::{Member, ObjectId, PartialReason, PrincipalRef};
 
 use super::Inner;
 use super::find::{self, Features, Group, Person, Sought, SoughtPerson};
+use super::former::{self, Standing};
 use super::members::{self, Membership, Names, folded};
 use super::settings::MembersBy;
 use crate::client::{Base, Search, Session};
@@ -53,8 +54,14 @@ pub(super) async fn member(
         };
         let names = (group.dn.clone(), person);
         if absent.as_ref() == Some(&names) {
+            let him = [(&principal.object, &*names.1)].into_iter();
+            let standings = former::standings(&mut session, &features, &inner.settings, &group, him).await?;
             inner.client.keep(session);
-            return Ok(None);
+            return match standings.get(&principal.object) {
+                None => Ok(None),
+                Some(Standing::Member) => Ok(Some(present())),
+                Some(Standing::Unknown) => Err(former::in_doubt(&group.dn)),
+            };
         }
         absent = match is_member(&mut session, &features, inner, (&group, &entry), &names.1).await? {
             Some(true) => {

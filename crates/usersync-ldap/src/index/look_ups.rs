@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::names::{Meaning, NameKind};
 use super::{EntryKey, Index};
+use usersync_model::ObjectId;
 
 impl Index {
     /// The canonical DNs that groups name and no entry has, as of the last settlement, sorted; of the first `limit` that come
@@ -21,6 +22,12 @@ impl Index {
             let group = self.now.node(group).filter(|_| unseen)?;
             Some((group.key.clone(), names.text(name)))
         })
+    }
+
+    /// Whether a principal with this id is there, and a group.
+    pub(crate) fn is_group(&self, id: &ObjectId) -> bool {
+        let node = self.now.slot_of_id(id).and_then(|slot| self.now.node(slot));
+        node.is_some_and(|node| node.group.is_some())
     }
 
     /// The entries below the one with this key, at any depth, as of the last settlement; sorted.

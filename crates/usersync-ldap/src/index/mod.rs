@@ -98,6 +98,15 @@ pub(crate) struct Settled {
     pub(crate) warnings: Vec<DirectoryWarning>,
 }
 
+impl Settled {
+    /// Lets `next` be what changed after this.
+    pub(crate) fn go_on(&mut self, mut next: Self) {
+        self.changes.append(&mut next.changes);
+        next.changes = std::mem::take(&mut self.changes);
+        *self = next;
+    }
+}
+
 /// What finds the members of a dynamic group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Query<'i> {

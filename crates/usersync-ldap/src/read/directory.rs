@@ -20,8 +20,8 @@ use super::profile::LdapProfile;
 use super::reading::Reading;
 use super::stream::{Events, produced};
 use crate::changes::{ChangeStrategy, Changes, Cookie, Strategy};
-use crate::client::{LdapClient, RootDse, Session};
-use crate::index::{DirectoryWarning, Index};
+use crate::client::{LdapClient, RootDse, Session, reason};
+use crate::index::{DirectoryWarning, Index, Settled};
 use crate::rules::EntryRules;
 
 /// A live server as a directory of users, groups and resources.
@@ -30,6 +30,9 @@ use crate::rules::EntryRules;
 /// keeps them. Only the attributes that the rules need are asked for, always in pages, long lists of members to their last
 /// range; referrals are not followed. Whatever the server does not answer with success makes the read, or the group
 /// concerned, partial.
+///
+/// A read is of one moment: once it is through, the server is asked what changed meanwhile, until that makes no difference. In a
+/// directory that never rests, groups that lost members in the end are partial until the next read.
 ///
 /// Cursors are good while this connector, or a clone of it, lives: what they continue from is kept in memory.
 ///
@@ -70,6 +73,8 @@ pub(super) struct State {
     /// DNs of members that nothing was found at, so that they are not looked up again and again.
     pub(super) missing: BTreeSet<String>,
     pub(super) mending: Mending,
+    /// What roles were when everything was read.
+    pub(super) roles: Option<Digest>,
 }
 
 /// What a server says, with the verdict on it.
@@ -168,30 +173,54 @@ impl Inner {
 
     async fn full(self: Arc<Self>, mut events: Events<DirectoryChange>) -> Result<ReadEnd, Error> {
         let deadline = self.deadline();
+        let mut before = None;
+        loop {
+            let (mut reading, mut settled, from) = self.everything(&mut events, deadline).await?;
+            let mut next = None;
+            if let Some((strategy, cookie)) = from.filter(|_| settled.flaw.is_none()) {
+                let changes = self.changes_by(strategy, &reading.root_dse)?.after_everything();
+                match reading.follow(&changes, (strategy, cookie), &mut settled).await {
+                    Ok(cookie) => next = Some((strategy, cookie)),
+                    Err(error) if error.kind() != ErrorKind::CursorExpired => {
+                        settled.flaw = Some(reason(&error));
+                    }
+                    // Where the server cannot tell, it is all of one moment if it is so twice.
+                    Err(_) if before.as_ref() == Some(&settled) => {}
+                    Err(_) if before.is_none() => {
+                        before = Some(settled);
+                        continue;
+                    }
+                    Err(error) => settled.flaw = Some(reason(&error)),
+                }
+            }
+            let end = ReadEnd {
+                verdict: verdict(settled.flaw),
+                partial: settled.partial,
+                cursor: None,
+            };
+            show(&mut events, settled.changes).await;
+            let state = next.map(|(strategy, cookie)| reading.state(strategy, cookie));
+            reading.end();
+            return Ok(self.ended(end, state, None));
+        }
+    }
+
+    /// Reads all there is, and tells where reads of changes continue, if anywhere.
+    async fn everything<'d>(
+        &'d self,
+        events: &mut Events<DirectoryChange>,
+        deadline: Instant,
+    ) -> Result<(Reading<'d>, Settled, Option<(Strategy, Cookie)>), Error> {
         let mut session = self.client.session().await?;
         let root_dse = self.client.root_dse(&mut session).await?;
         let begun = timeout_at(deadline, self.begin_changes(&mut session, &root_dse)).await;
         let begun = begun.unwrap_or_else(|_| Err(self.too_long()))?;
         // By the same connection: another may lead to another server.
-        let mut reading = Reading::begin(&self, session, None, deadline).await?;
-        let mut showing = Some(&mut events);
-        let flaw = reading.everything(&mut showing).await?;
-        let settled = reading.settle(flaw.is_none()).await;
-        let end = ReadEnd {
-            verdict: verdict(flaw.or(settled.flaw)),
-            partial: settled.partial,
-            cursor: None,
-        };
-        show(&mut events, settled.changes).await;
-        let state = begun.map(|(strategy, cookie)| State {
-            index: reading.index.clone(),
-            strategy,
-            cookie,
-            missing: std::mem::take(&mut reading.missing),
-            mending: std::mem::take(&mut reading.mending),
-        });
-        reading.end();
-        Ok(self.ended(end, state, None))
+        let mut reading = Reading::begin(self, session, None, deadline).await?;
+        let flaw = reading.everything(&mut Some(events)).await?;
+        let mut settled = reading.settle(flaw.is_none()).await;
+        settled.flaw = flaw.or(settled.flaw);
+        Ok((reading, settled, begun))
     }
 
     /// Where reads of changes will continue after the full read that begins now; nowhere if the server tells nobody.
@@ -246,25 +275,25 @@ impl Inner {
         let deadline = self.deadline();
         let session = self.client.session().await?;
         let mut reading = Reading::begin(&self, session, Some(&state), deadline).await?;
-        let (cookie, changed) = reading.since(&state).await?;
-        events.begin(Extent::Changes).await;
+        let changes = self.changes_by(state.strategy, &reading.root_dse)?;
+        let again = reading.mending.due();
+        let (mut cookie, changed) = reading.since(&changes, &state.cookie, &again).await?;
         // What a query finds may depend on attributes that are not read, and of which only some servers tell.
-        let settled = reading
+        let mut settled = reading
             .settle(changed || state.strategy != Strategy::ContentSync)
             .await;
+        if settled.flaw.is_none() && !settled.changes.is_empty() {
+            let from = (state.strategy, cookie);
+            cookie = reading.follow(&changes, from, &mut settled).await?;
+        }
+        events.begin(Extent::Changes).await;
         let end = ReadEnd {
             verdict: verdict(settled.flaw),
             partial: settled.partial,
             cursor: None,
         };
         show(&mut events, settled.changes).await;
-        let state = State {
-            index: reading.index.clone(),
-            strategy: state.strategy,
-            cookie,
-            missing: std::mem::take(&mut reading.missing),
-            mending: std::mem::take(&mut reading.mending),
-        };
+        let state = reading.state(state.strategy, cookie);
         reading.end();
         Ok(self.ended(end, Some(state), Some(&cursor)))
     }
@@ -281,7 +310,7 @@ impl Inner {
 }
 
 /// Seconds since 1970 by the clock of the host, which is good enough for days.
-pub(super) fn seconds_now() -> u64 {
+pub(crate) fn seconds_now() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |passed| passed.as_secs())

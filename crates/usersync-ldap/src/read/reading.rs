@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
-use usersync_connector::{Error, Extent};
-use usersync_model::{DirectoryChange, PartialKind, PartialReason};
+use usersync_connector::{Error, ErrorKind, Extent};
+use usersync_model::{Digest, DirectoryChange, PartialKind, PartialReason};
 
 use super::directory::{Inner, State, seconds_now};
 use super::members::Finder;
 use super::mending::Mending;
+use super::roles;
 use super::stream::Events;
-use crate::changes::{Cookie, Delta, Known, RangeLimits, Spec, complete_ranges};
+use crate::changes::{Changes, Cookie, Delta, Known, RangeLimits, Spec, Strategy, complete_ranges};
 use crate::client::{Base, FoundEntry, Item, Pages, RootDse, Search, Session, reason};
 use crate::dn::Dn;
 use crate::entry::Entry;
@@ -28,11 +29,13 @@ enum Find {
 pub(super) struct Reading<'d> {
     directory: &'d Inner,
     session: Session,
-    root_dse: Arc<RootDse>,
+    pub(super) root_dse: Arc<RootDse>,
     spec: Spec,
     pub(super) index: Index,
     pub(super) missing: BTreeSet<String>,
     pub(super) mending: Mending,
+    /// As they were before this read, or the one that it continues.
+    roles: Option<Digest>,
     deadline: Instant,
 }
 
@@ -44,6 +47,11 @@ impl<'d> Reading<'d> {
         deadline: Instant,
     ) -> Result<Self, Error> {
         let root_dse = directory.client.root_dse(&mut session).await?;
+        let spec = directory.profile.spec(&root_dse)?;
+        let roles = match state {
+            Some(state) => state.roles,
+            None => roles::defined(&mut session, &spec, &directory.rules).await?,
+        };
         let index = state.map_or_else(
             || Index::new(directory.system.clone(), Arc::clone(&directory.rules)),
             |state| state.index.clone(),
@@ -51,13 +59,26 @@ impl<'d> Reading<'d> {
         Ok(Self {
             directory,
             session,
-            spec: directory.profile.spec(&root_dse)?,
+            spec,
             root_dse,
             index,
             missing: state.map(|state| state.missing.clone()).unwrap_or_default(),
             mending: state.map(|state| state.mending.clone()).unwrap_or_default(),
+            roles,
             deadline,
         })
+    }
+
+    /// What a cursor continues from that goes on at `cookie`.
+    pub(super) fn state(&mut self, strategy: Strategy, cookie: Cookie) -> State {
+        State {
+            index: self.index.clone(),
+            strategy,
+            cookie,
+            missing: std::mem::take(&mut self.missing),
+            mending: std::mem::take(&mut self.mending),
+            roles: self.roles,
+        }
     }
 
     /// Gives the connection back.
@@ -173,10 +194,7 @@ impl<'d> Reading<'d> {
         let mut settled = self.index.settle();
         if asked && flaw.is_none() {
             flaw = self.find_members(Find::Unseen).await.err();
-            let mut changes = std::mem::take(&mut settled.changes);
-            settled = self.index.settle();
-            changes.append(&mut settled.changes);
-            settled.changes = changes;
+            settled.go_on(self.index.settle());
         }
         let limit = self.directory.profile.limits.look_ups;
         self.mending.follow(&self.index, limit);
@@ -184,9 +202,15 @@ impl<'d> Reading<'d> {
         settled
     }
 
-    /// Puts what changed into the index, and tells where to continue, and whether there was anything.
-    pub(super) async fn since(&mut self, state: &State) -> Result<(Cookie, bool), Error> {
-        let changes = self.directory.changes_by(state.strategy, &self.root_dse)?;
+    /// Puts what changed since `cookie` into the index, as of the last settlement, and these groups as they are now. Tells where
+    /// to continue, and whether there was anything.
+    pub(super) async fn since(
+        &mut self,
+        changes: &Changes,
+        cookie: &Cookie,
+        again: &[EntryKey],
+    ) -> Result<(Cookie, bool), Error> {
+        let known = self.index.clone();
         let mut deltas = false;
         let index = &mut self.index;
         let mut apply = |delta: Delta| {
@@ -194,14 +218,20 @@ impl<'d> Reading<'d> {
             apply(index, delta);
             Ok(())
         };
-        let due = self.mending.due();
         let session = &mut self.session;
         let read = async {
             let cookie = changes
-                .since(session, &state.cookie, seconds_now(), &state.index, &mut apply)
+                .since(session, cookie, seconds_now(), &known, &mut apply)
                 .await?;
-            if !due.is_empty() {
-                changes.again(session, &due, &state.index, &mut apply).await?;
+            if !again.is_empty() {
+                changes.again(session, again, &known, &mut apply).await?;
+            }
+            let roles = roles::defined(session, &self.spec, &self.directory.rules).await?;
+            if roles != self.roles {
+                return Err(Error::new(
+                    ErrorKind::CursorExpired,
+                    "a role changed, and not a word of who has it; everything is read anew",
+                ));
             }
             Ok(cookie)
         };

@@ -11,11 +11,17 @@ use usersync_connector::{Error, Extent, ReadEnd, ReadEvent, ReadStream};
 use crate::client::reason;
 
 /// Where the maker of a read puts its events.
-pub(crate) struct Events<T>(mpsc::Sender<ReadEvent<T>>);
+pub(crate) struct Events<T> {
+    sender: mpsc::Sender<ReadEvent<T>>,
+    begun: bool,
+}
 
 impl<T> Events<T> {
+    /// Begins the read, once.
     pub(crate) async fn begin(&mut self, extent: Extent) {
-        self.put(ReadEvent::Begin(extent)).await;
+        if !std::mem::replace(&mut self.begun, true) {
+            self.put(ReadEvent::Begin(extent)).await;
+        }
     }
 
     /// Shows entries; none say that the read is alive.
@@ -25,7 +31,7 @@ impl<T> Events<T> {
 
     async fn put(&mut self, event: ReadEvent<T>) {
         // The receiver is dropped only with the future that calls this.
-        let _ = self.0.send(event).await;
+        let _ = self.sender.send(event).await;
     }
 }
 
@@ -38,7 +44,8 @@ where
     M: Future<Output = Result<ReadEnd, Error>> + Send + 'static,
 {
     let (sender, mut receiver) = mpsc::channel(0);
-    let mut work = Some(make(Events(sender)).boxed());
+    let events = Events { sender, begun: false };
+    let mut work = Some(make(events).boxed());
     let mut outcome = None;
     let mut begun = false;
     stream::poll_fn(move |context| {

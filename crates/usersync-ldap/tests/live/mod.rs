@@ -1,6 +1,7 @@
 //! What tests against live servers share.
 #![allow(dead_code, unused_imports, reason = "each test binary uses some of it")]
 
+mod follower;
 mod harness;
 mod seen;
 
@@ -12,6 +13,7 @@ use usersync_model::SystemId;
 use super::bound::bound;
 use super::servers::{Kind, Server};
 
+pub(crate) use follower::{Follower, PATIENCE, PAUSE, directory, read};
 pub(crate) use harness::{Harness, Way};
 pub(crate) use seen::Seen;
 

@@ -46,6 +46,7 @@ pub(super) fn changes(way: Way) -> Changes {
             full_every: Duration::from_secs(3600),
         },
         way,
+        after_everything: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A server that answers searches as a test says.
+//! A server that answers searches, and changes of entries, as a test says.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,11 +8,15 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::client::ber::{self, BOOLEAN, ENUMERATED, Elements, INTEGER, OCTETS, SEQUENCE, SET};
 use crate::client::{LdapClient, LdapServer, Session, oid};
 
+const MODIFY: u8 = 0x66;
+const MODIFIED: u8 = 0x67;
 const SEARCH: u8 = 0x63;
+const SEARCHED: u8 = 0x65;
 
-/// A search as it arrived.
+/// A search as it arrived; or a change of an entry, with what is to change for a filter.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
+    pub(crate) is_modify: bool,
     pub(crate) base: String,
     pub(crate) scope: i64,
     pub(crate) filter: Vec<u8>,
@@ -125,7 +129,8 @@ async fn serve(mut stream: TcpStream, mut script: impl FnMut(&Asked) -> Vec<Say>
         };
         log.lock().expect("nobody panicked").push(asked.clone());
         for say in script(&asked) {
-            let Some(bytes) = write(id, paged(say, &asked)) else {
+            let end = if asked.is_modify { MODIFIED } else { SEARCHED };
+            let Some(bytes) = write(id, paged(say, &asked), end) else {
                 return;
             };
             if stream.write_all(&bytes).await.is_err() {
@@ -162,10 +167,22 @@ fn read(message: &[u8]) -> Option<(i64, Asked)> {
     let mut parts = Elements::new(message).expect(SEQUENCE).ok()?.elements();
     let id = parts.expect(INTEGER).ok()?.integer().ok()?;
     let operation = parts.next().ok()??;
+    let mut fields = operation.elements();
+    if operation.tag == MODIFY {
+        let base = fields.expect(OCTETS).ok()?.text().ok()?.to_owned();
+        let asked = Asked {
+            is_modify: true,
+            base,
+            scope: 0,
+            filter: fields.next().ok()??.content.to_vec(),
+            attributes: Vec::new(),
+            controls: Vec::new(),
+        };
+        return Some((id, asked));
+    }
     if operation.tag != SEARCH {
         return None;
     }
-    let mut fields = operation.elements();
     let base = fields.expect(OCTETS).ok()?.text().ok()?.to_owned();
     let scope = fields.expect(ENUMERATED).ok()?.integer().ok()?;
     fields.expect(ENUMERATED).ok()?;
@@ -195,6 +212,7 @@ fn read(message: &[u8]) -> Option<(i64, Asked)> {
     Some((
         id,
         Asked {
+            is_modify: false,
             base,
             scope,
             filter,
@@ -204,7 +222,7 @@ fn read(message: &[u8]) -> Option<(i64, Asked)> {
     ))
 }
 
-fn write(id: i64, say: Say) -> Option<Vec<u8>> {
+fn write(id: i64, say: Say, end: u8) -> Option<Vec<u8>> {
     let element = |tag: u8, content: &[u8]| {
         let mut out = Vec::new();
         ber::push(&mut out, tag, content);
@@ -213,7 +231,7 @@ fn write(id: i64, say: Say) -> Option<Vec<u8>> {
     let (tag, content, controls) = match say {
         Say::Close => return None,
         Say::Reference => (0x73, element(OCTETS, b"ldap://elsewhere.example/"), Vec::new()),
-        Say::Unpaged => return write(id, success()),
+        Say::Unpaged => return write(id, success(), end),
         Say::Done(code, controls) => {
             let content = [
                 element(ENUMERATED, &[code]),
@@ -221,7 +239,7 @@ fn write(id: i64, say: Say) -> Option<Vec<u8>> {
                 element(OCTETS, b""),
             ]
             .concat();
-            (0x65, content, controls)
+            (end, content, controls)
         }
         Say::Entry {
             dn,

@@ -162,6 +162,33 @@ fn moves_of_subtrees_are_noticed() {
     }
 }
 
+/// What is below a unit that was renamed while everything was read may be known by its former name, and nothing is said of it.
+#[test]
+fn what_is_below_a_unit_has_the_name_that_was_read() {
+    for (known_as, changes, expected) in [
+        ("cn=a,ou=u", standard().after_everything(), Ok(2)),
+        (
+            "cn=a,ou=former",
+            standard().after_everything(),
+            Err(ErrorKind::CursorExpired),
+        ),
+        // As of a settled read, it follows the unit.
+        ("cn=a,ou=former", standard(), Ok(2)),
+    ] {
+        let before = known(&[(1, "ou=u", &[]), (2, known_as, &[])]);
+        let read = since(changes, sync("old"), before, |asked| {
+            if is_sync(asked) {
+                let unit = object(1, "ou=u", &[("hasSubordinates", &[b"TRUE"])]);
+                return vec![with_state(unit, 1, 2), sync_end(0, "new", true)];
+            }
+            let unit = asked.base.starts_with("ou=u").then(|| object(1, "ou=u", &[]));
+            let below = [object(2, &format!("cn=a,ou=u,{BASE}"), &[]), success()];
+            unit.into_iter().chain(below).collect()
+        });
+        assert_eq!(read.map(|(after, ..)| after.len()), expected, "{known_as}");
+    }
+}
+
 #[test]
 fn groups_that_the_server_mends_are_read_again() {
     let before = known(&[

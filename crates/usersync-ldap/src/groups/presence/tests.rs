@@ -41,7 +41,11 @@ impl World {
             };
             Some(entry(
                 dn,
-                &[("entryUUID", &[id.as_bytes()]), ("objectClass", &[class])],
+                &[
+                    ("entryUUID", &[id.as_bytes()]),
+                    ("objectClass", &[class]),
+                    ("modifyTimestamp", &[b"20200101000000Z"]),
+                ],
             ))
         } else if asked.base == *group {
             let is_named = self.is_member && asked.filters_by(self.person.as_bytes());
