@@ -33,6 +33,7 @@ pub use departure::{Departed, DepartureReport};
 pub use load::Loaded;
 pub use random::{OsRandom, RandomSource};
 pub use record::{Asked, LinkAuditRecord, LinkEntry};
+pub(crate) use record::{is_linked, moved_queue};
 pub use report::{LinkOutcome, LinkReport};
 pub use stage::ByHand;
 pub use work::{LinkWork, link_lease};
@@ -65,7 +66,8 @@ const SINGLY: usize = 64;
 /// # Guarantees
 /// - Per tenant and pair of systems, a principal has at most one link or proposal, and so has an account.
 /// - Whoever has a saved link has a seat, shared by all the principal's links; seats are taken and given back in the transaction
-///   that saves the first link and removes the last.
+///   that saves the first link and removes the last. A seat that the host took as well, through a
+///   [`SeatRegister`](crate::SeatRegister), stays.
 /// - Nothing is taken beyond the entitlement in force when it is taken.
 /// - Each change of a saved link has one audit record and one notification.
 #[derive(Clone, Debug)]
