@@ -21,6 +21,39 @@ use crate::state::NOTIFICATION;
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) changes: BTreeMap<LinkId, Change>,
+    /// What departures take of their window.
+    pub(super) quota: Option<Quota>,
+}
+
+/// A part of what may go within a window.
+#[derive(Debug)]
+pub(super) struct Quota {
+    /// Of the hours of the window; the last is this hour's.
+    pub(super) counters: Vec<Key>,
+    pub(super) limit: u64,
+    /// What others took, as far as is known.
+    pub(super) used: u64,
+    pub(super) taken: u64,
+}
+
+impl Quota {
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.used.saturating_add(self.taken) > self.limit
+    }
+
+    /// Takes it, if nobody took too much since.
+    fn reserve(&self, transaction: &mut Transaction) {
+        if let Some(this_hour) = self.counters.last() {
+            transaction.write(Write::Add {
+                counter: this_hour.clone(),
+                delta: i64::try_from(self.taken).unwrap_or(i64::MAX),
+            });
+            transaction.check(Check::AtMost {
+                counters: self.counters.clone(),
+                limit: self.limit,
+            });
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -123,6 +156,9 @@ impl Draft {
             return Ok(None);
         }
         let mut transaction = Transaction::new(context.tenant.clone());
+        if let Some(quota) = &self.quota {
+            quota.reserve(&mut transaction);
+        }
         let moved = self.move_seats(book, limits, &mut transaction)?;
         self.move_queue(book, moved, at, &mut transaction)?;
         for (id, change) in &self.changes {

@@ -24,7 +24,7 @@ use usersync_license::{ResourcePlacement, SeatLimits};
 use usersync_model::{
     DirectoryGraph, LinkOptions, PrincipalRef, Rank, ResolvePolicy, Scratch, Selection, SuspendCause,
 };
-use usersync_reconcile::MatchRule;
+use usersync_reconcile::{Guards, MatchRule, Window};
 use usersync_store::{StateStore, StoreErrorKind};
 
 pub use check::{LinkProblem, check_links};
@@ -94,6 +94,9 @@ pub struct LinkSettings {
     /// How many links of a pair may be suspended or removed by departures in one call without an approval: the larger of 10 and
     /// this share.
     pub departure_percent: NonZeroU8,
+    /// How many links of a pair may be suspended or removed by departures within some hours, in however many calls, without an
+    /// approval.
+    pub departure_window: Option<Window>,
     /// How long a link whose principal or account is missing stays suspended before it is removed.
     pub grace: Duration,
     /// Whether owners must consent before their accounts are worked on; otherwise a service account may.
@@ -123,6 +126,7 @@ impl Default for LinkSettings {
             after_grace: AfterGrace::default(),
             consent_lifetime: Duration::from_secs(7 * DAY),
             departure_percent: NonZeroU8::new(20).expect("20 is not zero"),
+            departure_window: Guards::default().window,
             grace: Duration::from_secs(30 * DAY),
             needs_consent: false,
             placement: ResourcePlacement::default(),
