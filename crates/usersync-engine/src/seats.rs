@@ -14,17 +14,19 @@ use usersync_store::{
 };
 
 use crate::error::Result;
+use crate::links;
 
 const SEAT: Format = Format {
     name: "usersync.seat",
-    version: 1,
+    version: 2,
 };
 
 /// The seats of tenants: taken one by one, each in one conditional step of the store, so that no interleaving of workers and no
 /// crash ever exceeds the entitlement that the taker was shown.
 ///
 /// The seats of links are taken and given back by [`Links`](crate::Links), with the links. This is for hosts that give seats to
-/// principals for anything else; a seat that is released here is gone for links, too.
+/// principals for anything else. A principal has one seat for both: what was taken here stays when the last link ends, and what is
+/// released here stays while there is a saved link.
 #[derive(Clone, Debug)]
 pub struct SeatRegister {
     store: Arc<dyn StateStore>,
@@ -61,6 +63,17 @@ pub(crate) const STORED: crate::fuzzing::StoredFormat = crate::fuzzing::stored!(
 struct StoredSeat {
     principal: PrincipalRef,
     resource: bool,
+    /// Version 1 does not say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    host: bool,
+}
+
+/// A seat, with what keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) holder: SeatHolder,
+    /// Whether the host took it, through a [`SeatRegister`]; otherwise it is there for links alone.
+    pub(crate) is_hosts: bool,
 }
 
 impl SeatRegister {
@@ -78,7 +91,8 @@ impl SeatRegister {
         }
     }
 
-    /// Takes a seat for `holder`: one, however often it is asked for.
+    /// Takes a seat for `holder`: one, however often it is asked for, and whether links share it or not. It does not wait, and takes
+    /// no notice of links that wait for a seat.
     ///
     /// The inner result is the entitlement's answer: a refusal says what to do about it.
     ///
@@ -89,81 +103,107 @@ impl SeatRegister {
         tenant: &TenantId,
         holder: &SeatHolder,
     ) -> Result<std::result::Result<Taken, Refusal>> {
+        let table = Table::Seat;
         let key = seat_key(&holder.principal);
+        let bytes = encode(&Seat {
+            holder: holder.clone(),
+            is_hosts: true,
+        })?;
         loop {
-            if let Some((seated, _)) = self.seat(tenant, &key).await? {
-                let same = seated.kind == holder.kind;
-                return Ok(if same {
-                    Ok(Taken::Already)
-                } else {
-                    Err(Refusal::BothKinds)
-                });
-            }
-            let limits = self.limits(tenant).await?;
-            // A clear refusal before the attempt; the attempt itself is what counts.
-            if let Err(refusal) = limits.admit(self.counts(tenant).await?, holder.kind) {
-                return Ok(Err(refusal));
-            }
             let mut transaction = Transaction::new(tenant.clone());
+            let before = self.seat(tenant, &key).await?;
             transaction.check(Check::Value {
-                table: Table::Seat,
+                table,
                 key: key.clone(),
-                revision: None,
+                revision: before.as_ref().map(|(_, revision)| *revision),
             });
-            for rule in SeatRule::ALL {
-                let counters = rule.kinds().iter().map(|kind| counter_key(*kind)).collect();
-                transaction.check(Check::AtMost {
-                    counters,
-                    limit: limits.limit(rule),
-                });
-            }
             transaction.write(Write::Put {
-                table: Table::Seat,
+                table,
                 key: key.clone(),
-                bytes: encode(holder)?,
+                bytes: bytes.clone(),
             });
-            transaction.write(Write::Add {
-                counter: counter_key(holder.kind),
-                delta: 1,
-            });
-            match self.store.commit(transaction).await {
-                Ok(()) => return Ok(Ok(Taken::Now)),
-                // Somebody was faster: look again. Each round, somebody got a seat, so there is an end to it.
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                Err(error) => return Err(error.into()),
+            let taken = match before {
+                Some((seat, _)) if seat.holder.kind != holder.kind => return Ok(Err(Refusal::BothKinds)),
+                Some((seat, _)) if seat.is_hosts => return Ok(Ok(Taken::Already)),
+                Some(_) => Taken::Already,
+                None => {
+                    let limits = self.limits(tenant).await?;
+                    // A clear refusal before the attempt; the attempt itself is what counts.
+                    if let Err(refusal) = limits.admit(self.counts(tenant).await?, holder.kind) {
+                        return Ok(Err(refusal));
+                    }
+                    for rule in SeatRule::ALL {
+                        let counters = rule.kinds().iter().map(|kind| counter_key(*kind)).collect();
+                        transaction.check(Check::AtMost {
+                            counters,
+                            limit: limits.limit(rule),
+                        });
+                    }
+                    transaction.write(Write::Add {
+                        counter: counter_key(holder.kind),
+                        delta: 1,
+                    });
+                    Taken::Now
+                }
+            };
+            if self.commit(transaction).await? {
+                return Ok(Ok(taken));
             }
         }
     }
 
-    /// Gives a seat back, and answers whether there was one.
+    /// Gives back what [`take`](Self::take) took, and answers whether a seat is free by that: a principal that has a saved link keeps
+    /// its seat until the last one ends. Who waits gets it with the next call of [`Links`](crate::Links) that saves or removes links;
+    /// until then [`Links::waiting`](crate::Links::waiting) says who that is.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, or holds a link of the principal that cannot be read.
     pub async fn release(&self, tenant: &TenantId, principal: &PrincipalRef) -> Result<bool> {
+        let table = Table::Seat;
         let key = seat_key(principal);
         loop {
-            let Some((holder, revision)) = self.seat(tenant, &key).await? else {
+            let Some((seat, revision)) = self.seat(tenant, &key).await? else {
                 return Ok(false);
             };
+            // Whoever begins or ends a link writes its seat: while that is the same, the links that are read after it are.
+            let is_linked = links::is_linked(self.store.as_ref(), tenant, principal).await?;
+            if is_linked && !seat.is_hosts {
+                return Ok(false);
+            }
             let mut transaction = Transaction::new(tenant.clone());
             transaction.check(Check::Value {
-                table: Table::Seat,
+                table,
                 key: key.clone(),
                 revision: Some(revision),
             });
-            transaction.write(Write::Delete {
-                table: Table::Seat,
-                key: key.clone(),
-            });
-            transaction.write(Write::Add {
-                counter: counter_key(holder.kind),
-                delta: -1,
-            });
-            match self.store.commit(transaction).await {
-                Ok(()) => return Ok(true),
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {}
-                Err(error) => return Err(error.into()),
+            let key = key.clone();
+            if is_linked {
+                let bytes = encode(&Seat {
+                    is_hosts: false,
+                    ..seat
+                })?;
+                transaction.write(Write::Put { table, key, bytes });
+            } else {
+                transaction.write(Write::Delete { table, key });
+                transaction.write(Write::Add {
+                    counter: counter_key(seat.holder.kind),
+                    delta: -1,
+                });
+                // Whoever is about to wait looks again.
+                transaction.write(links::moved_queue(self.store.now().await?)?);
             }
+            if self.commit(transaction).await? {
+                return Ok(!is_linked);
+            }
+        }
+    }
+
+    /// Commits; `false` if somebody was faster: look again. Each round, somebody's change was committed, so there is an end to it.
+    async fn commit(&self, transaction: Transaction) -> Result<bool> {
+        match self.store.commit(transaction).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == StoreErrorKind::Conflict => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -176,7 +216,7 @@ impl SeatRegister {
         let mut holders = Vec::new();
         while let Some(chunk) = chunks.try_next().await? {
             for (_, stored) in chunk {
-                holders.push(decode(&stored.bytes)?);
+                holders.push(decode(&stored.bytes)?.holder);
             }
         }
         let seats = Seats::new(holders).map_err(|conflict| {
@@ -209,7 +249,7 @@ impl SeatRegister {
         })
     }
 
-    async fn seat(&self, tenant: &TenantId, key: &Key) -> Result<Option<(SeatHolder, Revision)>> {
+    async fn seat(&self, tenant: &TenantId, key: &Key) -> Result<Option<(Seat, Revision)>> {
         match self.store.value(tenant, Table::Seat, key).await? {
             Some(stored) => Ok(Some((decode(&stored.bytes)?, stored.revision))),
             None => Ok(None),
@@ -225,19 +265,27 @@ pub(crate) fn counter_key(kind: SeatKind) -> Key {
     Key::of(&["seats", kind.code()])
 }
 
-pub(crate) fn encode(holder: &SeatHolder) -> Result<Vec<u8>> {
+pub(crate) fn encode(seat: &Seat) -> Result<Vec<u8>> {
     let stored = StoredSeat {
-        principal: holder.principal.clone(),
-        resource: holder.kind == SeatKind::Resource,
+        principal: seat.holder.principal.clone(),
+        resource: seat.holder.kind == SeatKind::Resource,
+        host: seat.is_hosts,
     };
     Ok(SEAT.encode(&stored)?)
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<SeatHolder> {
-    let StoredSeat { principal, resource } = SEAT.decode(bytes)?;
-    Ok(if resource {
-        SeatHolder::resource(principal)
-    } else {
-        SeatHolder::user(principal)
+pub(crate) fn decode(bytes: &[u8]) -> Result<Seat> {
+    let StoredSeat {
+        principal,
+        resource,
+        host,
+    } = SEAT.decode(bytes)?;
+    let holder = match resource {
+        true => SeatHolder::resource(principal),
+        false => SeatHolder::user(principal),
+    };
+    Ok(Seat {
+        holder,
+        is_hosts: host,
     })
 }

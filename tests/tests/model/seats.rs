@@ -9,7 +9,7 @@
 //! | who moves seats looks for who waits | `Draft::move_queue` |
 //! | the checks of the transaction | `Check::Value`, and `Check::AtMost` over [`SeatRule::ALL`] with their own limits |
 //!
-//! `SeatRegister` (`seats.rs`) takes and gives back in the same way what belongs to no link.
+//! `SeatRegister` (`seats.rs`) takes and gives back in the same way what a host needs beside links.
 
 use std::fmt;
 

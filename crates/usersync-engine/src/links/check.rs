@@ -5,13 +5,13 @@ use std::fmt;
 
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
-use usersync_license::{SeatHolder, SeatKind};
+use usersync_license::SeatKind;
 use usersync_model::{PrincipalRef, TenantId};
 use usersync_store::{Format, Key, StateRead, Table};
 
 use super::record::{CLAIM, CONSENT, LINK, LinkEntry, LinkId, claim_key, consent_key, links_prefix};
 use crate::error::Result;
-use crate::seats;
+use crate::seats::{self, Seat};
 
 /// Something stored of links or seats that contradicts something else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,13 +22,13 @@ pub enum LinkProblem {
         /// Whose it says it is.
         principal: PrincipalRef,
     },
-    /// A saved link has no seat.
+    /// A saved link has no seat, or one of another kind.
     NoSeat {
         /// Whose link.
         principal: PrincipalRef,
     },
-    /// A principal has a seat and no saved link. It is no contradiction where the host takes seats itself, through a
-    /// [`SeatRegister`](crate::SeatRegister).
+    /// A principal has a seat, no saved link, and, as far as is known, no need of it by the host. It is no contradiction where the
+    /// host took it, through a [`SeatRegister`](crate::SeatRegister), before seats said so.
     SeatWithoutLink {
         /// Whose seat.
         principal: PrincipalRef,
@@ -81,7 +81,7 @@ impl fmt::Display for LinkProblem {
             Self::NoSeat { principal } => {
                 write!(
                     f,
-                    "{principal} is linked and has no seat; remove the link and save it again"
+                    "{principal} is linked and has no seat of its kind; remove the link and save it again"
                 )
             }
             Self::SeatWithoutLink { principal } => {
@@ -159,7 +159,7 @@ pub async fn check_links(state: &dyn StateRead, tenant: &TenantId) -> Result<Vec
             });
         }
         if entry.link.is_kept() {
-            linked.insert(id.principal);
+            linked.insert((id.principal, SeatKind::of(entry.link.kind())));
         }
     }
     for (key, id) in claims.iter().chain(&asked) {
@@ -180,34 +180,40 @@ pub async fn check_links(state: &dyn StateRead, tenant: &TenantId) -> Result<Vec
 async fn check_seats(
     state: &dyn StateRead,
     tenant: &TenantId,
-    linked: &BTreeSet<PrincipalRef>,
+    linked: &BTreeSet<(PrincipalRef, Option<SeatKind>)>,
     found: &mut BTreeSet<LinkProblem>,
 ) -> Result<()> {
-    let mut seated: BTreeMap<PrincipalRef, SeatKind> = BTreeMap::new();
+    let mut seated: BTreeMap<PrincipalRef, Seat> = BTreeMap::new();
     let mut unreadable = 0;
     let mut chunks = state.values(tenant, Table::Seat, &Key::of(&[]));
     while let Some(chunk) = chunks.try_next().await? {
         for (key, stored) in chunk {
             match seats::decode(&stored.bytes) {
-                Ok(SeatHolder { principal, kind }) if seats::seat_key(&principal) == key => {
-                    seated.insert(principal, kind);
+                Ok(seat) if seats::seat_key(&seat.holder.principal) == key => {
+                    seated.insert(seat.holder.principal.clone(), seat);
                 }
                 Ok(_) | Err(_) => unreadable += 1,
             }
         }
     }
     note_unreadable(found, Table::Seat, unreadable);
-    let without_seat = linked.iter().filter(|principal| !seated.contains_key(principal));
-    found.extend(without_seat.map(|principal| LinkProblem::NoSeat {
+    let without_seat = linked.iter().filter(|(principal, kind)| {
+        let seat = seated.get(principal);
+        seat.is_none_or(|seat| Some(seat.holder.kind) != *kind)
+    });
+    found.extend(without_seat.map(|(principal, _)| LinkProblem::NoSeat {
         principal: principal.clone(),
     }));
-    let without_link = seated.keys().filter(|principal| !linked.contains(principal));
-    found.extend(without_link.map(|principal| LinkProblem::SeatWithoutLink {
+    let linked: BTreeSet<_> = linked.iter().map(|(principal, _)| principal).collect();
+    let without_link = seated
+        .iter()
+        .filter(|(principal, seat)| !seat.is_hosts && !linked.contains(principal));
+    found.extend(without_link.map(|(principal, _)| LinkProblem::SeatWithoutLink {
         principal: principal.clone(),
     }));
     for kind in SeatKind::ALL {
         let counted = state.counter(tenant, &seats::counter_key(kind)).await?;
-        let seats = seated.values().filter(|other| **other == kind).count() as u64;
+        let seats = seated.values().filter(|seat| seat.holder.kind == kind).count() as u64;
         if seats != counted {
             let kind = kind.code();
             found.insert(LinkProblem::SeatsMiscounted { kind, seats, counted });

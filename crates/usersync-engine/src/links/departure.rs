@@ -1,4 +1,4 @@
-//! What becomes of links whose principals or accounts are gone.
+//! What becomes of links and proposals whose principals or accounts are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,28 +6,29 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use usersync_connector::CallContext;
 use usersync_model::{Completeness, Digest, DigestBuilder, ObjectId, PrincipalRef, SuspendCause};
-use usersync_reconcile::Situation;
-use usersync_store::Revision;
+use usersync_reconcile::{Share, Situation};
+use usersync_store::{Key, Revision};
 
-use super::draft::{Action, Draft};
+use super::draft::{Action, Draft, Quota};
 use super::load::Seen;
 use super::record::{Book, LinkEntry, LinkId};
 use super::{AfterGrace, LinkOutcome, Links, after};
 use crate::error::Result;
+use crate::state::window_hours;
 
 /// So many links may be suspended or removed at once in any case.
-const AT_ONCE: usize = 10;
+const AT_ONCE: u32 = 10;
 
 /// What [`Links::follow_departures`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DepartureReport {
-    /// The links that changed, ascending by principal.
+    /// The links and proposals that changed, ascending by principal.
     pub outcomes: Vec<(PrincipalRef, Departed)>,
     /// Who waited and was let in by that.
     pub let_in: Vec<(PrincipalRef, LinkOutcome)>,
-    /// What was held for it is more than may go at once: the principals, and the digest that an approval names. Nothing of it was
-    /// done.
+    /// What was held for it is more than may go at once, or within the window: the principals, and the digest that an approval names.
+    /// Nothing of it was done.
     pub held: Option<(Vec<PrincipalRef>, Digest)>,
     /// How much was seen of the principals.
     pub principals: Completeness,
@@ -35,9 +36,10 @@ pub struct DepartureReport {
     pub accounts: Completeness,
 }
 
-/// What became of one link.
+/// What became of one link or proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Departed {
     /// It was missing for the grace period, and is removed.
     Removed,
@@ -45,6 +47,8 @@ pub enum Departed {
     Returned,
     /// Its principal or account is missing: it is suspended.
     Suspended,
+    /// Its principal or account is missing before it was saved: the proposal is dropped, with its place in the waiting list.
+    Unstaged,
 }
 
 impl Departed {
@@ -55,6 +59,7 @@ impl Departed {
             Self::Removed => "removed",
             Self::Returned => "returned",
             Self::Suspended => "suspended",
+            Self::Unstaged => "unstaged",
         }
     }
 }
@@ -62,13 +67,16 @@ impl Departed {
 impl Links {
     /// Reads both sides and lets the links follow: a link whose principal or account a complete read does not show is suspended, and
     /// the time is noted; when what is missing returns, it is resumed; after the grace period it is removed or stays suspended, by
-    /// [`LinkSettings::after_grace`](super::LinkSettings::after_grace). Nothing follows from what a partial read does not show.
+    /// [`LinkSettings::after_grace`](super::LinkSettings::after_grace). A proposal whose principal or account is gone is dropped: its
+    /// account is free, and who waits behind it moves up. Nothing follows from what a partial read does not show.
     ///
     /// More suspensions and removals than the larger of 10 and
-    /// [`LinkSettings::departure_percent`](super::LinkSettings::departure_percent) of the pair's links are held, all of them, until
-    /// the call is made with the digest that was reported; and so are any at all while a system shows nobody, and those of
-    /// administrators' links always. An approval is good for these departures only: once it was used, or a link of them has changed,
-    /// there is another digest. Returns are never held.
+    /// [`LinkSettings::departure_percent`](super::LinkSettings::departure_percent) of the pair's links, or than
+    /// [`LinkSettings::departure_window`](super::LinkSettings::departure_window) leaves room for, are held, all of them, until the call
+    /// is made with the digest that was reported; and so are any at all while a system shows nobody, and those of administrators' links
+    /// always. A place in the waiting list counts as a link does; other proposals, which can be staged again, do not count, and wait
+    /// only with what is held. What was approved takes no room in the window. An approval is good for these departures only: once it
+    /// was used, or a link of them has changed, there is another digest. Returns are never held.
     ///
     /// # Errors
     /// When the store fails.
@@ -80,8 +88,7 @@ impl Links {
         // A link that was made or changed since says nothing about what was read before, nor the other way round.
         let noted = self.revisions(context).await?;
         let (principals, accounts) = self.read(context).await;
-        let people: BTreeSet<_> = principals.parties.iter().map(|party| &party.id).collect();
-        let mailboxes: BTreeSet<_> = accounts.parties.iter().map(|party| &party.id).collect();
+        let (people, mailboxes) = (principals.shown(), accounts.shown());
         let shows_nobody = people.is_empty() || mailboxes.is_empty();
         loop {
             let book = self.book(context).await?;
@@ -120,13 +127,27 @@ impl Links {
                 }
             }
             let mut going = self.going(&book, &draft, &principals, &accounts, now);
+            going.extend(self.ending(&book, &principals, &accounts));
             going.retain(|going| is_noted(&going.id));
-            let kept = self.pair(&book).filter(|(_, entry)| entry.link.is_kept()).count();
-            let share = kept * usize::from(self.settings.departure_percent.get()) / 100;
-            let is_much = shows_nobody || going.len() > share.max(AT_ONCE);
+            going.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+            let kept = self.pair(&book).filter(|(_, entry)| entry.link.is_kept()).count() as u64;
+            let at_once = Share {
+                percent: self.settings.departure_percent.get(),
+                floor: AT_ONCE,
+            };
+            let counted = going.iter().filter(|going| going.counts).count() as u64;
+            let free = |going: &&Going| going.counts && !going.is_privileged;
+            let taken = going.iter().filter(free).count() as u64;
+            let quota = self.quota(context, kept, taken, now).await?;
+            let is_much = shows_nobody
+                || counted > at_once.allowance(kept)
+                || quota.as_ref().is_some_and(Quota::is_exceeded);
             let (mut held, mut free): (Vec<_>, Vec<_>) = going
                 .into_iter()
                 .partition(|going| is_much || going.is_privileged);
+            if !is_much {
+                draft.quota = quota;
+            }
             let digest = digest_of(context, &held);
             if approved == Some(&digest) {
                 free.append(&mut held);
@@ -137,6 +158,7 @@ impl Links {
                 outcomes.insert(going.id.principal.clone(), going.departed);
                 match going.after {
                     Some(entry) => draft.set(entry, Action::Suspend),
+                    None if going.departed == Departed::Unstaged => draft.drop(going.id, Action::Unstage),
                     None => draft.drop(going.id, Action::Remove),
                 }
             }
@@ -218,22 +240,82 @@ impl Links {
                 after,
                 departed,
                 is_privileged,
+                counts: true,
             });
         }
         going
     }
+
+    /// The proposals whose principal or account is gone.
+    fn ending(&self, book: &Book, principals: &Seen, accounts: &Seen) -> Vec<Going> {
+        let (people, mailboxes) = (principals.shown(), accounts.shown());
+        let is_gone = |seen: &Seen, shown: &BTreeSet<&ObjectId>, id: &ObjectId| {
+            seen.verdict.is_complete() && !shown.contains(id)
+        };
+        self.pair(book)
+            .filter(|(id, entry)| {
+                let account = &entry.link.account().object;
+                !entry.link.is_kept()
+                    && (is_gone(principals, &people, &id.principal.object)
+                        || is_gone(accounts, &mailboxes, account))
+            })
+            .filter_map(|(id, entry)| {
+                let (_, revision) = book.links.get(id)?;
+                Some(Going {
+                    id: id.clone(),
+                    revision: *revision,
+                    after: None,
+                    departed: Departed::Unstaged,
+                    is_privileged: false,
+                    counts: entry.waiting.is_some(),
+                })
+            })
+            .collect()
+    }
+
+    /// What so many departures take of the window that ends now; `None` if there is no window, or nothing to take.
+    async fn quota(
+        &self,
+        context: &CallContext,
+        kept: u64,
+        taken: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Quota>> {
+        let Some(window) = self.settings.departure_window.filter(|_| taken > 0) else {
+            return Ok(None);
+        };
+        let (principals, accounts) = (self.principals.system(), self.accounts.system());
+        let counters: Vec<_> = window_hours(now, window.hours)
+            .map(|hour| {
+                let hour = hour.to_string();
+                Key::of(&["departures", principals.as_str(), accounts.as_str(), &hour])
+            })
+            .collect();
+        let mut used = 0_u64;
+        for counter in &counters {
+            used = used.saturating_add(self.store.counter(&context.tenant, counter).await?);
+        }
+        Ok(Some(Quota {
+            counters,
+            limit: window.share.allowance(kept),
+            used,
+            taken,
+        }))
+    }
 }
 
-/// A link that is to be suspended or removed.
+/// A link that is to be suspended or removed, or a proposal that is to be dropped.
 #[derive(Debug)]
 struct Going {
     id: LinkId,
-    /// Of the link as it is.
+    /// Of what is stored of it.
     revision: Revision,
-    /// `None`: it is removed.
+    /// `None`: it is no more.
     after: Option<LinkEntry>,
     departed: Departed,
     is_privileged: bool,
+    /// Whether the guards count it.
+    counts: bool,
 }
 
 fn causes(gone: usersync_reconcile::Gone) -> &'static [SuspendCause] {

@@ -9,18 +9,51 @@ use usersync_model::{Digest, DigestBuilder, LinkState, OperationId, PrincipalRef
 use usersync_store::{Check, Key, Log, Revision, Table, Transaction, Write};
 
 use super::record::{
-    AUDIT, Book, CLAIM, CONSENT, LINK, LinkAuditRecord, LinkEntry, LinkId, claim_key, consent_key, queue_key,
-    queue_value,
+    AUDIT, Book, CLAIM, CONSENT, LINK, LinkAuditRecord, LinkEntry, LinkId, claim_key, consent_key,
+    moved_queue, queue_key,
 };
 use crate::audit::About;
 use crate::error::Result;
-use crate::seats;
+use crate::seats::{self, Seat};
 use crate::state::NOTIFICATION;
 
 /// What becomes of links.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) changes: BTreeMap<LinkId, Change>,
+    /// What departures take of their window.
+    pub(super) quota: Option<Quota>,
+}
+
+/// A part of what may go within a window.
+#[derive(Debug)]
+pub(super) struct Quota {
+    /// Of the hours of the window; the last is this hour's.
+    pub(super) counters: Vec<Key>,
+    pub(super) limit: u64,
+    /// What others took, as far as is known.
+    pub(super) used: u64,
+    pub(super) taken: u64,
+}
+
+impl Quota {
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.used.saturating_add(self.taken) > self.limit
+    }
+
+    /// Takes it, if nobody took too much since.
+    fn reserve(&self, transaction: &mut Transaction) {
+        if let Some(this_hour) = self.counters.last() {
+            transaction.write(Write::Add {
+                counter: this_hour.clone(),
+                delta: i64::try_from(self.taken).unwrap_or(i64::MAX),
+            });
+            transaction.check(Check::AtMost {
+                counters: self.counters.clone(),
+                limit: self.limit,
+            });
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -87,7 +120,7 @@ impl Draft {
         self.changes.insert(id, Change { after: None, action });
     }
 
-    /// The principals whose last link it removes.
+    /// The principals whose seats it gives back: it removes their last links, and the host does not keep their seats.
     pub(super) fn releases(&self, book: &Book) -> BTreeSet<PrincipalRef> {
         let seated = self
             .changes
@@ -95,7 +128,8 @@ impl Draft {
             .map(|id| &id.principal)
             .collect::<BTreeSet<_>>();
         let is_released = |principal: &&PrincipalRef| {
-            book.seats.contains_key(principal) && !self.is_kept_after(book, principal)
+            let is_for_links = book.seats.get(principal).is_some_and(|(seat, _)| !seat.is_hosts);
+            is_for_links && !self.is_kept_after(book, principal)
         };
         seated.into_iter().filter(is_released).cloned().collect()
     }
@@ -122,6 +156,9 @@ impl Draft {
             return Ok(None);
         }
         let mut transaction = Transaction::new(context.tenant.clone());
+        if let Some(quota) = &self.quota {
+            quota.reserve(&mut transaction);
+        }
         let moved = self.move_seats(book, limits, &mut transaction)?;
         self.move_queue(book, moved, at, &mut transaction)?;
         for (id, change) in &self.changes {
@@ -159,21 +196,42 @@ impl Draft {
             });
             let table = Table::Seat;
             match (seat, kind, self.is_kept_after(book, principal)) {
-                (Some((holder, _)), _, true) => {
-                    // Written again, so that nobody releases it meanwhile for want of a link.
-                    let bytes = seats::encode(holder)?;
+                (Some((seat, _)), kind, is_kept) => {
+                    let had_link =
+                        of_principal(&book.links, principal).any(|(_, (entry, _))| entry.link.is_kept());
+                    let mut seat = seat.clone();
+                    // Whoever has one without a link has it from the host, which seats of version 1 do not say.
+                    seat.is_hosts |= !had_link;
+                    if !is_kept && !seat.is_hosts {
+                        moved.gives_back = true;
+                        transaction.write(Write::Delete { table, key });
+                        transaction.write(count(seat.holder.kind, -1));
+                        continue;
+                    }
+                    if let Some(kind) = kind.filter(|kind| *kind != seat.holder.kind && !seat.is_hosts) {
+                        // All that needed the other kind ends.
+                        (moved.gives_back, moved.takes) = (true, true);
+                        transaction.write(count(seat.holder.kind, -1));
+                        transaction.write(count(kind, 1));
+                        seat.holder.kind = kind;
+                    }
+                    // Written again in any case, so that nobody releases it meanwhile for want of a link.
+                    let bytes = seats::encode(&seat)?;
                     transaction.write(Write::Put { table, key, bytes });
-                }
-                (Some((holder, _)), _, false) => {
-                    moved.gives_back = true;
-                    transaction.write(Write::Delete { table, key });
-                    transaction.write(count(holder.kind, -1));
                 }
                 (None, Some(kind), true) => {
                     moved.takes = true;
-                    let principal = principal.clone();
-                    let bytes = seats::encode(&SeatHolder { principal, kind })?;
-                    transaction.write(Write::Put { table, key, bytes });
+                    transaction.write(Write::Put {
+                        table,
+                        key,
+                        bytes: seats::encode(&Seat {
+                            holder: SeatHolder {
+                                principal: principal.clone(),
+                                kind,
+                            },
+                            is_hosts: false,
+                        })?,
+                    });
                     transaction.write(count(kind, 1));
                 }
                 (None, ..) => {}
@@ -217,16 +275,17 @@ impl Draft {
                 });
             }
         }
-        let (table, key) = (Table::Link, queue_key());
         if (moves || moved.takes)
             && let Some(revision) = book.queue
         {
-            let key = key.clone();
-            transaction.check(Check::Value { table, key, revision });
+            transaction.check(Check::Value {
+                table: Table::Link,
+                key: queue_key(),
+                revision,
+            });
         }
         if moves {
-            let bytes = queue_value(at)?;
-            transaction.write(Write::Put { table, key, bytes });
+            transaction.write(moved_queue(at)?);
         }
         Ok(())
     }

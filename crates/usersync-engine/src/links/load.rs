@@ -1,16 +1,16 @@
 //! Reading both sides and matching them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use usersync_connector::{Account, AccountDirectory, AccountEntry, CallContext, Extent, Reader};
-use usersync_model::{Completeness, PartialKind};
+use usersync_model::{Completeness, ObjectId, PartialKind, PrincipalRef};
 use usersync_reconcile::{KnownLink, Matching, Party, Side, match_accounts};
 
 use super::record::Book;
 use super::{Chosen, Links};
 use crate::error::Result;
 use crate::report::{FailedRead, ReadOf};
-use usersync_model::PrincipalRef;
 
 /// What [`Links::load`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,11 @@ impl Links {
 }
 
 impl Seen {
+    /// Who was shown.
+    pub(super) fn shown(&self) -> BTreeSet<&ObjectId> {
+        self.parties.iter().map(|party| &party.id).collect()
+    }
+
     fn side(&self) -> Side<'_> {
         Side::new(
             self.parties.iter().map(party),

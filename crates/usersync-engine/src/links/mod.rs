@@ -24,7 +24,7 @@ use usersync_license::{ResourcePlacement, SeatLimits};
 use usersync_model::{
     DirectoryGraph, LinkOptions, PrincipalRef, Rank, ResolvePolicy, Scratch, Selection, SuspendCause,
 };
-use usersync_reconcile::MatchRule;
+use usersync_reconcile::{Guards, MatchRule, Window};
 use usersync_store::{StateStore, StoreErrorKind};
 
 pub use check::{LinkProblem, check_links};
@@ -33,6 +33,7 @@ pub use departure::{Departed, DepartureReport};
 pub use load::Loaded;
 pub use random::{OsRandom, RandomSource};
 pub use record::{Asked, LinkAuditRecord, LinkEntry};
+pub(crate) use record::{is_linked, moved_queue};
 pub use report::{LinkOutcome, LinkReport};
 pub use stage::ByHand;
 pub use work::{LinkWork, link_lease};
@@ -65,7 +66,8 @@ const SINGLY: usize = 64;
 /// # Guarantees
 /// - Per tenant and pair of systems, a principal has at most one link or proposal, and so has an account.
 /// - Whoever has a saved link has a seat, shared by all the principal's links; seats are taken and given back in the transaction
-///   that saves the first link and removes the last.
+///   that saves the first link and removes the last. A seat that the host took as well, through a
+///   [`SeatRegister`](crate::SeatRegister), stays.
 /// - Nothing is taken beyond the entitlement in force when it is taken.
 /// - Each change of a saved link has one audit record and one notification.
 #[derive(Clone, Debug)]
@@ -92,6 +94,9 @@ pub struct LinkSettings {
     /// How many links of a pair may be suspended or removed by departures in one call without an approval: the larger of 10 and
     /// this share.
     pub departure_percent: NonZeroU8,
+    /// How many links of a pair may be suspended or removed by departures within some hours, in however many calls, without an
+    /// approval.
+    pub departure_window: Option<Window>,
     /// How long a link whose principal or account is missing stays suspended before it is removed.
     pub grace: Duration,
     /// Whether owners must consent before their accounts are worked on; otherwise a service account may.
@@ -121,6 +126,7 @@ impl Default for LinkSettings {
             after_grace: AfterGrace::default(),
             consent_lifetime: Duration::from_secs(7 * DAY),
             departure_percent: NonZeroU8::new(20).expect("20 is not zero"),
+            departure_window: Guards::default().window,
             grace: Duration::from_secs(30 * DAY),
             needs_consent: false,
             placement: ResourcePlacement::default(),

@@ -6,15 +6,14 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use usersync_connector::Actor;
-use usersync_license::SeatHolder;
 use usersync_model::{
     AccountRef, Authorization, Digest, JobId, Link, LinkState, ObjectId, OperationId, PrincipalRef, SystemId,
     TenantId,
 };
-use usersync_store::{Format, Key, Revision, StateRead, StoreError, StoreErrorKind, Table};
+use usersync_store::{Format, Key, Revision, StateRead, StoreError, StoreErrorKind, Table, Write};
 
 use crate::error::Result;
-use crate::seats;
+use crate::seats::{self, Seat};
 
 pub(super) const LINK: Format = Format {
     name: "usersync.link",
@@ -148,8 +147,31 @@ pub(super) fn queue_key() -> Key {
     Key::of(&["queue"])
 }
 
-pub(super) fn queue_value(at: DateTime<Utc>) -> Result<Vec<u8>> {
-    Ok(QUEUE.encode(&at)?)
+/// Notes that seats were given back, or are waited for.
+pub(crate) fn moved_queue(at: DateTime<Utc>) -> Result<Write> {
+    Ok(Write::Put {
+        table: Table::Link,
+        key: queue_key(),
+        bytes: QUEUE.encode(&at)?,
+    })
+}
+
+/// Whether the principal has a saved link, with an account of any system. Read after its seat, it is so while that is the same.
+pub(crate) async fn is_linked(
+    state: &dyn StateRead,
+    tenant: &TenantId,
+    principal: &PrincipalRef,
+) -> Result<bool> {
+    let prefix = Key::of(&["link", principal.system.as_str(), principal.object.as_str()]);
+    let mut chunks = state.values(tenant, Table::Link, &prefix);
+    while let Some(chunk) = chunks.try_next().await? {
+        for (key, stored) in chunk {
+            if decode(&key, &stored.bytes)?.1.link.is_kept() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// The links and seats of a tenant, as they are stored at one time.
@@ -158,7 +180,7 @@ pub(super) struct Book {
     /// The revision of what is stored of the queue for seats; `None`: it was not read.
     pub(super) queue: Option<Option<Revision>>,
     pub(super) links: BTreeMap<LinkId, (LinkEntry, Revision)>,
-    pub(super) seats: BTreeMap<PrincipalRef, (SeatHolder, Revision)>,
+    pub(super) seats: BTreeMap<PrincipalRef, (Seat, Revision)>,
 }
 
 impl Book {
@@ -253,14 +275,14 @@ fn decode(key: &Key, bytes: &[u8]) -> Result<(LinkId, LinkEntry)> {
 async fn load_seats(
     state: &dyn StateRead,
     tenant: &TenantId,
-) -> Result<BTreeMap<PrincipalRef, (SeatHolder, Revision)>> {
-    let mut holders = BTreeMap::new();
+) -> Result<BTreeMap<PrincipalRef, (Seat, Revision)>> {
+    let mut seats = BTreeMap::new();
     let mut chunks = state.values(tenant, Table::Seat, &Key::of(&[]));
     while let Some(chunk) = chunks.try_next().await? {
         for (_, stored) in chunk {
-            let holder = seats::decode(&stored.bytes)?;
-            holders.insert(holder.principal.clone(), (holder, stored.revision));
+            let seat = seats::decode(&stored.bytes)?;
+            seats.insert(seat.holder.principal.clone(), (seat, stored.revision));
         }
     }
-    Ok(holders)
+    Ok(seats)
 }

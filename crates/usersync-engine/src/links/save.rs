@@ -263,7 +263,7 @@ fn requests(
 }
 
 fn seats(book: &Book) -> Result<Seats> {
-    let holders = book.seats.values().map(|(holder, _)| holder.clone());
+    let holders = book.seats.values().map(|(seat, _)| seat.holder.clone());
     Ok(Seats::new(holders).map_err(|conflict| {
         StoreError::new(StoreErrorKind::Corrupt, "a seat is taken twice").with_source(conflict)
     })?)

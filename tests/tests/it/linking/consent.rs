@@ -4,15 +4,16 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures::executor::block_on;
 use usersync::connector::{Notification, Secret, Token, TokenKey, TokenStore};
 use usersync::engine::{Chosen, Links, NotConsented};
-use usersync::model::{Authorization, LinkState, TenantId};
+use usersync::model::{AccountRef, Authorization, LinkState, TenantId};
 use usersync::store::Log;
 use usersync_tests::tenant;
 
 use crate::linking::life::told;
-use crate::linking::{Office, codes, context, context_of, only, principal};
+use crate::linking::{Office, codes, context, context_of, object, only, principal, system};
 
 fn office() -> Office {
     let mut office = Office::new(9);
@@ -38,6 +39,23 @@ fn ask(office: &Office) -> Secret {
     let report = block_on(office.links().request_consent(&context(), &only([0]))).expect("it works");
     assert_eq!(codes(&report), "p0 consent_requested");
     mailed(office)
+}
+
+/// Under what the token store keeps what the owner of the first account allows.
+fn owner() -> TokenKey {
+    TokenKey::Account(AccountRef::new(system("mail"), object("a0")))
+}
+
+/// The owner consents at the token store.
+fn keep(office: &Office, until: Option<DateTime<Utc>>) {
+    let secret = Secret::new("canary");
+    block_on(office.tokens.keep(&tenant(), &owner(), secret, until)).expect("it is kept");
+}
+
+/// What becomes of the first link by what the token store says.
+fn follow(office: &Office) -> LinkState {
+    block_on(office.links().follow_tokens(&context(), &only([0]))).expect("it works");
+    office.list()[0].link.state()
 }
 
 fn consent(office: &Office, token: &Secret) -> Result<LinkState, NotConsented> {
@@ -151,30 +169,22 @@ fn a_token_dies_with_its_link_and_with_the_consent() {
 #[test]
 fn links_follow_the_token_store() {
     let office = office();
-    let owner = TokenKey::Account(office.list()[0].link.account().clone());
     let until = office.list()[0].staged + Duration::from_secs(60);
     let follow = || {
         block_on(office.links().follow_tokens(&context(), &Chosen::All)).expect("it works");
         office.shown()
     };
     assert_eq!(follow(), "p0-a0 saved, p1-a1 saved");
-    let keep = |until| {
-        block_on(
-            office
-                .tokens
-                .keep(&tenant(), &owner, Secret::new("canary"), until),
-        )
-    };
-    keep(Some(until)).expect("it is kept");
+    keep(&office, Some(until));
     assert_eq!(follow(), "p0-a0 active, p1-a1 saved");
     office.clock.advance(Duration::from_secs(60));
     assert_eq!(follow(), "p0-a0 suspended, p1-a1 saved");
-    keep(None).expect("it is kept");
+    keep(&office, None);
     assert_eq!(follow(), "p0-a0 active, p1-a1 saved");
     let told_before = told(&office).len();
     assert_eq!(follow(), "p0-a0 active, p1-a1 saved");
     assert_eq!(told(&office).len(), told_before, "nothing new, nothing told");
-    block_on(office.tokens.revoke(&tenant(), &owner)).expect("it works");
+    block_on(office.tokens.revoke(&tenant(), &owner())).expect("it works");
     assert_eq!(follow(), "p0-a0 suspended, p1-a1 saved");
     assert_eq!(office.seats(), (2, 0), "suspended links keep their seats");
 }
@@ -235,28 +245,19 @@ fn consent_is_asked_of_the_account() {
 #[test]
 fn what_was_followed_already_undoes_nothing() {
     let office = office();
-    let owner = TokenKey::Account(office.list()[0].link.account().clone());
-    let follow = || {
-        block_on(office.links().follow_tokens(&context(), &only([0]))).expect("it works");
-        office.list()[0].link.state()
-    };
-    let keep = || {
-        let secret = Secret::new("canary");
-        block_on(office.tokens.keep(&tenant(), &owner, secret, None)).expect("it is kept");
-    };
-    keep();
-    assert_eq!(follow(), LinkState::Active);
+    keep(&office, None);
+    assert_eq!(follow(&office), LinkState::Active);
     block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
-    assert_eq!(follow(), LinkState::Suspended, "the owner took it back");
-    block_on(office.tokens.revoke(&tenant(), &owner)).expect("it works");
-    assert_eq!(follow(), LinkState::Suspended);
+    assert_eq!(follow(&office), LinkState::Suspended, "the owner took it back");
+    block_on(office.tokens.revoke(&tenant(), &owner())).expect("it works");
+    assert_eq!(follow(&office), LinkState::Suspended);
     let token = ask(&office);
     assert_eq!(consent(&office, &token), Ok(LinkState::Active));
-    assert_eq!(follow(), LinkState::Active, "the owner consented since");
+    assert_eq!(follow(&office), LinkState::Active, "the owner consented since");
     block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
-    assert_eq!(follow(), LinkState::Suspended);
-    keep();
-    assert_eq!(follow(), LinkState::Active, "the owner consented anew");
+    assert_eq!(follow(&office), LinkState::Suspended);
+    keep(&office, None);
+    assert_eq!(follow(&office), LinkState::Active, "the owner consented anew");
     office.check();
 }
 
@@ -264,31 +265,22 @@ fn what_was_followed_already_undoes_nothing() {
 #[test]
 fn what_an_owner_took_back_stays_taken_back() {
     let office = office();
-    let owner = TokenKey::Account(office.list()[0].link.account().clone());
-    let follow = || {
-        block_on(office.links().follow_tokens(&context(), &only([0]))).expect("it works");
-        office.list()[0].link.state()
-    };
-    let keep = || {
-        let secret = Secret::new("canary");
-        block_on(office.tokens.keep(&tenant(), &owner, secret, None)).expect("it is kept");
-    };
-    keep();
-    assert_eq!(follow(), LinkState::Active);
+    keep(&office, None);
+    assert_eq!(follow(&office), LinkState::Active);
     block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
-    let kept = block_on(office.tokens.token(&tenant(), &owner)).expect("it can be asked");
+    let kept = block_on(office.tokens.token(&tenant(), &owner())).expect("it can be asked");
     assert!(matches!(kept, Token::Revoked), "{kept:?}");
     // The same pair, linked anew: the owner has said no.
     office.remove(&only([0]));
     office.stage();
     office.save(&only([0]));
-    assert_eq!(follow(), LinkState::Saved, "it is not active");
+    assert_eq!(follow(&office), LinkState::Saved, "it is not active");
     // Another consent, in place of the one that was taken back.
-    keep();
-    assert_eq!(follow(), LinkState::Active);
+    keep(&office, None);
+    assert_eq!(follow(&office), LinkState::Active);
     block_on(office.links().revoke(&context(), &only([0]))).expect("it works");
-    keep();
-    assert_eq!(follow(), LinkState::Active, "nobody looked in between");
+    keep(&office, None);
+    assert_eq!(follow(&office), LinkState::Active, "nobody looked in between");
     office.check();
 }
 
@@ -296,12 +288,10 @@ fn what_an_owner_took_back_stays_taken_back() {
 #[test]
 fn an_owner_who_consents_is_not_overruled_by_what_was_said_before() {
     let office = office();
-    let owner = TokenKey::Account(office.list()[0].link.account().clone());
-    block_on(office.tokens.keep(&tenant(), &owner, Secret::new("canary"), None)).expect("it is kept");
-    block_on(office.tokens.revoke(&tenant(), &owner)).expect("it works");
+    keep(&office, None);
+    block_on(office.tokens.revoke(&tenant(), &owner())).expect("it works");
     let token = ask(&office);
     assert_eq!(consent(&office, &token), Ok(LinkState::Active));
-    block_on(office.links().follow_tokens(&context(), &only([0]))).expect("it works");
-    assert_eq!(office.list()[0].link.state(), LinkState::Active);
+    assert_eq!(follow(&office), LinkState::Active);
     office.check();
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use usersync::connector::{ErrorKind, Retry};
-use usersync::engine::{AfterGrace, Chosen, Departed, DepartureReport, LinkSettings};
-use usersync::memory::{CallKind, Fault, FaultRule};
+use usersync::engine::{AfterGrace, Chosen, Departed, DepartureReport, LinkOutcome, LinkSettings};
+use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{Digest, PartialKind};
-use usersync_tests::crash;
+use usersync::reconcile::{Share, Window};
+use usersync_tests::{Crash, crash};
 
-use crate::linking::{Office, account, context, object, only, person};
+use crate::linking::{Office, account, context, object, only, person, principal};
 
 fn follow(office: &Office, approved: Option<&Digest>) -> DepartureReport {
     block_on(office.links().follow_departures(&context(), approved)).expect("the store works")
@@ -29,6 +30,11 @@ fn linked(count: usize) -> Office {
     office
 }
 
+/// These accounts go.
+fn leave(office: &Office, who: std::ops::Range<usize>) {
+    who.for_each(|n| assert!(office.mail.remove(&object(&format!("a{n}")))));
+}
+
 #[test]
 fn what_is_gone_suspends_its_link_until_it_returns() {
     let office = linked(3);
@@ -46,14 +52,7 @@ fn what_is_gone_suspends_its_link_until_it_returns() {
     office
         .people
         .put(crate::linking::plain("p7", "person0@acme.example"));
-    assert_eq!(
-        office
-            .stage()
-            .of(&crate::linking::principal(7))
-            .expect("seen")
-            .code(),
-        "unfit"
-    );
+    assert_eq!(office.stage().of(&principal(7)).expect("seen").code(), "unfit");
     assert_eq!(codes(&follow(&office, None)), "");
     office.people.put(person(0));
     office.mail.put(account(1));
@@ -254,14 +253,191 @@ fn promise_10_a_system_that_shows_nobody_suspends_nobody() {
 #[test]
 fn promise_12_an_approval_of_departures_is_good_once() {
     let office = linked(30);
-    let leave = || (0..11).for_each(|n| assert!(office.mail.remove(&object(&format!("a{n}")))));
-    leave();
+    leave(&office, 0..11);
     let (_, digest) = follow(&office, None).held.expect("eleven are too many");
     office.clock.advance(Duration::from_secs(60));
     assert_eq!(follow(&office, Some(&digest)).outcomes.len(), 11);
     (0..11).for_each(|n| office.mail.put(account(n)));
     assert_eq!(follow(&office, None).outcomes.len(), 11);
-    leave();
+    leave(&office, 0..11);
     let again = follow(&office, Some(&digest));
     assert_eq!((again.held.is_some(), again.outcomes.len()), (true, 0));
+}
+
+/// A mail system that shows a few people fewer at each call: no more go within a day than may go at once.
+#[test]
+fn promise_10_departures_in_small_steps_are_held() {
+    let office = linked(30);
+    leave(&office, 0..6);
+    assert_eq!(follow(&office, None).outcomes.len(), 6);
+    leave(&office, 6..10);
+    // An answer that is lost counts nobody twice.
+    let lost = FaultRule::new(Fault::Timeout(Moment::After)).on(CallKind::Commit);
+    office.faults.inject(lost.once());
+    assert!(block_on(office.links().follow_departures(&context(), None)).is_err());
+    assert_eq!(codes(&follow(&office, None)), "");
+    leave(&office, 10..12);
+    let report = follow(&office, None);
+    let (who, digest) = report.held.expect("twelve within a day");
+    assert_eq!((who.len(), report.outcomes.len()), (2, 0));
+    // The returns of others make no room, nor do they wait.
+    (0..6).for_each(|n| office.mail.put(account(n)));
+    let report = follow(&office, None);
+    assert_eq!((report.held.is_some(), report.outcomes.len()), (true, 6));
+    let approved = office.fork();
+    assert_eq!(follow(&approved, Some(&digest)).outcomes.len(), 2);
+    office.clock.advance(Duration::from_secs(24 * 3600));
+    assert_eq!(codes(&follow(&office, None)), "p10 suspended, p11 suspended");
+    office.check();
+}
+
+/// What a person approved takes nobody's place in the window, and a link that ends after its grace takes one.
+#[test]
+fn promise_10_what_was_approved_does_not_count_in_the_window() {
+    let mut office = linked(30);
+    office.settings.after_grace = AfterGrace::Remove;
+    leave(&office, 0..11);
+    let (_, digest) = follow(&office, None).held.expect("eleven are too many");
+    assert_eq!(follow(&office, Some(&digest)).outcomes.len(), 11);
+    office
+        .clock
+        .advance(office.settings.grace - Duration::from_secs(3600));
+    leave(&office, 11..16);
+    assert_eq!(follow(&office, None).outcomes.len(), 5);
+    office.clock.advance(Duration::from_secs(3600));
+    // Eleven are due. Of these, six come back.
+    (5..11).for_each(|n| office.mail.put(account(n)));
+    let report = follow(&office, None);
+    assert_eq!((report.held, report.outcomes.len()), (None, 11));
+    assert_eq!(
+        report
+            .outcomes
+            .iter()
+            .filter(|(_, what)| *what == Departed::Removed)
+            .count(),
+        5
+    );
+    leave(&office, 16..17);
+    assert!(follow(&office, None).held.is_some(), "ten went within a day");
+    office.check();
+}
+
+#[test]
+fn the_window_of_departures_can_be_set() {
+    let mut office = linked(30);
+    let share = Share { percent: 0, floor: 3 };
+    office.settings.departure_window = Some(Window { hours: 2, share });
+    let hour = Duration::from_secs(3600);
+    leave(&office, 0..2);
+    assert_eq!(follow(&office, None).outcomes.len(), 2);
+    office.clock.advance(hour);
+    leave(&office, 2..4);
+    assert!(follow(&office, None).held.is_some());
+    office.clock.advance(hour);
+    assert_eq!(follow(&office, None).outcomes.len(), 2);
+    office.settings.departure_window = None;
+    leave(&office, 4..14);
+    assert_eq!(follow(&office, None).outcomes.len(), 10);
+}
+
+/// Two workers see different people gone, and neither what the other lets go.
+#[test]
+fn promise_10_two_calls_at_once_take_the_window_once() {
+    let office = linked(30);
+    leave(&office, 0..6);
+    let (mail, links) = (office.mail.clone(), office.undisturbed());
+    let another = move || {
+        (0..6).for_each(|n| mail.put(account(n)));
+        (6..12).for_each(|n| assert!(mail.remove(&object(&format!("a{n}")))));
+        let ended = crash(links.follow_departures(&context(), None));
+        assert!(matches!(ended, Crash::Ended(Ok(report)) if report.outcomes.len() == 6));
+    };
+    let meanwhile = FaultRule::meanwhile(another).on(CallKind::Commit);
+    office.faults.inject(meanwhile.once());
+    let report = follow(&office, None);
+    assert_eq!((report.held.is_some(), report.outcomes.len()), (true, 0));
+    assert_eq!(office.shown().matches("suspended").count(), 6);
+    office.check();
+}
+
+/// A proposal of somebody who is gone keeps its account from nobody, and who waited in front waits no more.
+#[test]
+fn proposals_of_who_is_gone_end() {
+    let office = Office::new(1).with_pairs(5);
+    office.stage();
+    office.save(&only(0..4));
+    office.people.remove(&object("p1"));
+    office.mail.remove(&object("a2"));
+    office.people.remove(&object("p4"));
+    office
+        .people
+        .put(crate::linking::plain("p7", "person4@acme.example"));
+    assert_eq!(
+        office.stage().of(&principal(7)).map(LinkOutcome::code),
+        Some("account_taken")
+    );
+    // What a read in part does not show may be there.
+    let cut = Fault::Partial {
+        shown: 0,
+        kind: PartialKind::Limit,
+    };
+    let cut = FaultRule::new(cut).on(CallKind::Accounts);
+    office.faults.inject(cut.clone().once());
+    office.faults.inject(cut.after(1).once());
+    assert_eq!(codes(&follow(&office, None)), "");
+    assert_eq!(
+        codes(&follow(&office, None)),
+        "p1 unstaged, p2 unstaged, p4 unstaged"
+    );
+    assert_eq!(office.shown(), "p0-a0 active, p3-a3 proposed waits");
+    let queue = block_on(office.links().waiting(&context())).expect("the list");
+    assert_eq!(queue.waiting.len(), 1);
+    assert_eq!(
+        (queue.waiting[0].place, &queue.waiting[0].holder.principal),
+        (1, &principal(3))
+    );
+    assert_eq!(
+        office.stage().of(&principal(7)).map(LinkOutcome::code),
+        Some("staged")
+    );
+    office.check();
+}
+
+/// To lose one's place is to lose something: a mail system that suddenly shows almost nobody takes no places.
+#[test]
+fn promise_10_places_in_the_waiting_list_are_held_as_links_are() {
+    let office = Office::new(1).with_pairs(20);
+    office.stage();
+    office.save(&only(0..14));
+    leave(&office, 1..12);
+    let report = follow(&office, None);
+    let (who, digest) = report.held.expect("eleven are too many");
+    assert_eq!((who.len(), report.outcomes.len()), (11, 0));
+    assert_eq!(follow(&office, Some(&digest)).outcomes.len(), 11);
+    // What was only staged can be staged again: it takes no part in the guards.
+    leave(&office, 14..20);
+    leave(&office, 12..13);
+    assert_eq!(follow(&office, None).outcomes.len(), 7);
+    // But nothing rests on a read that shows nobody at all.
+    let office = Office::new(1).with_pairs(2);
+    office.stage();
+    leave(&office, 0..2);
+    assert!(follow(&office, None).held.is_some());
+    assert_eq!(office.shown(), "p0-a0 proposed, p1-a1 proposed");
+}
+
+/// Somebody is staged between the two reads: the first one cannot show them.
+#[test]
+fn promise_09_no_proposal_ends_by_a_read_that_is_older() {
+    let office = linked(1);
+    let (people, mail, links) = (office.people.clone(), office.mail.clone(), office.undisturbed());
+    let newcomer = move || {
+        people.put(person(5));
+        mail.put(account(5));
+        let _ = crash(links.stage(&context(), &Chosen::All));
+    };
+    let between = FaultRule::meanwhile(newcomer).on(CallKind::Accounts);
+    office.faults.inject(between.after(1).once());
+    assert_eq!(codes(&follow(&office, None)), "");
+    assert_eq!(office.shown(), "p0-a0 active, p5-a5 proposed");
 }

@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::executor::block_on;
 use proptest::prelude::*;
 use usersync::engine::{ByHand, Chosen, LinkOutcome, Links, Result};
-use usersync::license::Entitlement;
+use usersync::license::{Entitlement, SeatHolder};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::store::StoreErrorKind;
 use usersync_tests::edit::cases;
 use usersync_tests::tenant;
 use usersync_tests::yielding::{Workers, YieldingStore};
 
-use crate::linking::{Office, context, object, only, plain};
+use crate::linking::{Office, context, object, only, plain, principal};
 
 /// Principals, accounts, and seats at most.
 const MANY: usize = 5;
@@ -22,9 +23,11 @@ const MANY: usize = 5;
 enum Step {
     Entitle(u32),
     Pass,
+    Release(usize),
     Remove(usize),
     Save(usize),
     Stage(usize, usize),
+    Take(usize),
     Unstage(usize),
 }
 
@@ -32,9 +35,11 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (0..4_u32).prop_map(Step::Entitle),
         1 => Just(Step::Pass),
+        1 => (0..MANY).prop_map(Step::Release),
         2 => (0..MANY).prop_map(Step::Remove),
         4 => (0..MANY).prop_map(Step::Save),
         4 => (0..MANY, 0..MANY).prop_map(|(p, a)| Step::Stage(p, a)),
+        1 => (0..MANY).prop_map(Step::Take),
         1 => (0..MANY).prop_map(Step::Unstage),
     ]
 }
@@ -44,6 +49,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     proposed: BTreeMap<usize, (usize, Option<u32>)>,
     saved: BTreeMap<usize, usize>,
+    /// Who has a seat from the host.
+    hosted: BTreeSet<usize>,
     seats: usize,
     time: u32,
 }
@@ -53,6 +60,9 @@ impl Model {
         match step {
             Step::Entitle(seats) => self.seats = seats as usize,
             Step::Pass => self.time += 1,
+            Step::Release(p) => {
+                self.hosted.remove(&p);
+            }
             Step::Remove(p) => {
                 self.proposed.remove(&p);
                 self.saved.remove(&p);
@@ -74,10 +84,21 @@ impl Model {
                     self.proposed.insert(p, (a, None));
                 }
             }
+            Step::Take(p) => {
+                let seated = self.seated();
+                if seated.contains(&p) || seated.len() < self.seats {
+                    self.hosted.insert(p);
+                }
+            }
             Step::Unstage(p) => {
                 self.proposed.remove(&p);
             }
         }
+    }
+
+    /// By a link, by the host, or by both.
+    fn seated(&self) -> BTreeSet<usize> {
+        self.saved.keys().chain(&self.hosted).copied().collect()
     }
 
     fn let_in(&mut self) {
@@ -87,10 +108,12 @@ impl Model {
             .filter_map(|(p, (_, since))| Some((since.as_ref()?, p)))
             .collect();
         waiting.sort();
-        let free = self.seats.saturating_sub(self.saved.len());
-        let next: Vec<usize> = waiting.into_iter().take(free).map(|(_, p)| *p).collect();
+        let next: Vec<usize> = waiting.into_iter().map(|(_, p)| *p).collect();
         for p in next {
-            if let Some((a, _)) = self.proposed.remove(&p) {
+            let seated = self.seated();
+            if (seated.contains(&p) || seated.len() < self.seats)
+                && let Some((a, _)) = self.proposed.remove(&p)
+            {
                 self.saved.insert(p, a);
             }
         }
@@ -108,6 +131,7 @@ impl Model {
 }
 
 fn take(office: &Office, links: &Links, step: Step) -> Result<()> {
+    let register = office.register(Arc::new(office.store.clone().with_faults(&office.faults)));
     match step {
         Step::Entitle(users) => {
             office.entitlement.set(&tenant(), Some(Entitlement::new(users)));
@@ -119,6 +143,8 @@ fn take(office: &Office, links: &Links, step: Step) -> Result<()> {
         }
         Step::Remove(p) => block_on(links.remove(&context(), &only([p]))).map(drop),
         Step::Save(p) => block_on(links.save_added(&context(), &only([p]))).map(drop),
+        Step::Release(p) => block_on(register.release(&tenant(), &principal(p))).map(drop),
+        Step::Take(p) => block_on(register.take(&tenant(), &SeatHolder::user(principal(p)))).map(drop),
         Step::Stage(p, a) => block_on(links.stage_by_hand(&context(), &pair(p, a))).map(drop),
         Step::Unstage(p) => block_on(links.unstage(&context(), &only([p]))).map(drop),
     }
@@ -126,6 +152,21 @@ fn take(office: &Office, links: &Links, step: Step) -> Result<()> {
 
 fn pair(p: usize, a: usize) -> ByHand {
     ByHand::new(object(&format!("p{p}")), object(&format!("a{a}")))
+}
+
+/// Who keeps a seat when all links end.
+fn hosted(office: &Office) -> BTreeSet<usize> {
+    let office = office.fork();
+    office.remove(&Chosen::All);
+    let occupancy = block_on(
+        office
+            .register(Arc::new(office.store.clone()))
+            .occupancy(&tenant()),
+    );
+    let seats = occupancy.expect("the seats can be read").seats;
+    (0..MANY)
+        .filter(|n| seats.kind_of(&principal(*n)).is_some())
+        .collect()
 }
 
 proptest! {
@@ -148,20 +189,20 @@ proptest! {
             if let Some(fault) = fault {
                 office.faults.inject(FaultRule::new(fault).on(CallKind::Commit).once());
             }
-            let before = (model.saved.len(), model.shown());
+            let before = (model.seated().len(), (model.shown(), model.hosted.clone()));
             let mut next = model.clone();
             next.apply(step);
             let ended = take(&office, &office.links(), step);
             office.faults.heal();
-            let shown = office.shown();
+            let shown = (office.shown(), hosted(&office));
             match ended {
                 Ok(()) => model = next,
-                Err(_) if shown == next.shown() => model = next,
+                Err(_) if shown == (next.shown(), next.hosted.clone()) => model = next,
                 Err(_) => prop_assert_eq!(&shown, &before.1),
             }
-            prop_assert_eq!(shown, model.shown(), "after {:?}", step);
-            prop_assert_eq!(office.seats(), (model.saved.len() as u64, 0));
-            prop_assert!(model.saved.len() <= before.0.max(model.seats), "nobody is let in beyond what is in force");
+            prop_assert_eq!(shown, (model.shown(), model.hosted.clone()), "after {:?}", step);
+            prop_assert_eq!(office.seats(), (model.seated().len() as u64, 0));
+            prop_assert!(model.seated().len() <= before.0.max(model.seats), "nobody is let in beyond what is in force");
         }
     }
 
@@ -177,7 +218,7 @@ proptest! {
             office.by_hand(n, n);
         }
         office.save(&only([0]));
-        let store = || std::sync::Arc::new(YieldingStore(office.store.clone()));
+        let store = || Arc::new(YieldingStore(office.store.clone()));
         let services: Vec<_> = jobs
             .iter()
             .map(|(.., other)| office.links_on(store(), if *other { &office.other_mail } else { &office.mail }))

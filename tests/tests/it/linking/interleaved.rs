@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use futures::future::BoxFuture;
-use usersync::engine::{Chosen, LinkReport};
-use usersync::license::Entitlement;
+use usersync::engine::{Chosen, DepartureReport, LinkReport};
+use usersync::license::{Entitlement, SeatHolder};
 use usersync::memory::MemoryAccounts;
+use usersync::store::StateStore;
 use usersync_tests::interleave::{Schedule, explore};
 use usersync_tests::tenant;
 use usersync_tests::yielding::{Workers, YieldingStore};
 
-use crate::linking::{Office, context, only, plain};
+use crate::linking::{Office, context, only, plain, principal};
 
 /// What a worker does.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,9 @@ enum Call {
     /// Of the other mail system.
     SaveOther(usize),
     RemoveOther(usize),
+    /// By the host itself.
+    Take(usize),
+    Release(usize),
 }
 
 fn play(office: &Office, calls: &[Call], reduced: Option<u32>, schedule: &mut Schedule) -> Office {
@@ -31,17 +35,25 @@ fn play(office: &Office, calls: &[Call], reduced: Option<u32>, schedule: &mut Sc
     let mut workers = Workers::default();
     for call in calls {
         let mail: &MemoryAccounts = match call {
-            Call::Save(_) | Call::Remove(_) => &office.mail,
             Call::SaveOther(_) | Call::RemoveOther(_) => &office.other_mail,
+            _ => &office.mail,
         };
-        let links = office.links_on(Arc::new(YieldingStore(office.store.clone())), mail);
+        let store: Arc<dyn StateStore> = Arc::new(YieldingStore(office.store.clone()));
+        let (links, register) = (office.links_on(Arc::clone(&store), mail), office.register(store));
         let call = *call;
         workers.add(async move {
-            let report = match call {
-                Call::Save(n) | Call::SaveOther(n) => links.save_added(&context(), &only([n])).await,
-                Call::Remove(n) | Call::RemoveOther(n) => links.remove(&context(), &only([n])).await,
+            let of = |n| SeatHolder::user(principal(n));
+            let ended = match call {
+                Call::Save(n) | Call::SaveOther(n) => {
+                    links.save_added(&context(), &only([n])).await.map(drop)
+                }
+                Call::Remove(n) | Call::RemoveOther(n) => {
+                    links.remove(&context(), &only([n])).await.map(drop)
+                }
+                Call::Take(n) => register.take(&tenant(), &of(n)).await.map(drop),
+                Call::Release(n) => register.release(&tenant(), &principal(n)).await.map(drop),
             };
-            let _ = report.expect("the store works");
+            ended.expect("the store works");
         });
     }
     if let Some(users) = reduced {
@@ -116,6 +128,35 @@ fn promise_22_savers_of_the_last_seat_in_every_order() {
     }
 }
 
+/// The host and the links of one person share the seat: it is there as long as either needs it.
+#[test]
+fn promise_22_a_host_and_links_share_a_seat_in_every_order() {
+    let base = office(3);
+    let linked = base.fork();
+    linked.save(&only([0]));
+    let both = linked.fork();
+    assert!(both.take(0));
+    let hosted = base.fork();
+    assert!(hosted.take(0));
+    for (office, calls, seats) in [
+        (&linked, [Call::Remove(0), Call::Take(0)], 1),
+        (&linked, [Call::Remove(0), Call::Release(0)], 0),
+        (&both, [Call::Remove(0), Call::Release(0)], 0),
+        (&both, [Call::SaveOther(0), Call::Release(0)], 1),
+        (&hosted, [Call::Save(0), Call::Release(0)], 1),
+        (&hosted, [Call::Take(0), Call::Release(0)], 2),
+    ] {
+        let explored = explore(3, |schedule| {
+            let after = play(office, &calls, None, schedule);
+            match seats {
+                2 => assert!(after.seats().0 <= 1, "{calls:?}: {schedule}"),
+                seats => assert_eq!(after.seats().0, seats, "{calls:?}: {schedule}"),
+            }
+        });
+        println!("{calls:?}: {explored}");
+    }
+}
+
 impl Office {
     fn other_save(&self) {
         let saved = self.other_links();
@@ -140,4 +181,7 @@ fn calls_can_be_spawned() {
     ];
     let ended = calls.map(|call| block_on(call).is_ok());
     assert_eq!(ended, [true; 7]);
+    let departures: BoxFuture<'_, usersync::engine::Result<DepartureReport>> =
+        Box::pin(async { links.follow_departures(&context(), None).await });
+    assert!(block_on(departures).is_ok());
 }

@@ -4,6 +4,7 @@ mod certainty;
 mod consent;
 mod departures;
 mod history;
+mod hosts;
 mod identity;
 mod integrity;
 mod interleaved;
@@ -16,9 +17,9 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use usersync::connector::{Account, Actor, Authority, CallContext};
 use usersync::engine::{
-    ByHand, Chosen, LinkEntry, LinkOutcome, LinkReport, LinkSettings, Links, check_links,
+    ByHand, Chosen, LinkEntry, LinkOutcome, LinkReport, LinkSettings, Links, SeatRegister, check_links,
 };
-use usersync::license::Entitlement;
+use usersync::license::{Entitlement, SeatHolder};
 use usersync::memory::{Faults, ManualClock, MemoryAccounts, MemoryEntitlement, MemoryStore, MemoryTokens};
 use usersync::model::{Activity, ObjectId, PrincipalKind, PrincipalRef, ResourceKind, SystemId, TenantId};
 use usersync::store::{Log, StateStore};
@@ -114,6 +115,25 @@ impl Office {
         )
         .with_settings(self.settings)
         .with_tokens(Arc::new(self.tokens.clone()))
+    }
+
+    /// The seats that the host takes and gives back itself.
+    fn register(&self, store: Arc<dyn StateStore>) -> SeatRegister {
+        let entitlements = Arc::new(self.entitlement.clone());
+        SeatRegister::new(store, entitlements, self.settings.placement)
+    }
+
+    /// The host takes a seat for somebody; whether there was one to be had.
+    fn take(&self, n: usize) -> bool {
+        let register = self.register(Arc::new(self.store.clone().with_faults(&self.faults)));
+        let taken = block_on(register.take(&tenant(), &SeatHolder::user(principal(n))));
+        taken.expect("the store works").is_ok()
+    }
+
+    /// The host gives a seat back; whether it is free by that.
+    fn release(&self, n: usize) -> bool {
+        let register = self.register(Arc::new(self.store.clone().with_faults(&self.faults)));
+        block_on(register.release(&tenant(), &principal(n))).expect("the store works")
     }
 
     fn stage(&self) -> LinkReport {
