@@ -1,6 +1,7 @@
 //! Delivering notifications: at least once, in order for each recipient.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use usersync_store::{
     Write,
 };
 
+use crate::caught::caught;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::job_audit::JobAuditRecord;
@@ -311,8 +313,15 @@ impl Delivery<'_> {
     async fn notify(&self, notification: &Notification) -> std::result::Result<(), ConnectorError> {
         let limit = self.engine.inner.preview.readers().options.notify;
         let sleep = self.engine.clock().sleep(limit);
-        match select(self.engine.inner.notifier.notify(notification), sleep).await {
-            Either::Left((answer, _)) => answer,
+        let answer = pin!(caught(async {
+            self.engine.inner.notifier.notify(notification).await
+        }));
+        match select(answer, sleep).await {
+            Either::Left((Ok(answer), _)) => answer,
+            Either::Left((Err(panic), _)) => Err(ConnectorError::new(
+                ErrorKind::Unexpected,
+                format!("the notifier panicked: {panic}"),
+            )),
             Either::Right(((), _)) => Err(ConnectorError::new(
                 ErrorKind::TimedOut,
                 format!("the notifier did not answer within {limit:?}"),
@@ -349,7 +358,7 @@ impl Delivery<'_> {
             until: backoff.until(now, failures, error.retry(), &who),
             dead: None,
         };
-        tracing::warn!(name: "usersync.notification.refused", key = %notification.key, kind = error.kind().code(), failures, "a notification was refused");
+        tracing::warn!(name: "usersync.notification.refused", key = %notification.key, kind = error.kind().code(), error = error.message(), failures, "a notification was refused");
         if backoff.is_over(failures) {
             writes.push(deliver(&entry));
             refusal.dead = Some(notification);

@@ -12,6 +12,7 @@ use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction
 
 use crate::actor::job_actor;
 use crate::apply::{Applier, commit};
+use crate::caught::caught;
 use crate::departure::without_memberships;
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
@@ -90,10 +91,13 @@ impl Engine {
         let started = self.clock().now();
         // On the heap, so that the futures of hosts stay small: without optimisation they are copied from frame to frame.
         let run = self.run_leased(job, lease, request).boxed();
-        let report = self
-            .keep_lease_while(job, lease, asked, run)
-            .instrument(span)
-            .await;
+        let kept = self.keep_lease_while(job, lease, asked, run);
+        let report = caught(kept).instrument(span).await;
+        let report = report.unwrap_or_else(|message| {
+            tracing::error!(name: "usersync.run.panicked", job = %job.id, message, "a connector or the host panicked");
+            let job = job.id.clone();
+            Err(EngineError::Panicked { job, message })
+        });
         if let Err(error) = &report {
             let kept = self.keep_failure(job, lease, request.trigger, &request.scope, started, error);
             if let Err(error) = kept.await {
@@ -111,7 +115,10 @@ impl Engine {
         control: &RunControl,
         report: Result<RunReport>,
     ) -> Result<RunReport> {
-        self.let_go(job, lease).await;
+        // What was on its way when something panicked was let go of and cannot be called back: it has the rest of the lease to arrive.
+        if !matches!(report, Err(EngineError::Panicked { .. })) {
+            self.let_go(job, lease).await;
+        }
         let report = report?;
         if let Err(error) = self.deliver(&job.tenant).await {
             // The run is over and recorded; what was not delivered is delivered later.
