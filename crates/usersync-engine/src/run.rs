@@ -393,9 +393,10 @@ impl Engine {
             }
         }
         transaction.writes.extend(made.ground.marks(job, plan)?);
-        let told = plan.held_digest();
-        if let Some(digest) = told.filter(|digest| made.state.told != Some(*digest)) {
-            transaction.write(held(job, actor, summary.approvable, digest)?);
+        let waits = plan.held_digest();
+        let known = made.state.knowing(waits, &request.scope);
+        if let Some(digest) = waits.filter(|digest| !made.state.is_known(digest)) {
+            transaction.write(held(job, actor, summary.approvable, digest, known.serial)?);
         }
         // The plan that holds the removals of a new policy is one that shows them all, or all that somebody approved.
         let is_known = !is_incomplete(plan) || made.planned.approval.is_some();
@@ -411,7 +412,8 @@ impl Engine {
         } else {
             &made.planned.holds
         };
-        let same = made.state.mixed == mixed
+        let same = made.state == known
+            && made.state.mixed == mixed
             && shown.is_none_or(|policy| made.state.shown(policy).is_none())
             && made.state.paused.is_none()
             && made.state.holds == *holds
@@ -421,15 +423,14 @@ impl Engine {
         }
         transaction.write(self.begun(job, lease, request.trigger, &request.scope, made.now)?);
         let state = JobState {
-            lineage: made.state.lineage,
             serial: made.state.serial + 1,
             // Whatever a first run saw of it all: another policy is another one than that.
             policy: made.state.policy.or(Some(current)),
             mixed,
-            told,
             paused: None,
             holds: holds.clone(),
             granted: made.planned.granted.clone(),
+            ..known
         };
         self.put_state(job, &state, made.revision, transaction).await?;
         made.state = state;
