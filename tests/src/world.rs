@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::task::noop_waker;
-use usersync::connector::{Directory, Notification};
+use usersync::connector::{Clock, Directory, Notification};
 use usersync::engine::{
     AuditRecord, Engine, EngineError, Job, Options, Preview, Previewed, Readers, RunEnd, RunReport,
     RunRequest, Scope,
@@ -150,6 +150,14 @@ impl<S: WorldStore> World<S> {
         self.engine = None;
         self.store.reopen();
         self.engine = Some(self.new_engine("one"));
+    }
+
+    /// Ends the process and starts another, by a clock that shows so much less.
+    pub fn set_back(&mut self, by: Duration) {
+        let clock = ManualClock::new(self.clock.now() - by);
+        self.store = self.store.forked(&clock);
+        self.clock = clock;
+        self.restart();
     }
 
     /// Has so many memberships read and planned at once, as [`Options::portion`] says.

@@ -8,7 +8,9 @@ use usersync_connector::Retry;
 use usersync_model::Digest;
 
 use crate::planning::later;
-use crate::schedule::spread;
+use crate::schedule::{SKEW, spread};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How long to wait after failures in a row: the first pause, doubled with every further failure, up to a longest one. Up to an
 /// eighth of each is taken off, depending on what waits, so that not all come back at once; the same waits equally long whenever
@@ -17,7 +19,8 @@ use crate::schedule::spread;
 pub struct Backoff {
     /// The pause after the first failure.
     pub first: Duration,
-    /// The longest pause.
+    /// The longest pause. Who asks to be left alone for longer (`Retry-After`) is left alone for a day at most, or for this pause if
+    /// that is more.
     pub most: Duration,
     /// After how many failures in a row patience is over: a job counts as quarantined, a notification is given up.
     pub patience: NonZeroU32,
@@ -34,7 +37,25 @@ impl Backoff {
         who: &Digest,
     ) -> DateTime<Utc> {
         let until = later(now, self.pause(failures, who));
-        until.max(not_before(now, retry).unwrap_or(until))
+        until.max(self.not_before(now, retry).unwrap_or(until))
+    }
+
+    /// The moment that the system named, if it did; of a later one than anybody means, the latest that is waited for.
+    pub(crate) fn not_before(&self, now: DateTime<Utc>, retry: Retry) -> Option<DateTime<Utc>> {
+        match retry {
+            Retry::After(pause) => Some(later(now, pause.min(self.longest()))),
+            Retry::Later | Retry::Never => None,
+        }
+    }
+
+    /// Whether to wait until then can have been noted by a clock that shows `now`, or a little more. Else a clock that was ahead
+    /// noted it, and it would be waited for as long as that was.
+    pub(crate) fn is_sane(&self, until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        until <= later(later(now, SKEW), self.longest())
+    }
+
+    fn longest(&self) -> Duration {
+        self.most.max(DAY)
     }
 
     /// Whether patience is over.
@@ -51,14 +72,6 @@ impl Backoff {
             0 => pause,
             seconds => Duration::from_secs(seconds),
         }
-    }
-}
-
-/// The moment that the system named, if it did.
-pub(crate) fn not_before(now: DateTime<Utc>, retry: Retry) -> Option<DateTime<Utc>> {
-    match retry {
-        Retry::After(pause) => Some(later(now, pause)),
-        Retry::Later | Retry::Never => None,
     }
 }
 
@@ -89,13 +102,16 @@ mod tests {
         }
 
         #[test]
-        fn what_the_system_says_counts(failures in 1..40_u32, after in 0..1_000_000_u64) {
-            let now = DateTime::UNIX_EPOCH;
-            let backoff = backoff(60, 3600);
+        fn what_the_system_says_counts_up_to_the_longest(failures in 1..40_u32, after in any::<u64>(), shift in 0..64_u32, most in 60..1_000_000_u64) {
+            let (now, after) = (DateTime::UNIX_EPOCH, after >> shift);
+            let backoff = backoff(60, most);
             let who = Digest::of("test", b"x");
             let plain = backoff.until(now, failures, Retry::Later, &who);
             let told = backoff.until(now, failures, Retry::After(Duration::from_secs(after)), &who);
-            prop_assert_eq!(told, plain.max(later(now, Duration::from_secs(after))));
+            let longest = most.max(24 * 3600);
+            prop_assert_eq!(told, plain.max(later(now, Duration::from_secs(after.min(longest)))));
+            prop_assert!(backoff.is_sane(told, now));
+            prop_assert!(!backoff.is_sane(later(later(now, Duration::from_secs(longest + 1)), SKEW), now));
         }
     }
 }

@@ -45,6 +45,15 @@ pub enum EngineError {
         "{0} may not act any more and no administrator is configured who may; name a new owner or an administrator"
     )]
     NobodyActs(PrincipalRef),
+    /// A connector or the host panicked. Calls that were under way were dropped and may still arrive, so the lease on the job stays
+    /// until it expires.
+    #[error("the run of job {job} panicked: {message}; mend the connector or the host's code")]
+    Panicked {
+        /// The job.
+        job: JobId,
+        /// What the panic said.
+        message: String,
+    },
     /// The records of a job, or the user whose they are, are gone for sure.
     #[error(
         "the records of {0} are gone, with their group or their user; name another source, or delete the job"
@@ -75,6 +84,7 @@ impl EngineError {
             Self::NoPlan(_) => "no_plan",
             Self::NoTokenStore => "no_token_store",
             Self::NobodyActs(_) => "nobody_acts",
+            Self::Panicked { .. } => "panicked",
             Self::SourceGone(_) => "source_gone",
             Self::Stale(_) => "stale",
             Self::Store(_) => "store",

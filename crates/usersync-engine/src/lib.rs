@@ -6,6 +6,7 @@ mod actor;
 mod apply;
 mod audit;
 mod backoff;
+mod caught;
 mod departure;
 mod dependency;
 mod due;

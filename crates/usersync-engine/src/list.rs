@@ -65,12 +65,13 @@ impl Engine {
     /// When the store fails.
     pub async fn job_list(&self, tenant: &TenantId) -> Result<Vec<JobEntry>> {
         let now = self.clock().now();
+        let backoff = &self.inner.preview.readers().options.retry;
         let mut states = self.schedules(tenant).await?;
         let mut entries = Vec::new();
         for job in in_order(self.jobs(tenant).await?) {
             let state = states.remove(&job_key(&job.id));
             let mut state = state.unwrap_or_else(|| ScheduleState::create(&job, now));
-            state.follow(&job, now);
+            state.follow(&job, now, backoff);
             entries.push(self.entry(job, &state, now).await?);
         }
         Ok(entries)

@@ -1,6 +1,7 @@
 //! Delivering notifications: at least once, in order for each recipient.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use usersync_connector::{Error as ConnectorError, ErrorKind, Notification, Recipient};
 use usersync_model::{Digest, OperationId, PrincipalRef, TenantId};
 use usersync_store::{
-    Check, Format, Key, Lease, LeaseName, Log, LogEntry, StateStore, StoreErrorKind, Table, Transaction,
+    Check, Format, Key, Lease, LeaseName, Log, LogEntry, StoreError, StoreErrorKind, Table, Transaction,
     Write,
 };
 
+use crate::caught::caught;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::job_audit::JobAuditRecord;
@@ -49,6 +51,14 @@ struct Refusal {
     dead: Option<Notification>,
 }
 
+/// What was refused, by the keys of the outbox.
+#[derive(Default)]
+struct Refusals {
+    known: BTreeMap<Key, Refusal>,
+    /// Those that cannot be read, and why: what they are about counts as not refused yet.
+    unreadable: BTreeMap<Key, StoreError>,
+}
+
 /// A notification that was refused so often that it was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,7 +83,8 @@ impl Engine {
     /// under the same key.
     ///
     /// # Errors
-    /// When the store fails, or the outbox has an entry that cannot be read; everything else is delivered all the same.
+    /// When the store fails, or the outbox has something that cannot be read; that stays, and everything else is delivered all the
+    /// same.
     pub async fn deliver(&self, tenant: &TenantId) -> Result<usize> {
         let store = &self.inner.store;
         if self.is_empty(tenant).await? {
@@ -93,7 +104,7 @@ impl Engine {
             engine: self,
             tenant,
             lease,
-            refusals: BTreeMap::new(),
+            refusals: Refusals::default(),
             waiting: BTreeSet::new(),
             recorded: self.clock().now(),
             delivered: 0,
@@ -101,12 +112,13 @@ impl Engine {
         delivery.run().await
     }
 
-    /// The notifications that were given up, in the order of their keys.
+    /// The notifications that were given up, in the order of their keys. One that cannot be read stays, and
+    /// [`deliver`](Self::deliver) tells of it.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn dead_letters(&self, tenant: &TenantId) -> Result<Vec<DeadLetter>> {
-        let refusals = load_refusals(self.inner.store.as_ref(), tenant).await?;
+        let refusals = self.refusals(tenant).await?;
         let letter = |refusal: Refusal| {
             Some(DeadLetter {
                 notification: refusal.dead?,
@@ -115,7 +127,7 @@ impl Engine {
                 since: refusal.since,
             })
         };
-        Ok(refusals.into_values().filter_map(letter).collect())
+        Ok(refusals.known.into_values().filter_map(letter).collect())
     }
 
     /// Puts a dead letter back into the outbox, behind what waits there; answers whether there was one of this key.
@@ -195,20 +207,22 @@ impl Engine {
         }
     }
 
-    /// When something is to be delivered next; in the past, if something is. `None`: the outbox is empty.
+    /// When something is to be delivered next; in the past, if something is. `None`: the outbox has nothing that can be read.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn next_delivery(&self, tenant: &TenantId) -> Result<Option<DateTime<Utc>>> {
-        let store = self.inner.store.as_ref();
-        let refusals = load_refusals(store, tenant).await?;
+        let refusals = self.refusals(tenant).await?;
         let mut waiting = BTreeMap::new();
-        let mut chunks = store.log(tenant, Log::Outbox, 0);
+        let mut chunks = self.inner.store.log(tenant, Log::Outbox, 0);
         while let Some(chunk) = chunks.try_next().await? {
             for entry in chunk {
-                let notification: Notification = NOTIFICATION.decode(&entry.bytes)?;
+                // Whoever delivers tells of what cannot be read.
+                let Ok(notification) = NOTIFICATION.decode::<Notification>(&entry.bytes) else {
+                    continue;
+                };
                 // What comes later for a recipient waits for what comes first.
-                let due = match refusals.get(&entry.key) {
+                let due = match refusals.known.get(&entry.key) {
                     Some(refusal) => refusal.until,
                     None => DateTime::<Utc>::MIN_UTC,
                 };
@@ -216,6 +230,26 @@ impl Engine {
             }
         }
         Ok(waiting.into_values().min())
+    }
+
+    async fn refusals(&self, tenant: &TenantId) -> Result<Refusals> {
+        let (now, backoff) = (self.clock().now(), self.inner.preview.readers().options.outbox);
+        let mut chunks = self.inner.store.values(tenant, Table::Delivery, &Key::of(&[]));
+        let mut refusals = Refusals::default();
+        while let Some(chunk) = chunks.try_next().await? {
+            for (key, stored) in chunk {
+                match REFUSAL.decode::<Refusal>(&stored.bytes) {
+                    Ok(mut refusal) => {
+                        if !backoff.is_sane(refusal.until, now) {
+                            refusal.until = now;
+                        }
+                        refusals.known.insert(key, refusal);
+                    }
+                    Err(error) => drop(refusals.unreadable.insert(key, error)),
+                }
+            }
+        }
+        Ok(refusals)
     }
 
     async fn is_empty(&self, tenant: &TenantId) -> Result<bool> {
@@ -229,7 +263,7 @@ struct Delivery<'a> {
     engine: &'a Engine,
     tenant: &'a TenantId,
     lease: Lease,
-    refusals: BTreeMap<Key, Refusal>,
+    refusals: Refusals,
     /// For whom something has to wait, and so everything later.
     waiting: BTreeSet<Recipient>,
     /// When deliveries were put on record last.
@@ -249,7 +283,7 @@ impl Delivery<'_> {
 
     async fn deliver(&mut self) -> Result<()> {
         let store = Arc::clone(&self.engine.inner.store);
-        self.refusals = load_refusals(store.as_ref(), self.tenant).await?;
+        self.refusals = self.engine.refusals(self.tenant).await?;
         let mut unreadable = None;
         let mut in_a_row = 0;
         let mut chunks = store.log(self.tenant, Log::Outbox, 0);
@@ -286,6 +320,7 @@ impl Delivery<'_> {
             }
         }
         self.record(writes).await?;
+        let unreadable = unreadable.or_else(|| Some(self.refusals.unreadable.pop_first()?.1));
         unreadable.map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -300,7 +335,11 @@ impl Delivery<'_> {
             return false;
         }
         let now = self.engine.clock().now();
-        let waits = self.refusals.get(key).is_some_and(|refusal| now < refusal.until);
+        let waits = self
+            .refusals
+            .known
+            .get(key)
+            .is_some_and(|refusal| now < refusal.until);
         if waits {
             self.waiting.insert(recipient.clone());
         }
@@ -309,10 +348,19 @@ impl Delivery<'_> {
 
     /// Hands one notification over, or gives it up after a while.
     async fn notify(&self, notification: &Notification) -> std::result::Result<(), ConnectorError> {
-        let limit = self.engine.inner.preview.readers().options.notify;
+        // The lease is looked after between notifications, once a quarter of it is over, and lasts for half of it then at least.
+        let options = &self.engine.inner.preview.readers().options;
+        let limit = options.notify.min(options.lease / 4);
         let sleep = self.engine.clock().sleep(limit);
-        match select(self.engine.inner.notifier.notify(notification), sleep).await {
-            Either::Left((answer, _)) => answer,
+        let answer = pin!(caught(async {
+            self.engine.inner.notifier.notify(notification).await
+        }));
+        match select(answer, sleep).await {
+            Either::Left((Ok(answer), _)) => answer,
+            Either::Left((Err(panic), _)) => Err(ConnectorError::new(
+                ErrorKind::Unexpected,
+                format!("the notifier panicked: {panic}"),
+            )),
             Either::Right(((), _)) => Err(ConnectorError::new(
                 ErrorKind::TimedOut,
                 format!("the notifier did not answer within {limit:?}"),
@@ -320,9 +368,12 @@ impl Delivery<'_> {
         }
     }
 
-    fn note_delivered(&self, entry: &LogEntry, writes: &mut Vec<Write>) {
+    fn note_delivered(&mut self, entry: &LogEntry, writes: &mut Vec<Write>) {
         writes.push(deliver(entry));
-        if self.refusals.contains_key(&entry.key) {
+        // Also one that cannot be read: it was of this notification.
+        if self.refusals.known.contains_key(&entry.key)
+            || self.refusals.unreadable.remove(&entry.key).is_some()
+        {
             writes.push(Write::Delete {
                 table: Table::Delivery,
                 key: entry.key.clone(),
@@ -339,7 +390,8 @@ impl Delivery<'_> {
     ) -> Result<()> {
         let now = self.engine.clock().now();
         let backoff = &self.engine.inner.preview.readers().options.outbox;
-        let before = self.refusals.get(&entry.key);
+        self.refusals.unreadable.remove(&entry.key);
+        let before = self.refusals.known.get(&entry.key);
         let failures = before.map_or(0, |refusal| refusal.failures).saturating_add(1);
         let who = Digest::of("usersync.delivery/1", entry.key.as_str().as_bytes());
         let mut refusal = Refusal {
@@ -349,7 +401,7 @@ impl Delivery<'_> {
             until: backoff.until(now, failures, error.retry(), &who),
             dead: None,
         };
-        tracing::warn!(name: "usersync.notification.refused", key = %notification.key, kind = error.kind().code(), failures, "a notification was refused");
+        tracing::warn!(name: "usersync.notification.refused", key = %notification.key, kind = error.kind().code(), error = error.message(), failures, "a notification was refused");
         if backoff.is_over(failures) {
             writes.push(deliver(&entry));
             refusal.dead = Some(notification);
@@ -392,15 +444,4 @@ fn deliver(entry: &LogEntry) -> Write {
         log: Log::Outbox,
         sequence: entry.sequence,
     }
-}
-
-async fn load_refusals(store: &dyn StateStore, tenant: &TenantId) -> Result<BTreeMap<Key, Refusal>> {
-    let mut chunks = store.values(tenant, Table::Delivery, &Key::of(&[]));
-    let mut refusals = BTreeMap::new();
-    while let Some(chunk) = chunks.try_next().await? {
-        for (key, stored) in chunk {
-            refusals.insert(key, REFUSAL.decode(&stored.bytes)?);
-        }
-    }
-    Ok(refusals)
 }

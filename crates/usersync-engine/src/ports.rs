@@ -48,7 +48,7 @@ pub struct Options {
     pub history_plan: usize,
     /// How long a lease lasts without being renewed. It is renewed each time a third of it is over, and before batches.
     pub lease: Duration,
-    /// How long one notification may take.
+    /// How long one notification may take: a quarter of a lease at most, so that nobody else delivers meanwhile.
     pub notify: Duration,
     /// How long a notification that was refused waits before it is tried again, and when it is given up.
     pub outbox: Backoff,

@@ -274,8 +274,9 @@ pub(crate) fn notification(job: &Job, told: Told<'_>) -> Result<Option<Write>> {
 }
 
 /// What the administrators are told of operations that wait.
-pub(crate) fn held(job: &Job, sender: &Actor, count: u64, digest: Digest) -> Result<Write> {
-    let key = news_key(job, "held", &digest.to_string());
+pub(crate) fn held(job: &Job, sender: &Actor, count: u64, digest: Digest, serial: u64) -> Result<Write> {
+    // The same set may wait again, years later.
+    let key = news_key(job, "held", &format!("{digest}/{serial}"));
     outbox(
         job,
         key,

@@ -12,6 +12,7 @@ use usersync_store::{Check, Lease, LedgerKey, StoreErrorKind, Table, Transaction
 
 use crate::actor::job_actor;
 use crate::apply::{Applier, commit};
+use crate::caught::caught;
 use crate::departure::without_memberships;
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
@@ -90,10 +91,13 @@ impl Engine {
         let started = self.clock().now();
         // On the heap, so that the futures of hosts stay small: without optimisation they are copied from frame to frame.
         let run = self.run_leased(job, lease, request).boxed();
-        let report = self
-            .keep_lease_while(job, lease, asked, run)
-            .instrument(span)
-            .await;
+        let kept = self.keep_lease_while(job, lease, asked, run);
+        let report = caught(kept).instrument(span).await;
+        let report = report.unwrap_or_else(|message| {
+            tracing::error!(name: "usersync.run.panicked", job = %job.id, message, "a connector or the host panicked");
+            let job = job.id.clone();
+            Err(EngineError::Panicked { job, message })
+        });
         if let Err(error) = &report {
             let kept = self.keep_failure(job, lease, request.trigger, &request.scope, started, error);
             if let Err(error) = kept.await {
@@ -111,7 +115,10 @@ impl Engine {
         control: &RunControl,
         report: Result<RunReport>,
     ) -> Result<RunReport> {
-        self.let_go(job, lease).await;
+        // What was on its way when something panicked was let go of and cannot be called back: it has the rest of the lease to arrive.
+        if !matches!(report, Err(EngineError::Panicked { .. })) {
+            self.let_go(job, lease).await;
+        }
         let report = report?;
         if let Err(error) = self.deliver(&job.tenant).await {
             // The run is over and recorded; what was not delivered is delivered later.
@@ -386,9 +393,10 @@ impl Engine {
             }
         }
         transaction.writes.extend(made.ground.marks(job, plan)?);
-        let told = plan.held_digest();
-        if let Some(digest) = told.filter(|digest| made.state.told != Some(*digest)) {
-            transaction.write(held(job, actor, summary.approvable, digest)?);
+        let waits = plan.held_digest();
+        let known = made.state.knowing(waits, &request.scope);
+        if let Some(digest) = waits.filter(|digest| !made.state.is_known(digest)) {
+            transaction.write(held(job, actor, summary.approvable, digest, known.serial)?);
         }
         // The plan that holds the removals of a new policy is one that shows them all, or all that somebody approved.
         let is_known = !is_incomplete(plan) || made.planned.approval.is_some();
@@ -404,7 +412,8 @@ impl Engine {
         } else {
             &made.planned.holds
         };
-        let same = made.state.mixed == mixed
+        let same = made.state == known
+            && made.state.mixed == mixed
             && shown.is_none_or(|policy| made.state.shown(policy).is_none())
             && made.state.paused.is_none()
             && made.state.holds == *holds
@@ -414,15 +423,14 @@ impl Engine {
         }
         transaction.write(self.begun(job, lease, request.trigger, &request.scope, made.now)?);
         let state = JobState {
-            lineage: made.state.lineage,
             serial: made.state.serial + 1,
             // Whatever a first run saw of it all: another policy is another one than that.
             policy: made.state.policy.or(Some(current)),
             mixed,
-            told,
             paused: None,
             holds: holds.clone(),
             granted: made.planned.granted.clone(),
+            ..known
         };
         self.put_state(job, &state, made.revision, transaction).await?;
         made.state = state;

@@ -1,6 +1,6 @@
 //! What the engine stores, and under which keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
@@ -17,7 +17,7 @@ use usersync_store::{Format, Key, LeaseName, Revision, StateRead, Table, Write};
 
 use crate::error::Result;
 use crate::grant::Grant;
-use crate::job::Job;
+use crate::job::{Job, Scope};
 use crate::recover::Recovery;
 use crate::standing::StandingHolds;
 
@@ -58,6 +58,9 @@ pub(crate) const AUDIT: Format = Format {
     version: 1,
 };
 
+/// Of so many sets of containers it is remembered what was told to be held in them; then it may be told once more.
+const MOST_TOLD: usize = 64;
+
 /// What a job remembers between runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,8 +75,11 @@ pub(crate) struct JobState {
     /// Whether a run changed something by another policy since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) mixed: bool,
-    /// The held set that was last told of.
+    /// The held set that the last run of everything had, which was told of.
     pub(crate) told: Option<Digest>,
+    /// Those of runs of single containers since then, by a digest of what these covered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) told_within: BTreeMap<Digest, Digest>,
     /// Why the job waits for somebody, if that was told.
     pub(crate) paused: Option<String>,
     /// The guards that stay shut.
@@ -95,10 +101,42 @@ impl JobState {
             policy: None,
             mixed: false,
             told: None,
+            told_within: BTreeMap::new(),
             paused: None,
             holds: StandingHolds::default(),
             granted: None,
         }
+    }
+
+    /// The same state once it is told that `held` waits, or that nothing does, as a run of `scope` found.
+    pub(crate) fn knowing(&self, held: Option<Digest>, scope: &Scope) -> Self {
+        let mut state = self.clone();
+        match (scope, held) {
+            (Scope::Everything, _) => {
+                state.told = held;
+                if held.is_none() || held != self.told {
+                    state.told_within.clear();
+                }
+            }
+            (Scope::Containers(containers), None) => {
+                state.told_within.remove(&digest_of(containers));
+            }
+            (Scope::Containers(containers), Some(held)) => {
+                if state.told_within.len() >= MOST_TOLD {
+                    state.told_within.clear();
+                }
+                state.told_within.insert(digest_of(containers), held);
+            }
+        }
+        state
+    }
+
+    /// Whether it was told that `held` waits, and it may have waited ever since.
+    pub(crate) fn is_known(&self, held: &Digest) -> bool {
+        self.told
+            .iter()
+            .chain(self.told_within.values())
+            .any(|told| told == held)
     }
 
     /// The same state once a plan by `policy` showed all that it removes; `None` if it is the same.
@@ -226,6 +264,16 @@ pub struct AuditRecord {
 pub(crate) struct Departure {
     pub(crate) principal: PrincipalRef,
     pub(crate) since: DateTime<Utc>,
+}
+
+fn digest_of(containers: &BTreeSet<ContainerRef>) -> Digest {
+    let mut digest = DigestBuilder::new("usersync.containers/1");
+    for container in containers {
+        digest = digest
+            .part(container.system.as_str().as_bytes())
+            .part(container.object.as_str().as_bytes());
+    }
+    digest.finish()
 }
 
 pub(crate) fn job_key(job: &JobId) -> Key {

@@ -34,7 +34,7 @@
 //!   for ever, and so do fencing tokens. Leases do not wait for the disk: a loss of power, which ends all holders, may undo what happened to
 //!   leases, and what the clock noted, since the last commit, so that a token may be given again under which nothing was committed.
 //! - The clock never goes back, for no handle, process or restart but that after a loss of power: each time is noted before it is told.
-//!   While the system's clock is behind, the store's stands still.
+//!   While the system's clock is behind, the store's goes on from the latest time told, at the pace of the system's.
 //! - A stream shows what was committed before it was asked for, whatever is committed while it is read. It holds a connection of its own
 //!   until it was read or is dropped.
 //! - A file that is damaged, foreign, newer, locked or may not be written is refused with the reason, and not changed. SQLite notices

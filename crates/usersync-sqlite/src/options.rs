@@ -53,8 +53,8 @@ impl SqliteOptions {
         self
     }
 
-    /// The same options with another clock. The store holds it back where it goes backwards, also across restarts, and cuts it to
-    /// microseconds.
+    /// The same options with another clock. Where it goes backwards, also across restarts, the store goes on from the latest time told,
+    /// at this clock's pace, until this clock is ahead. The store cuts it to microseconds.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);

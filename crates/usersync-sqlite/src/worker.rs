@@ -66,6 +66,8 @@ pub(crate) struct Worker {
     readers: Vec<Database>,
     /// The latest time told, where it cannot be written.
     told: i64,
+    /// By how much the clock is behind what was noted, since it was set back.
+    behind: i64,
     /// What the next commit waits for.
     durability: Durability,
 }
@@ -80,6 +82,7 @@ impl Client {
             opened,
             readers: Vec::new(),
             told: 0,
+            behind: 0,
         };
         let thread = thread::Builder::new()
             .name("usersync-sqlite".to_owned())
@@ -208,11 +211,18 @@ impl Worker {
         self.opened.is_own
     }
 
-    /// The time of the store's clock: never earlier than any told before, by whatever process. To be called inside a transaction
-    /// that writes, except in a store that only reads.
+    /// The time of the store's clock: never earlier than any told before, by whatever process. Where the clock was set back it goes
+    /// on from there at the clock's pace: what lasts for a while, such as a lease, ends after that while. To be called inside a
+    /// transaction that writes, except in a store that only reads.
     pub(crate) fn now(&mut self) -> Result<DateTime<Utc>> {
         let noted = self.database().meta()?.clock;
-        let now = self.opened.options.now().timestamp_micros().max(noted);
+        let shown = self.opened.options.now().timestamp_micros();
+        self.behind = if shown < noted {
+            self.behind.max(noted.saturating_sub(shown))
+        } else {
+            0
+        };
+        let now = shown.saturating_add(self.behind);
         if self.opened.options.read_only {
             self.told = self.told.max(now);
             return time(self.told);

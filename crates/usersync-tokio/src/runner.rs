@@ -226,6 +226,33 @@ struct Candidate {
     target: SystemId,
 }
 
+/// A job that is due, and may have to wait for others.
+struct Waiting {
+    due: DateTime<Utc>,
+    name: JobName,
+    entry: Agenda,
+}
+
+impl Waiting {
+    /// Whether it reads one of these systems.
+    fn reads(&self, systems: &BTreeSet<SystemId>) -> bool {
+        !self.entry.sources.is_disjoint(systems)
+    }
+
+    /// Whether it reads what `filler` fills, and that ran since this became due: it is not waited for once more.
+    fn has_waited_for(&self, filler: &Self) -> bool {
+        self.entry.sources.contains(&filler.entry.target)
+            && filler.entry.done.is_some_and(|done| done >= self.due)
+    }
+
+    /// Whether nothing that comes before it is to run first.
+    fn is_next(&self, before: &[Self]) -> bool {
+        before
+            .iter()
+            .all(|filler| !self.entry.sources.contains(&filler.entry.target) || self.has_waited_for(filler))
+    }
+}
+
 impl Work {
     async fn run(mut self) {
         while !self.shared.is_stopping() {
@@ -276,7 +303,8 @@ impl Work {
         again
     }
 
-    /// The jobs of a tenant that are due, and read nothing that is being filled or about to be.
+    /// The jobs of a tenant that are due, and read nothing that is being filled or about to be. What fills a system again and again, as
+    /// a feed asks for, goes first once: then it waits for what reads the system and waits for those that are filling it.
     fn choose(
         &self,
         tenant: &TenantId,
@@ -287,11 +315,12 @@ impl Work {
     ) {
         let running = self.shared.running();
         let of_tenant = running.iter().filter(|(name, _)| name.tenant == *tenant);
-        let mut filled: BTreeSet<SystemId> = of_tenant.map(|(_, progress)| progress.target.clone()).collect();
+        let filled: BTreeSet<SystemId> = of_tenant.map(|(_, progress)| progress.target.clone()).collect();
+        let mut waiting = Vec::new();
         for entry in agenda {
             let name = JobName {
                 tenant: tenant.clone(),
-                job: entry.job,
+                job: entry.job.clone(),
             };
             let Some(due) = entry.due else { continue };
             if running.contains_key(&name) {
@@ -302,11 +331,21 @@ impl Work {
                 *again = until.min(*again);
                 continue;
             }
-            let is_ready = entry.sources.is_disjoint(&filled);
-            filled.insert(entry.target.clone());
-            if is_ready {
-                let target = entry.target;
-                candidates.push(Candidate { due, name, target });
+            waiting.push(Waiting { due, name, entry });
+        }
+        for (place, one) in waiting.iter().enumerate() {
+            let (before, behind) = (&waiting[..place], &waiting[place + 1..]);
+            let is_overdue = |(n, reader): (usize, &Waiting)| {
+                let before = &waiting[..=place + n];
+                reader.has_waited_for(one) && reader.is_next(before) && reader.reads(&filled)
+            };
+            let gives_way = behind.iter().enumerate().any(is_overdue);
+            if one.is_next(before) && !one.reads(&filled) && !gives_way {
+                candidates.push(Candidate {
+                    due: one.due,
+                    name: one.name.clone(),
+                    target: one.entry.target.clone(),
+                });
             }
         }
     }

@@ -399,6 +399,68 @@ fn what_waits_is_told_once() {
     }
 }
 
+/// What waited, and does not any more, and waits again is told again, under another key; what one container holds is told once, too,
+/// however runs of it and of everything take turns.
+#[test]
+fn what_waits_again_is_told_again() {
+    let world = World::builder()
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .container("album", "staff")
+        .job("sync", usersync::reconcile::Policy::default())
+        .build();
+    let _ = world.settle("sync");
+    let held = |world: &World| {
+        let told = world.notifier.delivered().into_iter();
+        let held = told.filter(|told| matches!(told.news, News::OperationsHeld { .. }));
+        held.map(|told| told.key).collect::<Vec<_>>()
+    };
+    let run_of = |name: &str| {
+        let request = RunRequest::container(container(name));
+        world
+            .try_run("sync", request)
+            .expect("the run comes to a report")
+            .end
+    };
+    for round in 0..3 {
+        for name in ["team", "album"] {
+            world.select(name, "");
+        }
+        for _ in 0..3 {
+            assert_eq!(world.run("sync").end, RunEnd::Held);
+            assert_eq!((run_of("team"), run_of("album")), (RunEnd::Held, RunEnd::Held));
+        }
+        let told = held(&world);
+        assert_eq!(told.len(), 3 * (round + 1));
+        assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len());
+        for name in ["team", "album"] {
+            world.select(name, "staff");
+        }
+        if round == 0 {
+            assert_eq!(
+                (run_of("team"), run_of("album")),
+                (RunEnd::InSync, RunEnd::InSync)
+            );
+        }
+        assert_eq!(world.run("sync").end, RunEnd::InSync);
+    }
+    // Without a run of everything in between.
+    for _ in 0..2 {
+        world.select("team", "");
+        assert_eq!((run_of("team"), run_of("team")), (RunEnd::Held, RunEnd::Held));
+        world.select("team", "staff");
+        assert_eq!(run_of("team"), RunEnd::InSync);
+    }
+    assert_eq!(held(&world).len(), 11);
+    // A run of everything that holds the same, and no more, has no news.
+    world.select("team", "");
+    assert_eq!(
+        (run_of("team"), world.run("sync").end),
+        (RunEnd::Held, RunEnd::Held)
+    );
+    assert_eq!(held(&world).len(), 12);
+}
+
 /// A notifier that refuses some news does not fail the run; each recipient gets theirs in their order.
 #[test]
 fn a_failing_notifier_fails_no_run_and_keeps_everybodys_order() {

@@ -66,6 +66,28 @@ fn outage<S: WorldStore>(world: &World<S>) {
     world.faults.inject(rule);
 }
 
+/// A process dies, and the machine comes back with a clock that is three days behind: the lease of the dead one ends all the same, and
+/// not sooner than it would have.
+#[test]
+fn a_lease_of_the_dead_ends_although_the_clock_was_set_back() {
+    let mut world = world_with(every(HOUR));
+    world
+        .faults
+        .inject(FaultRule::new(Fault::Hang(Moment::Before)).on(CallKind::Members));
+    assert!(matches!(
+        crash(world.engine().run_due(&world.tenant)),
+        Crash::Stopped
+    ));
+    world.faults.heal();
+    world.set_back(Duration::from_secs(72 * HOUR));
+    assert_eq!(world.run_due(), "");
+    world.advance(LEASE.as_secs() - 1);
+    assert_eq!(world.run_due(), "");
+    world.advance(1);
+    assert_eq!(world.run_due(), "sync schedule changed");
+    assert_eq!(world.next_due(), Some(3600));
+}
+
 #[test]
 fn due_times_stay_and_what_was_missed_is_one_run() {
     let mut world = world_with(Schedule::default());

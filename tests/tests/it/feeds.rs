@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use usersync::connector::Clock;
-use usersync::engine::{Engine, Job, RunReport, Schedule, Trigger, Waiting};
-use usersync::memory::CallKind;
+use usersync::engine::{Engine, Job, RunControl, RunReport, Schedule, Scope, Trigger, Triggered, Waiting};
+use usersync::memory::{CallKind, FaultRule};
 use usersync::model::SystemId;
 use usersync::reconcile::Mode;
 use usersync_tests::yielding::{Workers, YieldingDirectory, YieldingStore};
-use usersync_tests::{World, container, free_policy, job, user};
+use usersync_tests::{Crash, World, container, crash, free_policy, job, user};
 
 /// Two jobs read `hr` and run only when asked to; one reads nothing.
 fn world() -> World {
@@ -140,5 +140,40 @@ fn changes_during_a_run_are_one_more_run() {
     assert_eq!(workers.finish(&[]), [["other", "other", "sync"]]);
     assert_eq!(directory.reads().most, 1);
     assert_eq!(world.members("team"), "ada bob cleo");
+    assert_eq!(due(&world), "");
+}
+
+/// Whenever the directory is read, it has changed again by the end of it.
+fn restless(world: &World, times: u64) {
+    let (engine, tenant) = (world.new_engine("feed"), world.tenant.clone());
+    let hr = SystemId::new("hr").expect("an id");
+    let change = move || {
+        let noted = crash(engine.changed(&tenant, &hr));
+        assert!(matches!(noted, Crash::Ended(Ok(_))));
+    };
+    let rule = FaultRule::meanwhile(change).on(CallKind::Directory);
+    world.faults.inject(rule.times(times));
+}
+
+/// One look runs a job for what was noted before and for what was noted meanwhile, and then comes to the others.
+#[test]
+fn a_feed_that_never_rests_keeps_nobody_from_his_turn() {
+    let world = world();
+    restless(&world, 30);
+    let _ = changed(&world, "hr");
+    let twice = "other change changed, other change in_sync, sync change in_sync, sync change in_sync";
+    assert_eq!(due(&world), twice);
+    assert_eq!(due(&world), twice.replace("changed", "in_sync"));
+    // Nor does a person wait for the feed to rest.
+    let (sync, control) = (job("sync"), RunControl::new());
+    let asked = world
+        .engine()
+        .trigger(&world.tenant, &sync, Trigger::Manual, Scope::Everything, &control);
+    let Ok(Triggered::Ran { followed, .. }) = block_on(asked) else {
+        unreachable!("nothing keeps it waiting")
+    };
+    assert_eq!(followed.len(), 1);
+    world.faults.heal();
+    assert_eq!(due(&world), "other change in_sync, sync change in_sync");
     assert_eq!(due(&world), "");
 }

@@ -37,6 +37,7 @@ mod objects;
 mod orders;
 mod origins;
 mod outbox;
+mod panics;
 mod planning;
 mod previews;
 mod quota;

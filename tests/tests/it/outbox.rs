@@ -1,15 +1,16 @@
 //! Notifications: at least once, in order for each recipient, whatever becomes of deliveries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
 use proptest::prelude::*;
 use usersync::connector::{ErrorKind, News, Recipient, Retry};
-use usersync::engine::RunEnd;
+use usersync::engine::{Engine, Options, RunEnd};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::reconcile::Mode;
-use usersync::store::Log;
+use usersync::store::{Key, Log, Table, Transaction, Write};
 use usersync_tests::edit::cases;
 use usersync_tests::yielding::Workers;
 use usersync_tests::{Crash, LEASE, World, crash, free_policy, job, user};
@@ -119,6 +120,111 @@ fn a_notifier_says_when_to_come_back() {
     assert_eq!(deliver(&world), 6);
 }
 
+/// As a broken clock or a slip of units says it.
+#[test]
+fn a_notifier_cannot_put_off_for_years() {
+    let world = world();
+    let ages = Duration::from_secs(1_000_000 * HOUR);
+    world
+        .faults
+        .inject(refuse(ErrorKind::RateLimited, Retry::After(ages)));
+    let _ = world.run("sync");
+    world.faults.heal();
+    world.clock.advance(Duration::from_secs(24 * HOUR - 1));
+    assert_eq!(deliver(&world), 0);
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(deliver(&world), 6);
+}
+
+fn write(world: &World, writes: Vec<Write>) {
+    let mut transaction = Transaction::new(world.tenant.clone());
+    transaction.writes = writes;
+    block_on(usersync::store::StateStore::commit(&world.store, transaction)).expect("the store works");
+}
+
+/// A newer program, or a hand, wrote an entry and what is known of refusals in a way that this one does not read: both stay, and
+/// are told of, and everything else goes on.
+#[test]
+fn what_cannot_be_read_holds_up_nothing_else() {
+    let mut world = world();
+    world
+        .faults
+        .inject(refuse(ErrorKind::InvalidData, Retry::Never).principal(user("ada")));
+    let next =
+        |world: &World| block_on(world.engine().next_delivery(&world.tenant)).expect("the store works");
+    let strange = Key::of(&["strange"]);
+    let (log, bytes) = (Log::Outbox, b"from the future".to_vec());
+    write(
+        &world,
+        vec![
+            Write::Append {
+                log,
+                key: strange.clone(),
+                bytes: bytes.clone(),
+            },
+            Write::Put {
+                table: Table::Delivery,
+                key: strange.clone(),
+                bytes: bytes.clone(),
+            },
+        ],
+    );
+    assert_eq!(next(&world), None);
+    let _ = world.run("sync");
+    assert_eq!(
+        (&*told(&world, "ada"), &*told(&world, "bob")),
+        ("", "+album +team")
+    );
+    let pause = next(&world).expect("Ada waits") - usersync::connector::Clock::now(&world.clock);
+    assert!(pause > chrono::TimeDelta::zero());
+    let letters = block_on(world.engine().dead_letters(&world.tenant)).expect("the store works");
+    assert_eq!(letters, []);
+    // What is known of Ada's refusals cannot be read any more either: she is asked anew, and not at once again and again.
+    let refusals = world
+        .store
+        .snapshot(&world.tenant)
+        .values
+        .remove(&Table::Delivery);
+    for (key, _) in refusals
+        .expect("Ada's is there")
+        .into_iter()
+        .filter(|(key, _)| *key != strange)
+    {
+        write(
+            &world,
+            vec![Write::Put {
+                table: Table::Delivery,
+                key,
+                bytes: bytes.clone(),
+            }],
+        );
+    }
+    let try_now = |world: &World| block_on(world.engine().deliver(&world.tenant));
+    assert!(next(&world).is_some_and(|next| next <= usersync::connector::Clock::now(&world.clock)));
+    let unreadable = try_now(&world).expect_err("an entry cannot be read");
+    assert_eq!(unreadable.code(), "store");
+    assert!(next(&world).is_some_and(|next| next > usersync::connector::Clock::now(&world.clock)));
+    world.faults.heal();
+    world.clock.advance(Duration::from_secs(HOUR));
+    world.restart();
+    assert!(try_now(&world).is_err());
+    assert_eq!(told(&world, "ada"), "+album +team");
+    assert_eq!((world.log_len(Log::Outbox), next(&world)), (1, None));
+}
+
+/// The process comes back with a clock that is days behind: what waits does not wait for that long.
+#[test]
+fn a_clock_that_was_set_back_puts_nothing_off() {
+    let mut world = world();
+    world.faults.inject(refuse(ErrorKind::InvalidData, Retry::Never));
+    let _ = world.run("sync");
+    world.faults.heal();
+    world.set_back(Duration::from_secs(72 * HOUR));
+    let next = block_on(world.engine().next_delivery(&world.tenant)).expect("the outbox can be read");
+    assert!(next.is_some_and(|next| next <= usersync::connector::Clock::now(&world.clock)));
+    assert_eq!(deliver(&world), 6);
+}
+
 /// A notifier that does not answer holds up nobody for longer than the limit, and is asked no more than a few times.
 #[test]
 fn a_notifier_that_hangs_holds_up_no_run() {
@@ -182,6 +288,37 @@ fn one_worker_delivers() {
         block_on(other.deliver(&world.tenant)).expect("the outbox can be read"),
         6
     );
+}
+
+/// However long a host lets a notification take: nobody else begins to deliver meanwhile.
+#[test]
+fn a_notification_takes_no_longer_than_the_lease_allows() {
+    let world = world();
+    world.faults.inject(refuse(ErrorKind::Unavailable, Retry::Later));
+    let _ = world.run("sync");
+    world.faults.heal();
+    world.clock.advance(Duration::from_secs(HOUR));
+    let hang = FaultRule::new(Fault::Hang(Moment::Before)).on(CallKind::Notify);
+    world.faults.inject(hang.once());
+    let mut options = Options::default();
+    (options.lease, options.notify) = (LEASE, LEASE * 5);
+    let patient = Engine::builder(
+        Arc::new(world.store.clone()),
+        Arc::new(world.clock.clone()),
+        Arc::new(world.catalog.clone()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone().with_faults(&world.faults)),
+    )
+    .options(options)
+    .build();
+    let mut workers = Workers::default();
+    let slow = workers.add(patient.deliver(&world.tenant));
+    assert!(!workers.step(slow));
+    world.clock.advance(LEASE / 4);
+    assert!(workers.step(slow));
+    assert_eq!(deliver(&world), 0);
+    world.clock.advance(Duration::from_secs(HOUR));
+    assert_eq!(deliver(&world), 2);
 }
 
 proptest! {

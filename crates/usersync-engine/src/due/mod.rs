@@ -1,11 +1,12 @@
 //! Running what is due, and what is asked for while the job is being run.
 
+mod agenda;
 mod feed;
 mod pause;
 mod state;
 mod trouble;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use futures::future::{BoxFuture, Either, FutureExt, select};
 use usersync_connector::Clock;
-use usersync_model::{ContainerRef, JobId, SystemId, TenantId};
+use usersync_model::{ContainerRef, JobId, TenantId};
 use usersync_store::{Check, Key, Lease, Revision, Table, Transaction, Write};
 
 use self::state::{SCHEDULE, Wish};
@@ -25,11 +26,11 @@ use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
 use crate::job::{Job, Scope, Trigger};
-use crate::order::{in_order, selects_from_own_target};
 use crate::record::quarantined;
 use crate::report::RunReport;
 use crate::state::job_key;
 
+pub use self::agenda::Agenda;
 pub(crate) use self::state::ScheduleState;
 pub use self::state::{Pause, Waiting};
 
@@ -50,8 +51,8 @@ pub enum Saved {
 #[derive(Debug)]
 pub enum Triggered {
     /// The job is being run. Exactly one more run follows, for this and every other trigger that comes until then: whoever
-    /// runs the job does it, or [`Engine::run_due`], if that worker dies or was only asked for one container or one
-    /// [`run`](Engine::run).
+    /// runs the job does it, or [`Engine::run_due`], if that worker dies, or was only asked for one container or one
+    /// [`run`](Engine::run), or already did what came before this.
     Coalesced,
     /// It was run.
     Ran {
@@ -62,22 +63,6 @@ pub enum Triggered {
     },
     /// The job does not run now. It is noted, and the first run after that covers it.
     Waits(Waiting),
-}
-
-/// When a job runs, as far as is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Agenda {
-    /// The job.
-    pub job: JobId,
-    /// When it runs by itself next; in the past, if it is due, or being run. `None`: never, or not while it is paused.
-    pub due: Option<DateTime<Utc>>,
-    /// Why it does not run now, although it may be asked to.
-    pub waiting: Option<Waiting>,
-    /// What it reads; with its target, where another job keeps the groups that it selects there.
-    pub sources: BTreeSet<SystemId>,
-    /// What it fills.
-    pub target: SystemId,
 }
 
 impl Engine {
@@ -112,7 +97,8 @@ impl Engine {
         Ok(results)
     }
 
-    /// Runs a job if it is due, and then for what was asked for meanwhile. No reports: it is not due, or another worker runs it.
+    /// Runs a job if it is due, and once more if something was asked for meanwhile; what is asked for during that is due the next
+    /// time, so that others have their turn. No reports: it is not due, or another worker runs it.
     pub async fn run_if_due(
         &self,
         tenant: &TenantId,
@@ -128,7 +114,7 @@ impl Engine {
         };
         let Some(first) = first else { return Vec::new() };
         let mut reports = vec![first];
-        self.follow_up(tenant, job, control, &mut reports).await;
+        self.follow_up(tenant, job, control, 1, &mut reports).await;
         reports
     }
 
@@ -150,7 +136,8 @@ impl Engine {
             return Ok(started);
         };
         let mut followed = Vec::new();
-        self.follow_up(tenant, job, control, &mut followed).await;
+        self.follow_up(tenant, job, control, usize::MAX, &mut followed)
+            .await;
         Ok(Triggered::Ran { report, followed })
     }
 
@@ -178,7 +165,10 @@ impl Engine {
                 .start(&tenant, &job, Trigger::Save, scope, &control)
                 .await?;
             if goes_on.load(Ordering::Relaxed) {
-                engine.follow_up(&tenant, &job, &control, &mut Vec::new()).await;
+                let reports = &mut Vec::new();
+                engine
+                    .follow_up(&tenant, &job, &control, usize::MAX, reports)
+                    .await;
             }
             Ok(triggered)
         };
@@ -200,47 +190,6 @@ impl Engine {
                 ))
             }
         }
-    }
-
-    /// When each job of a tenant runs; those that fill what others read first.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn agenda(&self, tenant: &TenantId) -> Result<Vec<Agenda>> {
-        let now = self.now();
-        let mut states = self.schedules(tenant).await?;
-        let jobs = in_order(self.jobs(tenant).await?);
-        let entry = |job: &Job| {
-            let mut sources = job.sources.clone();
-            if selects_from_own_target(job, &jobs) {
-                sources.insert(job.target.clone());
-            }
-            let mut state = states
-                .remove(&job_key(&job.id))
-                .unwrap_or_else(|| ScheduleState::create(job, now));
-            state.follow(job, now);
-            Agenda {
-                due: state.due(job),
-                waiting: state.waiting(now),
-                job: job.id.clone(),
-                sources,
-                target: job.target.clone(),
-            }
-        };
-        Ok(jobs.iter().map(entry).collect())
-    }
-
-    /// When the next job of a tenant is due; in the past, if one is.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn next_due(&self, tenant: &TenantId) -> Result<Option<DateTime<Utc>>> {
-        Ok(self
-            .agenda(tenant)
-            .await?
-            .iter()
-            .filter_map(|entry| entry.due)
-            .min())
     }
 
     /// Starts a run, or notes that one is wanted.
@@ -298,16 +247,25 @@ impl Engine {
         }
     }
 
-    /// Runs the job as long as something is wanted that no run has begun.
+    /// Runs the job at most so often, as long as something is wanted that no run has begun. What only a feed wants is done once: it
+    /// may never rest, and whoever listens to one looks for what is due, too.
     async fn follow_up(
         &self,
         tenant: &TenantId,
         job: &JobId,
         control: &RunControl,
+        most: usize,
         reports: &mut Vec<Result<RunReport>>,
     ) {
-        let is_wanted = |state: &ScheduleState, job: &Job, now| state.is_wanted() && state.is_due(job, now);
-        while !control.is_cancelled() {
+        for turn in 0..most {
+            if control.is_cancelled() {
+                break;
+            }
+            let is_wanted = |state: &ScheduleState, job: &Job, now| {
+                let wanted = state.wanted();
+                wanted.is_some_and(|wish| turn == 0 || wish.trigger != Trigger::Change)
+                    && state.is_due(job, now)
+            };
             let run = async {
                 let job = self.job(tenant, job).await?;
                 self.run_one(&job, control, is_wanted).await
@@ -333,7 +291,7 @@ impl Engine {
         let now = self.now();
         let stored = self.load_schedule(job).await?.map(|(state, _)| state);
         let mut state = stored.unwrap_or_else(|| ScheduleState::create(job, now));
-        state.follow(job, now);
+        state.follow(job, now, &self.inner.preview.readers().options.retry);
         if !wanted(&state, job, now) {
             return Ok(None);
         }
@@ -416,7 +374,7 @@ impl Engine {
             let now = self.now();
             let (before, revision) = self.load_schedule(job).await?.unzip();
             let mut state = before.clone().unwrap_or_else(|| ScheduleState::create(job, now));
-            state.follow(job, now);
+            state.follow(job, now, &self.inner.preview.readers().options.retry);
             let (answer, write) = change(&mut state)?;
             if before.as_ref() == Some(&state) && write.is_none() {
                 return Ok(answer);
@@ -439,7 +397,7 @@ impl Engine {
         let now = self.now();
         let (before, revision) = self.load_schedule(job).await?.unzip();
         let mut state = before.clone().unwrap_or_else(|| ScheduleState::create(job, now));
-        state.follow(job, now);
+        state.follow(job, now, &self.inner.preview.readers().options.retry);
         if before.as_ref() != Some(&state) {
             transaction.check(schedule_check(job, revision));
             transaction.write(schedule_write(job, &state)?);
@@ -473,14 +431,6 @@ impl Engine {
 
     fn now(&self) -> DateTime<Utc> {
         self.inner.preview.readers().clock.now()
-    }
-}
-
-impl Agenda {
-    /// Whether the job is due at `now`.
-    #[must_use]
-    pub fn is_due(&self, now: DateTime<Utc>) -> bool {
-        self.due.is_some_and(|due| due <= now)
     }
 }
 

@@ -9,7 +9,7 @@ use usersync_model::{DigestBuilder, PrincipalRef};
 use usersync_store::Format;
 
 use super::trouble::Judgement;
-use crate::backoff::{Backoff, not_before};
+use crate::backoff::Backoff;
 use crate::job::{Job, Scope, Trigger};
 use crate::schedule::Schedule;
 
@@ -138,11 +138,24 @@ impl ScheduleState {
         }
     }
 
-    /// Goes by the job's schedule, if that was changed.
-    pub(crate) fn follow(&mut self, job: &Job, now: DateTime<Utc>) {
+    /// Goes by the job's schedule, if that was changed, and by the clock, if that was set back: nothing waits until it shows again
+    /// what it once did.
+    pub(crate) fn follow(&mut self, job: &Job, now: DateTime<Utc>, backoff: &Backoff) {
         if self.schedule != job.schedule {
             self.schedule = job.schedule.clone();
             self.occurrence = job.schedule.first(self.last, now);
+        }
+        self.occurrence = self
+            .occurrence
+            .map(|occurrence| job.schedule.awaited(occurrence, now));
+        for wish in self.begun.iter_mut().chain(&mut self.wanted) {
+            wish.since = wish.since.min(now);
+        }
+        self.not_before = self.not_before.filter(|until| backoff.is_sane(*until, now));
+        if let Some(trouble) = &mut self.trouble
+            && !backoff.is_sane(trouble.until, now)
+        {
+            trouble.until = now;
         }
     }
 
@@ -170,6 +183,11 @@ impl ScheduleState {
     /// What was asked for and not begun.
     pub(crate) fn wanted(&self) -> Option<&Wish> {
         self.wanted.as_ref()
+    }
+
+    /// When the last run of all that was due began, if that is known to have ended.
+    pub(crate) fn done(&self) -> Option<DateTime<Utc>> {
+        self.last.filter(|_| self.begun.is_none())
     }
 
     /// What was begun, and is not known to have ended.
@@ -264,14 +282,14 @@ impl ScheduleState {
             Judgement::Well { retry } => {
                 self.begun = None;
                 self.trouble = None;
-                self.not_before = not_before(now, *retry);
+                self.not_before = backoff.not_before(now, *retry);
                 None
             }
             Judgement::Trouble { reason, retry } => {
                 if let Some(begun) = self.begun.take() {
                     self.want(begun);
                 }
-                self.not_before = not_before(now, *retry);
+                self.not_before = backoff.not_before(now, *retry);
                 self.fail(job, reason, *retry, now, backoff)
             }
         }

@@ -53,6 +53,7 @@ pub(crate) fn judge_error(error: &EngineError) -> Option<Judgement> {
         EngineError::Busy(_) | EngineError::LeaseLost(_) => return None,
         EngineError::Connector(error) => (format!("host_{}", error.kind().code()), error.retry()),
         EngineError::NoConnector(_) => ("no_connector".to_owned(), Retry::Later),
+        EngineError::Panicked { .. } => ("panicked".to_owned(), Retry::Later),
         EngineError::Store(_) => ("store".to_owned(), Retry::Later),
         _ => ("engine".to_owned(), Retry::Later),
     };

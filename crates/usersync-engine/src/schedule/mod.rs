@@ -13,6 +13,10 @@ use usersync_model::{Digest, DigestBuilder, JobId, TenantId};
 
 #[cfg(feature = "cron")]
 pub use self::cron::{CronExpression, Zone};
+use crate::planning::later;
+
+/// By how much the clocks of two workers may differ, with room to spare.
+pub(crate) const SKEW: Duration = Duration::from_secs(3600);
 
 /// When a job runs by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +162,18 @@ impl Schedule {
                 occurrence.checked_add_signed(step)
             }
             Cadence::Manual => None,
+        }
+    }
+
+    /// The occurrence to wait for at `now`, of one that is stored. One that is further away than any that follows from a time like
+    /// `now` was stored by a clock that was ahead and was set back: it is due at once.
+    pub(crate) fn awaited(&self, occurrence: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let ahead = later(now, SKEW);
+        match self.next(ahead, ahead) {
+            Some(latest) if latest < occurrence => now
+                .checked_sub_signed(TimeDelta::seconds(self.jitter_seconds.into()))
+                .unwrap_or(now),
+            _ => occurrence,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures::executor::block_on;
 use usersync_sqlite::SqliteStore;
 use usersync_store::{LeaseName, StateRead, StateStore, StoreErrorKind};
@@ -11,7 +12,7 @@ use crate::support::{Folder, Time, acme, key, kind};
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_clock_set_back_stands_still_until_it_is_caught_up() {
+fn a_clock_set_back_goes_on_from_the_latest_time_told() {
     let folder = Folder::new();
     let time = Time::new();
     let open = || SqliteStore::open(folder.file(), time.options()).unwrap();
@@ -29,9 +30,26 @@ fn a_clock_set_back_stands_still_until_it_is_caught_up() {
     assert_eq!(told(&third), latest, "after a restart");
     let reading = SqliteStore::open(folder.file(), time.options().read_only()).unwrap();
     assert_eq!(told(&reading), latest, "a handle that only reads");
-    time.move_by(101);
+    for _ in 0..2 {
+        time.move_by(20);
+        assert_eq!(told(&third), time.now() + TimeDelta::seconds(100));
+    }
+    let later = latest + TimeDelta::seconds(40);
+    assert_eq!(told(&reading), later);
+    time.move_by(-10);
+    assert_eq!(told(&third), later, "set back once more");
+    time.move_by(5);
+    assert_eq!(told(&third), later + TimeDelta::seconds(5));
+    assert_eq!(
+        told(&open()),
+        later + TimeDelta::seconds(5),
+        "beside another handle"
+    );
+    time.move_by(200);
     assert_eq!(told(&reading), time.now());
     assert_eq!(told(&third), time.now(), "once it is caught up");
+    time.move_by(1);
+    assert_eq!(told(&third), time.now());
 }
 
 #[test]
@@ -53,7 +71,7 @@ fn a_clock_set_back_makes_no_lease_last_longer_and_expires_none() {
     let store = open();
     assert_eq!(kind(acquire(&store)), Some(StoreErrorKind::Held));
     // The clock was at fifty seconds, and needs ten more.
-    time.move_by(1009);
+    time.move_by(9);
     assert_eq!(kind(acquire(&store)), Some(StoreErrorKind::Held));
     time.move_by(1);
     acquire(&store).unwrap();
