@@ -387,7 +387,7 @@ fn promise_09_whoever_is_moved_between_pages_is_in_a_group() {
                 let cn = rdn(server);
                 let person = format!("{cn}=p0,{base}");
                 server.modify(&people(server, &base, 1));
-                server.modify(&group(server, &base, "g0", &[person.clone()]));
+                server.modify(&group(server, &base, "g0", std::slice::from_ref(&person)));
                 server.modify(&group(server, &base, "g1", &[]));
                 let mut profile = profile(server, &base);
                 profile.changes = changes;

@@ -189,7 +189,7 @@ impl Session {
     }
 
     /// Changes one entry, all or nothing (RFC 4511, section 4.6). An error says whether the change may have happened all the
-    /// same; a code other than success says that it did not.
+    /// same; a code other than success says that it did not, as far as this server knows.
     pub(crate) async fn modify(
         &mut self,
         dn: &str,

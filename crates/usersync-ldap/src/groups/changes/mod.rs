@@ -13,6 +13,7 @@ const REQUEST_BYTES: usize = 128 << 10;
 /// How often a change is tried again because others changed the group meanwhile.
 const TRIES: u32 = 5;
 
+const TIME_LIMIT_EXCEEDED: u32 = 3;
 const STRONGER_AUTH_REQUIRED: u32 = 8;
 const REFERRAL: u32 = 10;
 const UNAVAILABLE_CRITICAL_EXTENSION: u32 = 12;
@@ -26,6 +27,7 @@ const UNAVAILABLE: u32 = 52;
 const UNWILLING_TO_PERFORM: u32 = 53;
 const OBJECT_CLASS_VIOLATION: u32 = 65;
 const ENTRY_ALREADY_EXISTS: u32 = 68;
+const OTHER: u32 = 80;
 const ASSERTION_FAILED: u32 = 122;
 
 /// One wish: that somebody is a member, or is none.
@@ -190,10 +192,16 @@ impl Run<'_> {
                 self.divide(part, || code.error());
                 Ok(())
             }
-            REFERRAL | UNAVAILABLE_CRITICAL_EXTENSION | BUSY | UNAVAILABLE => {
+            REFERRAL | UNAVAILABLE_CRITICAL_EXTENSION | BUSY => {
                 self.fail(&part, || code.error());
                 Err(code.error().into())
             }
+            UNAVAILABLE => {
+                // It may be another server that is, to which this one had passed the change on.
+                self.fail(&part, || code.error().with_unknown_outcome(true));
+                Err(code.error().into())
+            }
+            TIME_LIMIT_EXCEEDED | OTHER => self.perhaps_done(group, part, &code).await,
             // Too much at once, or something wrong with one of them.
             _ => {
                 self.divide(part, || code.error());
@@ -216,6 +224,29 @@ impl Run<'_> {
             }
             Whereabouts::Moved => self.again(part),
             Whereabouts::Same => self.divide(part, || code.error()),
+        }
+        Ok(())
+    }
+
+    /// Goes on with a part that failed for a reason of the server's own: what it passed on to another one may have happened.
+    async fn perhaps_done<G: ChangedGroup>(
+        &mut self,
+        group: &mut G,
+        part: Part,
+        code: &Code,
+    ) -> Result<(), Stop> {
+        let wishes: Vec<_> = part.wishes.iter().map(|&wish| &self.wishes[wish]).collect();
+        let Some(present) = group.present(&wishes).await? else {
+            return self.elsewhere(group, part, code).await;
+        };
+        if wishes
+            .iter()
+            .zip(present)
+            .all(|(wish, present)| wish.add == present)
+        {
+            self.fail(&part, || code.error().with_unknown_outcome(true));
+        } else {
+            self.divide(part, || code.error());
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ struct Server {
     people: Vec<(bool, Value)>,
     /// From which request on the connection is broken, and whether that one is carried out.
     breaks_at: Option<(usize, bool)>,
+    /// With which code the next request fails, and whether it is carried out all the same.
+    fails_by: Option<(u32, bool)>,
     /// After which request the group gets another name.
     moves_after: Option<usize>,
     /// Whether it has one by which it was not found yet.
@@ -93,6 +95,10 @@ impl ChangedGroup for Server {
         self.requests += 1;
         let broken = self.breaks_at.filter(|(at, _)| self.requests >= *at);
         let code = self.code(&request);
+        let fails_by = self.fails_by.take().filter(|_| code == 0);
+        if let Some((code, false)) = fails_by {
+            return Ok(Code::new(code, ""));
+        }
         if code == 0 && broken.is_none_or(|(at, carried_out)| carried_out && self.requests == at) {
             self.members.extend(request.add);
             request.delete.iter().for_each(|value| {
@@ -102,7 +108,7 @@ impl ChangedGroup for Server {
         self.moved |= self.moves_after == Some(self.requests);
         match broken {
             Some(_) => Err(Error::new(ErrorKind::Unavailable, "broken").with_unknown_outcome(true)),
-            None => Ok(Code::new(code, "")),
+            None => Ok(Code::new(fails_by.map_or(code, |(code, _)| code), "")),
         }
     }
 
@@ -140,6 +146,36 @@ fn fulfilled(server: &mut Server, texts: &[&str], placeholder: Option<&str>) -> 
         .into_iter()
         .map(|result| result.map_err(|error| error.kind()))
         .collect()
+}
+
+/// A server that passes changes on to another one may say that it failed, whatever the other one did.
+#[test]
+fn what_another_server_may_have_done_is_open() {
+    for (code, carried_out, is_open) in [
+        (UNAVAILABLE, false, true),
+        (UNAVAILABLE, true, true),
+        (OTHER, false, false),
+        (OTHER, true, true),
+        (TIME_LIMIT_EXCEEDED, true, true),
+        (BUSY, false, false),
+    ] {
+        let mut server = Server {
+            fails_by: Some((code, carried_out)),
+            ..Server::with(&["a"])
+        };
+        for result in block_on(fulfil(&mut server, &wishes(&["+b", "-a"]), None)) {
+            let open = result.as_ref().is_err_and(Error::outcome_unknown);
+            assert_eq!(open, is_open, "{code}, {carried_out}: {result:?}");
+        }
+        assert_eq!(
+            server.has(),
+            if code == BUSY || !(carried_out || code == OTHER) {
+                ["a"]
+            } else {
+                ["b"]
+            }
+        );
+    }
 }
 
 /// Where the group is no more, nothing says who is in it.
