@@ -285,17 +285,20 @@ impl Links {
             return Ok(None);
         };
         let (principals, accounts) = (self.principals.system(), self.accounts.system());
-        let counters: Vec<_> = window_hours(now, window.hours)
-            .map(|hour| {
-                let hour = hour.to_string();
-                Key::of(&["departures", principals.as_str(), accounts.as_str(), &hour])
-            })
-            .collect();
+        let counter = |hour: i64| {
+            let hour = hour.to_string();
+            Key::of(&["departures", principals.as_str(), accounts.as_str(), &hour])
+        };
+        let hours = window_hours(now, window.hours);
+        let (first, this) = (*hours.start(), *hours.end());
+        // With the next hour, which may have begun for somebody else: no lease keeps calls apart.
+        let counters: Vec<_> = (first..=this + 1).map(counter).collect();
         let mut used = 0_u64;
         for counter in &counters {
             used = used.saturating_add(self.store.counter(&context.tenant, counter).await?);
         }
         Ok(Some(Quota {
+            counter: counter(this),
             counters,
             limit: window.share.allowance(kept),
             used,

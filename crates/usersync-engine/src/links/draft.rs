@@ -28,7 +28,9 @@ pub(super) struct Draft {
 /// A part of what may go within a window.
 #[derive(Debug)]
 pub(super) struct Quota {
-    /// Of the hours of the window; the last is this hour's.
+    /// Where it is counted.
+    pub(super) counter: Key,
+    /// What counts.
     pub(super) counters: Vec<Key>,
     pub(super) limit: u64,
     /// What others took, as far as is known.
@@ -43,16 +45,14 @@ impl Quota {
 
     /// Takes it, if nobody took too much since.
     fn reserve(&self, transaction: &mut Transaction) {
-        if let Some(this_hour) = self.counters.last() {
-            transaction.write(Write::Add {
-                counter: this_hour.clone(),
-                delta: i64::try_from(self.taken).unwrap_or(i64::MAX),
-            });
-            transaction.check(Check::AtMost {
-                counters: self.counters.clone(),
-                limit: self.limit,
-            });
-        }
+        transaction.write(Write::Add {
+            counter: self.counter.clone(),
+            delta: i64::try_from(self.taken).unwrap_or(i64::MAX),
+        });
+        transaction.check(Check::AtMost {
+            counters: self.counters.clone(),
+            limit: self.limit,
+        });
     }
 }
 

@@ -155,7 +155,7 @@ impl fmt::Display for LinkOutcome {
             Self::Refused(refusal) => write!(f, "{refusal}; {}", refusal.next_action()),
             Self::Removed { released: true } => f.write_str("removed; its seat is free"),
             Self::Removed { released: false } => {
-                f.write_str("removed; the principal keeps its seat for another link")
+                f.write_str("removed; the principal keeps its seat, for another link or for the host")
             }
             Self::Saved(state) => write!(f, "saved; it is {state}"),
             Self::Staged => f.write_str("staged; save it"),

@@ -340,24 +340,27 @@ fn the_window_of_departures_can_be_set() {
     assert_eq!(follow(&office, None).outcomes.len(), 10);
 }
 
-/// Two workers see different people gone, and neither what the other lets go.
+/// Two workers see different people gone, and neither what the other lets go; also where the hour changes between the two.
 #[test]
 fn promise_10_two_calls_at_once_take_the_window_once() {
-    let office = linked(30);
-    leave(&office, 0..6);
-    let (mail, links) = (office.mail.clone(), office.undisturbed());
-    let another = move || {
-        (0..6).for_each(|n| mail.put(account(n)));
-        (6..12).for_each(|n| assert!(mail.remove(&object(&format!("a{n}")))));
-        let ended = crash(links.follow_departures(&context(), None));
-        assert!(matches!(ended, Crash::Ended(Ok(report)) if report.outcomes.len() == 6));
-    };
-    let meanwhile = FaultRule::meanwhile(another).on(CallKind::Commit);
-    office.faults.inject(meanwhile.once());
-    let report = follow(&office, None);
-    assert_eq!((report.held.is_some(), report.outcomes.len()), (true, 0));
-    assert_eq!(office.shown().matches("suspended").count(), 6);
-    office.check();
+    for passed in [Duration::ZERO, Duration::from_secs(3600)] {
+        let office = linked(30);
+        leave(&office, 0..6);
+        let (mail, clock, links) = (office.mail.clone(), office.clock.clone(), office.undisturbed());
+        let another = move || {
+            (0..6).for_each(|n| mail.put(account(n)));
+            (6..12).for_each(|n| assert!(mail.remove(&object(&format!("a{n}")))));
+            clock.advance(passed);
+            let ended = crash(links.follow_departures(&context(), None));
+            assert!(matches!(ended, Crash::Ended(Ok(report)) if report.outcomes.len() == 6));
+        };
+        let meanwhile = FaultRule::meanwhile(another).on(CallKind::Commit);
+        office.faults.inject(meanwhile.once());
+        let report = follow(&office, None);
+        assert_eq!((report.held.is_some(), report.outcomes.len()), (true, 0));
+        assert_eq!(office.shown().matches("suspended").count(), 6);
+        office.check();
+    }
 }
 
 /// A proposal of somebody who is gone keeps its account from nobody, and who waited in front waits no more.
