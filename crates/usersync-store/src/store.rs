@@ -20,7 +20,7 @@ pub type Chunks<T> = BoxStream<'static, Result<Vec<T>>>;
 /// An entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Rises with every entry of the log and tenant.
+    /// Rises with every entry of the log and tenant, also over those that were delivered.
     pub sequence: u64,
     /// Names the entry.
     pub key: Key,
@@ -75,7 +75,7 @@ pub trait StateRead: fmt::Debug + Send + Sync + 'static {
 /// 4. Appending a key that the log has, and has not delivered, does nothing.
 /// 5. `acquire` gives a free or expired lease with a token higher than every earlier one of that name; held, it fails with
 ///    [`Held`](crate::StoreErrorKind::Held), also for the same holder.
-/// 6. `renew` extends a lease that is still the newest of its name, even if it expired; otherwise it fails with
+/// 6. `renew` extends a lease that is still the newest of its name and was not released, even if it expired; otherwise it fails with
 ///    [`Fenced`](crate::StoreErrorKind::Fenced).
 /// 7. `release` ends a lease if it is still the newest of its name, and otherwise does nothing.
 /// 8. What was committed is there after reopening, in a store that claims to be durable.

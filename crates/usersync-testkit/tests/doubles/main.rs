@@ -174,9 +174,11 @@ fn every_check_is_in_its_suite() {
                 include_str!("../../src/conformance/store/commit.rs"),
                 include_str!("../../src/conformance/store/lease.rs"),
                 include_str!("../../src/conformance/store/log.rs"),
+                include_str!("../../src/conformance/store/moment.rs"),
                 include_str!("../../src/conformance/store/read.rs"),
                 include_str!("../../src/conformance/store/reopen.rs"),
-                include_str!("../../src/conformance/store/rows.rs")
+                include_str!("../../src/conformance/store/rows.rs"),
+                include_str!("../../src/conformance/store/together.rs")
             ),
             usersync_testkit::conformance::store::checks().len(),
         ),

@@ -327,63 +327,6 @@ pub async fn point_01_counters_are_never_below_zero(harness: &dyn StoreHarness) 
     Ok(())
 }
 
-/// Point 1.
-///
-/// # Errors
-/// The violation found.
-pub async fn point_01_of_two_interleaved_transactions_the_second_conflicts(
-    harness: &dyn StoreHarness,
-) -> Checked {
-    let subject = Subject::fresh(harness, point(1)).await;
-    let key = Key::of(&["job"]);
-    subject
-        .commit("wrote a value", Vec::new(), vec![put(Table::Job, &key, b"0")])
-        .await?;
-    let seen = revision(&subject, &key).await?;
-    let decide = |bytes: &[u8]| {
-        let check = Check::Value {
-            table: Table::Job,
-            key: key.clone(),
-            revision: Some(seen),
-        };
-        subject.transaction(
-            vec![check],
-            vec![put(Table::Job, &key, bytes), add(&counter(), 1)],
-        )
-    };
-    let done = "decided twice upon one revision, and committed both decisions";
-    let results = futures::join!(
-        subject.store.commit(decide(b"1")),
-        subject.store.commit(decide(b"2"))
-    );
-    let committed = usize::from(results.0.is_ok()) + usize::from(results.1.is_ok());
-    subject
-        .point
-        .holds(committed == 1, done, "one success and one conflict", &results)?;
-    subject
-        .point
-        .equal(done, &1, &subject.counter(done, &counter()).await?)?;
-
-    let done = "took the last seat twice";
-    let take = || {
-        let check = Check::AtMost {
-            counters: vec![counter()],
-            limit: 2,
-        };
-        subject
-            .store
-            .commit(subject.transaction(vec![check], vec![add(&counter(), 1)]))
-    };
-    let results = futures::join!(take(), take());
-    let committed = usize::from(results.0.is_ok()) + usize::from(results.1.is_ok());
-    subject
-        .point
-        .holds(committed == 1, done, "one success and one conflict", &results)?;
-    subject
-        .point
-        .equal(done, &2, &subject.counter(done, &counter()).await?)
-}
-
 /// Point 3.
 ///
 /// # Errors

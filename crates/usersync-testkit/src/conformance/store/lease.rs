@@ -252,6 +252,22 @@ pub async fn point_06_a_lost_lease_is_not_renewed(harness: &dyn StoreHarness) ->
     )
 }
 
+/// Point 6: whoever gave a lease up takes it again, with another token.
+///
+/// # Errors
+/// The violation found.
+pub async fn point_06_a_released_lease_is_not_renewed(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, point(6)).await;
+    let old = subject.acquire("acquired a lease", "job").await?;
+    subject.succeeds("released it", subject.store.release(&old).await)?;
+    let done = "renewed a lease that was released and that nobody took since";
+    let renewed = subject.store.renew(&old, MINUTE).await;
+    subject.fails(done, StoreErrorKind::Fenced, renewed)?;
+    subject.is_fenced("wrote under it", &old).await?;
+    let new = subject.acquire("acquired it again", "job").await?;
+    subject.rises(done, old.token, new.token)
+}
+
 /// Point 7.
 ///
 /// # Errors

@@ -86,6 +86,34 @@ pub async fn read_point_05_logs_are_apart(harness: &dyn StoreHarness) -> Checked
         .equal(done, &Vec::new(), &subject.log(done, Log::Outbox, 0).await?)
 }
 
+/// Point 5 of `StateRead`: whoever read up to a sequence misses nothing that is appended after it.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_05_sequences_rise_over_what_was_delivered(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, read_point(5)).await;
+    let mut entries = append_three(&subject, Log::Outbox).await?;
+    for (done, left) in [
+        ("delivered the newest entry and appended another", 2),
+        ("delivered all entries and appended another", 0),
+    ] {
+        let last = entries.last().map_or(0, |entry| entry.sequence);
+        let deliver = entries.drain(left..).map(|entry| Write::Deliver {
+            log: Log::Outbox,
+            sequence: entry.sequence,
+        });
+        subject.commit(done, Vec::new(), deliver.collect()).await?;
+        let another = append(Log::Outbox, &entry_key(3), b"another");
+        subject.commit(done, Vec::new(), vec![another]).await?;
+        let seen = subject.log(done, Log::Outbox, last).await?;
+        let is_after = seen.len() == 1 && seen[0].sequence > last;
+        let expected = format!("one entry after sequence {last}");
+        subject.point.holds(is_after, done, expected, &seen)?;
+        entries.extend(seen);
+    }
+    Ok(())
+}
+
 /// Point 4.
 ///
 /// # Errors

@@ -1,12 +1,11 @@
 //! The points of `StateRead` about values and the ledger, and its clock.
 
-use futures::StreamExt;
-use usersync_model::{LedgerRow, Origin, RecordRef, Subject as About};
+use usersync_model::{LedgerRow, MAX_ID_BYTES, Origin, RecordRef, Subject as About};
 use usersync_store::{Key, LedgerEntry, LedgerKey, Log, Table, Write};
 
 use super::StoreHarness;
 use super::subject::{
-    Checked, MINUTE, Subject, add, container, counter, member_key, one_of_each, put, read_point, row,
+    Checked, MINUTE, Subject, add, append, container, counter, member_key, one_of_each, put, read_point, row,
 };
 
 /// Point 1 of `StateRead`, with tenants whose names begin alike.
@@ -86,37 +85,6 @@ pub async fn read_point_02_a_transaction_is_seen_by_every_kind_of_read(
     let seen = subject.succeeds(done, seen)?;
     let seen = seen.map(|entry| entry.row);
     subject.point.equal(done, &Some(row(Origin::Ours, "job")), &seen)
-}
-
-/// Point 2 of `StateRead`.
-///
-/// # Errors
-/// The violation found.
-pub async fn read_point_02_a_scan_shows_no_part_of_a_transaction(harness: &dyn StoreHarness) -> Checked {
-    let subject = Subject::fresh(harness, read_point(2)).await;
-    let keys: Vec<_> = (0..5000).map(|n| Key::of(&[&format!("{n:05}")])).collect();
-    let writes = keys.iter().map(|key| put(Table::Base, key, b"old")).collect();
-    subject.commit("wrote 5000 values", Vec::new(), writes).await?;
-    let done = "began a scan, committed a change of all its values, and read on";
-    let mut scan = subject.store.values(&subject.tenant, Table::Base, &Key::of(&[]));
-    let first = match scan.next().await {
-        Some(chunk) => subject.succeeds(done, chunk)?,
-        None => Vec::new(),
-    };
-    let writes = keys.iter().map(|key| put(Table::Base, key, b"new")).collect();
-    subject.commit(done, Vec::new(), writes).await?;
-    let rest = subject.scan(done, scan).await?;
-    let mut seen: Vec<_> = first
-        .into_iter()
-        .chain(rest)
-        .map(|(_, stored)| stored.bytes)
-        .collect();
-    let count = seen.len();
-    seen.dedup();
-    let is_whole = count == keys.len() && seen.len() == 1;
-    subject
-        .point
-        .holds(is_whole, done, "5000 values, all old or all new", (count, seen))
 }
 
 /// Point 3 of `StateRead`: byte for byte, in many chunks.
@@ -220,6 +188,59 @@ pub async fn read_point_03_only_keys_with_the_prefix_are_given(harness: &dyn Sto
         subject.point.equal(done, &expected, &seen)?;
     }
     Ok(())
+}
+
+/// Point 3 of `StateRead`: keys of the longest ids, which differ at their ends, and which no index can compress.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_03_long_keys_are_told_apart(harness: &dyn StoreHarness) -> Checked {
+    let subject = Subject::fresh(harness, read_point(3)).await;
+    let mut digits = 0x9e37_79b9_7f4a_7c15_u64;
+    let text: String = (1..MAX_ID_BYTES)
+        .map(|_| {
+            digits ^= digits << 13;
+            digits ^= digits >> 7;
+            digits ^= digits << 17;
+            char::from(b'a' + (digits % 26) as u8)
+        })
+        .collect();
+    let ids = ["a", "b"].map(|end| format!("{text}{end}"));
+    let keys = ids
+        .each_ref()
+        .map(|id| Key::of(&[&text, &text, &text, &text, id]));
+    let rows = ids.each_ref().map(|id| member_key(id, id));
+    let done = "wrote and read values and ledger rows of keys that are as long as ids can make them";
+    let mut writes: Vec<_> = keys
+        .iter()
+        .map(|key| put(Table::Base, key, key.as_str().as_bytes()))
+        .collect();
+    writes.extend(keys.iter().map(|key| add(key, 1)));
+    writes.extend(keys.iter().map(|key| append(Log::Outbox, key, b"")));
+    writes.extend(rows.iter().map(|key| Write::Ledger {
+        key: key.clone(),
+        row: Some(row(Origin::Ours, "job")),
+    }));
+    subject.commit(done, Vec::new(), writes).await?;
+    for key in &keys {
+        let seen = subject.bytes(done, Table::Base, key).await?;
+        subject
+            .point
+            .equal(done, &Some(key.as_str().as_bytes().to_vec()), &seen)?;
+        subject
+            .point
+            .equal(done, &1, &subject.counter(done, key).await?)?;
+    }
+    let prefix = Key::of(&[&text, &text]);
+    let values = subject.values(done, Table::Base, &prefix).await?;
+    let seen = values.into_iter().map(|(key, _)| key).collect();
+    subject.point.equal(done, &keys.to_vec(), &seen)?;
+    let entries = subject.log(done, Log::Outbox, 0).await?;
+    let seen = entries.into_iter().map(|entry| entry.key).collect();
+    subject.point.equal(done, &keys.to_vec(), &seen)?;
+    let ledger = subject.ledger(done, None).await?;
+    let seen = ledger.into_iter().map(|entry| entry.key).collect();
+    subject.point.equal(done, &rows.to_vec(), &seen)
 }
 
 /// Point 3 of `StateRead`: tables are apart, as their documentation says.

@@ -1,4 +1,5 @@
 mod fake;
+mod flaws;
 
 use std::sync::Arc;
 
@@ -48,6 +49,21 @@ fn each_check_catches_its_double() {
                 "read_point_02_a_scan_shows_no_part_of_a_transaction",
             ),
             (
+                "pages the ledger as it is by now",
+                (),
+                "read_point_02_a_scan_of_the_ledger_shows_one_moment",
+            ),
+            (
+                "pages containers as they are by now",
+                (),
+                "read_point_02_a_scan_of_the_ledger_shows_one_moment",
+            ),
+            (
+                "pages logs as they are by now",
+                (),
+                "read_point_02_a_scan_of_a_log_shows_one_moment",
+            ),
+            (
                 "orders keys without their case",
                 (),
                 "read_point_03_values_ascend_and_come_once",
@@ -78,6 +94,7 @@ fn each_check_catches_its_double() {
                 (),
                 "read_point_03_only_keys_with_the_prefix_are_given",
             ),
+            ("cuts long keys", (), "read_point_03_long_keys_are_told_apart"),
             ("has one table", (), "read_point_03_tables_are_apart"),
             (
                 "shows rows backwards",
@@ -133,6 +150,11 @@ fn each_check_catches_its_double() {
                 "delivers all up to the sequence",
                 (),
                 "read_point_05_delivered_entries_are_not_given",
+            ),
+            (
+                "gives sequences after the highest that is left",
+                (),
+                "read_point_05_sequences_rise_over_what_was_delivered",
             ),
             ("has one log", (), "read_point_05_logs_are_apart"),
             ("goes back in time", (), "read_point_06_the_clock_never_goes_back"),
@@ -239,6 +261,21 @@ fn each_check_catches_its_double() {
                 (),
                 "point_01_of_two_interleaved_transactions_the_second_conflicts",
             ),
+            (
+                "locks no values that are not there yet",
+                (),
+                "point_01_of_two_interleaved_transactions_the_second_conflicts",
+            ),
+            (
+                "locks no rows",
+                (),
+                "point_01_of_two_interleaved_claims_of_a_row_the_second_conflicts",
+            ),
+            (
+                "locks only what it writes",
+                (),
+                "point_01_of_two_that_check_what_the_other_writes_the_second_conflicts",
+            ),
             ("ignores fences", (), "point_02_a_lower_token_is_fenced"),
             (
                 "writes before it looks at fences",
@@ -259,6 +296,11 @@ fn each_check_catches_its_double() {
                 "takes the leases of other tenants",
                 (),
                 "point_02_a_lease_of_another_tenant_is_fenced",
+            ),
+            (
+                "does not lock the leases of fences",
+                (),
+                "point_02_a_commit_beside_an_acquire_is_before_it_or_fenced",
             ),
             (
                 "forgets the revisions of the deleted",
@@ -321,6 +363,11 @@ fn each_check_catches_its_double() {
                 "point_05_leases_of_other_names_and_tenants_are_apart",
             ),
             (
+                "does not lock the leases that it gives",
+                (),
+                "point_05_of_many_who_acquire_at_once_one_gets_the_lease",
+            ),
+            (
                 "does not extend what it renews",
                 (),
                 "point_06_renewing_extends_the_newest_lease",
@@ -341,6 +388,16 @@ fn each_check_catches_its_double() {
                 "point_06_an_expired_lease_is_renewed_while_nobody_took_it",
             ),
             ("renews any lease", (), "point_06_a_lost_lease_is_not_renewed"),
+            (
+                "renews the released",
+                (),
+                "point_06_a_released_lease_is_not_renewed",
+            ),
+            (
+                "does not lock the leases that it renews",
+                (),
+                "point_06_of_a_renewal_and_an_acquire_at_once_one_succeeds",
+            ),
             ("releases nothing", (), "point_07_a_released_lease_is_free"),
             (
                 "fails to release the released",
