@@ -1,5 +1,6 @@
 //! A connection, and how it is opened.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -9,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension, Row
 use usersync_store::StoreErrorKind;
 
 use crate::error::{Failure, corrupt};
+use crate::names::Names;
 use crate::options::{Durability, SqliteOptions, TablePrefix};
 use crate::schema;
 use crate::sql::Sql;
@@ -22,6 +24,8 @@ const APPLICATION_ID: i64 = 0x7573_796e;
 pub(crate) struct Database {
     pub(crate) conn: Connection,
     pub(crate) sql: Arc<Sql>,
+    /// Whether the transaction that is open has added ids.
+    has_new_names: Cell<bool>,
 }
 
 /// What the store remembers beside its content.
@@ -29,6 +33,8 @@ pub(crate) struct Meta {
     pub(crate) version: i64,
     /// The latest time told, in microseconds since 1970.
     pub(crate) clock: i64,
+    /// Another one once ids were added.
+    stamp: i64,
 }
 
 /// A database opened, checked and of the newest version.
@@ -45,7 +51,11 @@ pub(crate) struct Opened {
 impl Database {
     fn new(conn: Connection, sql: Arc<Sql>) -> Self {
         conn.set_prepared_statement_cache_capacity(Sql::COUNT);
-        Self { conn, sql }
+        Self {
+            conn,
+            sql,
+            has_new_names: Cell::new(false),
+        }
     }
 
     pub(crate) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize> {
@@ -66,11 +76,39 @@ impl Database {
             .optional()?)
     }
 
-    /// Begins a transaction, and reads for the first time in it, which fixes what a reading one sees.
-    pub(crate) fn begin(&self, sql: &str) -> Result<()> {
+    /// Adds an id.
+    pub(crate) fn add_name(&self, sql: &str, params: impl rusqlite::Params) -> Result<i64> {
+        let id = self.add_name_if_new(sql, params)?;
+        id.ok_or_else(|| corrupt("an id was not added"))
+    }
+
+    /// Adds an id, unless it is there already.
+    pub(crate) fn add_name_if_new(&self, sql: &str, params: impl rusqlite::Params) -> Result<Option<i64>> {
+        if self.execute(sql, params)? == 0 {
+            return Ok(None);
+        }
+        self.has_new_names.set(true);
+        Ok(Some(self.conn.last_insert_rowid()))
+    }
+
+    pub(crate) fn has_new_names(&self) -> bool {
+        self.has_new_names.get()
+    }
+
+    /// Begins a transaction, and reads for the first time in it, which fixes what a reading one sees. `names` are those that are
+    /// cached for this connection.
+    pub(crate) fn begin(&self, sql: &str, names: &mut Names) -> Result<()> {
         self.execute(sql, ())?;
-        // A newer program may have migrated the tables since they were opened.
-        schema::check(self.meta()?.version)
+        self.has_new_names.set(false);
+        // A newer program may have migrated the tables since they were opened, or somebody restored older ones, which can lack a column.
+        let meta = self.meta();
+        let version = match &meta {
+            Ok(meta) => Some(meta.version),
+            Err(_) => self.find(&self.sql.version, (), |row| row.get(0)).ok().flatten(),
+        };
+        schema::check_open(version.unwrap_or(schema::VERSION))?;
+        names.follow(meta?.stamp);
+        Ok(())
     }
 
     pub(crate) fn meta(&self) -> Result<Meta> {
@@ -78,6 +116,7 @@ impl Database {
             Ok(Meta {
                 version: row.get(0)?,
                 clock: row.get(1)?,
+                stamp: row.get(2)?,
             })
         };
         self.find(&self.sql.meta, (), read)?

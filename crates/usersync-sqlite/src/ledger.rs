@@ -103,11 +103,10 @@ fn intern_object(db: &Database, names: &mut Names, system: i64, object: &ObjectI
         return Ok(*id);
     }
     // Whoever sets a row checked it before that, mostly: what is not remembered by now is new.
-    if db.execute(&db.sql.object_add, (system, object.as_str()))? == 0 {
+    let Some(id) = db.add_name_if_new(&db.sql.object_add, (system, object.as_str()))? else {
         let id = find_object(db, names, system, object)?;
         return Ok(id.ok_or_else(|| corrupt("an object that is interned is not found"))?);
-    }
-    let id = db.conn.last_insert_rowid();
+    };
     remember(&mut names.objects, key, id);
     Ok(id)
 }
@@ -138,8 +137,7 @@ fn intern_container(db: &Database, names: &mut Names, tenant: i64, container: &C
         return Ok(id);
     }
     let system = names.systems.intern(db, &container.system)?;
-    let mut add = db.conn.prepare_cached(&db.sql.container_add)?;
-    let id = add.insert((tenant, system, container.object.as_str()))?;
+    let id = db.add_name(&db.sql.container_add, (tenant, system, container.object.as_str()))?;
     remember(&mut names.containers, (tenant, container.clone()), id);
     Ok(id)
 }
@@ -202,7 +200,7 @@ fn intern_content(db: &Database, names: &mut Names, row: &LedgerRow) -> Result<i
     let params = (origin, &claims, &facets);
     let id = match db.find(&db.sql.content_find, params, |row| row.get(0))? {
         Some(id) => id,
-        None => db.conn.prepare_cached(&db.sql.content_add)?.insert(params)?,
+        None => db.add_name(&db.sql.content_add, params)?,
     };
     remember(&mut names.content_ids, key, id);
     Ok(id)

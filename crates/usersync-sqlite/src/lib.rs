@@ -40,6 +40,11 @@
 //! - A file that is damaged, foreign, newer, locked or may not be written is refused with the reason, and not changed. SQLite notices
 //!   damage to its own structures when it comes across them; [`SqliteStore::check_integrity`] looks for it. It does not notice a bit
 //!   that flipped inside a value.
+//! - A backup that is restored by SQLite itself, through its backup interface or in a transaction, is followed by the handles that are
+//!   open; if its tables are of an older version, they fail until the store is opened again. To put another file in the place of one
+//!   that is open, or to take away the two that lie beside it, is never safe. And a store that was restored is in the past: it gives
+//!   the revisions, sequences and tokens since then once more. So end all runs before, or one that goes on writes under a token that
+//!   another one has as well.
 //!
 //! # Tables
 //! Ids are interned once; a ledger row is four integers: its container, its subject, what it says, and its revision. Ten million memberships of a

@@ -1,5 +1,6 @@
-//! Ids as integers. They are only ever added, and an id never names anything else, so that what is cached stays true for every
-//! connection and snapshot, unless the transaction that added it was rolled back.
+//! Ids as integers, with a cache for each connection. A store only ever adds them, but whoever restores a backup takes some away, and they
+//! are given anew. So each transaction that adds one stamps the tables with a random number. What is cached is true for the stamp that it
+//! was read under; a counted stamp would come again like the ids.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,13 +9,15 @@ use std::str::FromStr;
 use usersync_model::{ContainerRef, IdError, JobId, LedgerRow, ObjectId, SystemId, TenantId};
 
 use crate::database::Database;
-use crate::error::{Result, corrupt};
+use crate::error::{Failure, Result, corrupt};
 use crate::sql::Sql;
 
 /// How many entries a cache holds before it is emptied.
 const CACHE: usize = 16 * 1024;
 
 pub(crate) struct Names {
+    /// The stamp under which all of this is true.
+    stamp: Option<i64>,
     pub(crate) containers: HashMap<(i64, ContainerRef), i64>,
     pub(crate) content_ids: HashMap<String, i64>,
     pub(crate) contents: HashMap<i64, LedgerRow>,
@@ -28,6 +31,7 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn new() -> Self {
         Self {
+            stamp: None,
             containers: HashMap::new(),
             content_ids: HashMap::new(),
             contents: HashMap::new(),
@@ -41,6 +45,22 @@ impl Names {
     /// Forgets everything: a transaction was rolled back.
     pub(crate) fn forget(&mut self) {
         *self = Self::new();
+    }
+
+    /// Forgets everything if the tables have another stamp than before.
+    pub(crate) fn follow(&mut self, stamp: i64) {
+        if self.stamp != Some(stamp) {
+            self.forget();
+            self.stamp = Some(stamp);
+        }
+    }
+
+    /// Stamps the tables anew if the transaction that is open has added ids. What is cached holds under the new stamp, too.
+    pub(crate) fn stamp(&mut self, db: &Database) -> Result<(), Failure> {
+        if db.has_new_names() {
+            self.stamp = db.find(&db.sql.stamp, (), |row| row.get(0))?;
+        }
+        Ok(())
     }
 }
 
@@ -86,7 +106,7 @@ impl<T: AsRef<str> + Clone + Eq + FromStr<Err = IdError> + Hash> Dictionary<T> {
             return Ok(id);
         }
         let [.., add] = (self.statements)(&db.sql);
-        let id = db.conn.prepare_cached(add)?.insert([text.as_ref()])?;
+        let id = db.add_name(add, [text.as_ref()])?;
         remember(&mut self.ids, text.clone(), id);
         Ok(id)
     }

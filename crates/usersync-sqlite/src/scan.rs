@@ -14,7 +14,7 @@ use usersync_store::Chunks;
 use crate::database::Database;
 use crate::error::Result;
 use crate::names::Names;
-use crate::worker::{Client, Worker};
+use crate::worker::{Client, Reader, Worker};
 
 /// The largest chunk: in entries, and in bytes of their values, which the last entry may exceed.
 pub(crate) const CHUNK_ROWS: usize = 1024;
@@ -49,14 +49,14 @@ type Went<S> = Option<(Box<Scan<S>>, Option<Vec<<S as Steps>::Item>>)>;
 
 /// A connection that goes back to the worker, unless the worker has ended.
 struct Lent {
-    database: Option<Database>,
+    reader: Option<Reader>,
     home: Client,
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(database) = self.database.take() {
-            self.home.give_back(database);
+        if let Some(reader) = self.reader.take() {
+            self.home.give_back(reader);
         }
     }
 }
@@ -68,10 +68,10 @@ impl<S: Steps> Scan<S> {
         begin: impl FnOnce(&Database, &mut Names) -> Result<Option<S>>,
     ) -> Result<Went<S>> {
         let scan = match worker.take_reader()? {
-            Some(reader) => {
-                let steps = begin(&reader, &mut worker.names);
+            Some(mut reader) => {
+                let steps = begin(&reader.database, &mut reader.names);
                 let lent = Lent {
-                    database: Some(reader),
+                    reader: Some(reader),
                     home,
                 };
                 steps?.map(|steps| Self::Snapshot(steps, lent))
@@ -81,16 +81,16 @@ impl<S: Steps> Scan<S> {
                 .map(|chunks| Self::Copied(chunks.into_iter())),
         };
         match scan {
-            Some(scan) => Box::new(scan).step(worker),
+            Some(scan) => Box::new(scan).step(),
             None => Ok(None),
         }
     }
 
-    fn step(mut self: Box<Self>, worker: &mut Worker) -> Result<Went<S>> {
+    fn step(mut self: Box<Self>) -> Result<Went<S>> {
         let step = match &mut *self {
             Self::Copied(chunks) => chunks.next().map_or(Step::End, Step::Chunk),
-            Self::Snapshot(steps, lent) => match &lent.database {
-                Some(reader) => steps.step(reader, &mut worker.names)?,
+            Self::Snapshot(steps, lent) => match &mut lent.reader {
+                Some(reader) => steps.step(&reader.database, &mut reader.names)?,
                 None => Step::End,
             },
         };
@@ -127,7 +127,7 @@ pub(crate) fn chunks<S: Steps>(
                 Ok(None) => return None,
                 Ok(Some((scan, chunk))) => {
                     // The next chunk is read while the caller has this one.
-                    pending = client.read(|worker| scan.step(worker));
+                    pending = client.read(|_| scan.step());
                     if let Some(chunk) = chunk {
                         return Some((Ok(chunk), Some((client, pending))));
                     }

@@ -39,6 +39,11 @@ const MIGRATIONS: &[&str] = &[
     ",
     // Rows that were written before have the lowest revision: whatever is written is of a later one.
     "ALTER TABLE {p}ledger ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;",
+    // Two files that have the same stamp have the same ids.
+    "
+    ALTER TABLE {p}meta ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
+    UPDATE {p}meta SET stamp = random();
+    ",
 ];
 
 /// The version that this program writes.
@@ -64,6 +69,21 @@ pub(crate) fn version(conn: &Connection, prefix: &str) -> Result<i64, Failure> {
 /// Whether tables of this version can be used as they are, or once [`migrate`] was called.
 pub(crate) fn check(version: i64) -> Result<(), Failure> {
     check_up_to(version, VERSION)
+}
+
+/// Whether tables that were of the newest version when they were opened still are.
+pub(crate) fn check_open(version: i64) -> Result<(), Failure> {
+    check(version)?;
+    if version < VERSION {
+        return Err(Failure::new(
+            StoreErrorKind::Unavailable,
+            format!(
+                "the tables are of version {version} again, as those of an older backup are; open the store again, which brings them \
+                 to version {VERSION}"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// Brings the tables to the newest version, all or nothing. `prepare` runs before the first change, inside the transaction.
@@ -174,6 +194,18 @@ mod tests {
             (version(&conn, "t_").unwrap(), conn.total_changes()),
             (newer, before)
         );
+    }
+
+    #[test]
+    fn equal_files_get_other_stamps() {
+        let stamps = [(); 2].map(|()| {
+            let mut conn = Connection::open_in_memory().unwrap();
+            migrated(&mut conn, &MIGRATIONS[..2]).unwrap();
+            migrated(&mut conn, MIGRATIONS).unwrap();
+            conn.query_row("SELECT stamp FROM t_meta", (), |row| row.get::<_, i64>(0))
+                .unwrap()
+        });
+        assert_ne!(stamps[0], stamps[1]);
     }
 
     /// Rows without a revision are older than all that is written from then on.

@@ -26,7 +26,9 @@ statements! {
     commit: "COMMIT",
     rollback: "ROLLBACK",
 
-    meta: "SELECT version, clock FROM {p}meta WHERE id = 1",
+    meta: "SELECT version, clock, stamp FROM {p}meta WHERE id = 1",
+    version: "SELECT version FROM {p}meta WHERE id = 1",
+    stamp: "UPDATE {p}meta SET stamp = random() WHERE id = 1 RETURNING stamp",
     set_clock: "UPDATE {p}meta SET clock = ?1 WHERE id = 1",
 
     tenant_find: "SELECT id FROM {p}tenant WHERE name = ?1",

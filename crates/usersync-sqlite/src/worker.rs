@@ -36,7 +36,7 @@ pub(crate) struct Pending<T>(oneshot::Receiver<StoreResult<T>>);
 
 enum Request {
     Close,
-    GiveBack(Database),
+    GiveBack(Reader),
     Read(Box<dyn FnOnce(&mut Worker) + Send>),
     Write(Box<dyn Write>),
 }
@@ -60,10 +60,16 @@ struct WriteOf<T, F> {
     answer: oneshot::Sender<StoreResult<T>>,
 }
 
+/// A connection that only reads, and what is cached of what it sees.
+pub(crate) struct Reader {
+    pub(crate) database: Database,
+    pub(crate) names: Box<Names>,
+}
+
 pub(crate) struct Worker {
-    pub(crate) names: Names,
+    names: Names,
     opened: Opened,
-    readers: Vec<Database>,
+    readers: Vec<Reader>,
     /// The latest time told, where it cannot be written.
     told: i64,
     /// What the next commit waits for.
@@ -122,7 +128,7 @@ impl Client {
         self.send_write(run, false)
     }
 
-    pub(crate) fn give_back(&self, reader: Database) {
+    pub(crate) fn give_back(&self, reader: Reader) {
         self.send(Request::GiveBack(reader));
     }
 
@@ -230,7 +236,7 @@ impl Worker {
         read: impl FnOnce(&Database, &mut Names) -> Result<T>,
     ) -> Result<T> {
         let (db, names) = self.parts();
-        let result = match db.begin(&db.sql.begin) {
+        let result = match db.begin(&db.sql.begin, names) {
             Ok(()) => read(db, names),
             Err(failure) => Err(failure.into()),
         };
@@ -239,23 +245,28 @@ impl Worker {
     }
 
     /// A connection on which a read transaction is open that sees all that was committed until now; none where there can be none.
-    pub(crate) fn take_reader(&mut self) -> Result<Option<Database>> {
+    pub(crate) fn take_reader(&mut self) -> Result<Option<Reader>> {
         if !self.opened.has_snapshots {
             return Ok(None);
         }
-        let reader = match self.readers.pop() {
-            Some(reader) => Some(reader),
-            None => self.database().open_reader(&self.opened.options)?,
+        let mut reader = match self.readers.pop() {
+            Some(reader) => reader,
+            None => match self.database().open_reader(&self.opened.options)? {
+                Some(database) => Reader {
+                    database,
+                    names: Box::new(Names::new()),
+                },
+                None => return Ok(None),
+            },
         };
-        if let Some(reader) = &reader {
-            reader.begin(&reader.sql.begin)?;
-        }
-        Ok(reader)
+        let database = &reader.database;
+        database.begin(&database.sql.begin, &mut reader.names)?;
+        Ok(Some(reader))
     }
 
-    fn give_back(&mut self, reader: Database) {
-        reader.roll_back();
-        if self.readers.len() < READERS && reader.conn.is_autocommit() {
+    fn give_back(&mut self, reader: Reader) {
+        reader.database.roll_back();
+        if self.readers.len() < READERS && reader.database.conn.is_autocommit() {
             self.readers.push(reader);
         }
     }
@@ -327,11 +338,13 @@ impl Worker {
     }
 
     fn in_transaction(&mut self, writes: &mut [Box<dyn Write>]) -> Result<(), Failure> {
-        self.database().begin(&self.database().sql.begin_write)?;
+        let (db, names) = self.parts();
+        db.begin(&db.sql.begin_write, names)?;
         for write in writes {
             write.run(self)?;
         }
-        let db = self.database();
+        let (db, names) = self.parts();
+        names.stamp(db)?;
         db.execute(&db.sql.commit, ())?;
         Ok(())
     }

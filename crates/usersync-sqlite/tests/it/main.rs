@@ -12,5 +12,6 @@ mod kill;
 mod model;
 mod older;
 mod processes;
+mod restores;
 mod scans;
 mod support;

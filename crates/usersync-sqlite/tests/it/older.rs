@@ -18,8 +18,10 @@ fn rows_of_the_first_version_are_older_than_whatever_is_written() {
     block_on(store.commit(transaction(vec![set()]))).unwrap();
     drop(store);
     let conn = Connection::open(folder.file()).unwrap();
-    conn.execute_batch("ALTER TABLE ledger DROP COLUMN revision; UPDATE meta SET version = 1;")
-        .unwrap();
+    conn.execute_batch(
+        "ALTER TABLE ledger DROP COLUMN revision; ALTER TABLE meta DROP COLUMN stamp; UPDATE meta SET version = 1;",
+    )
+    .unwrap();
     drop(conn);
     let store = open(&folder.file());
     works(&store);
@@ -38,5 +40,32 @@ fn rows_of_the_first_version_are_older_than_whatever_is_written() {
         kind(block_on(store.commit(as_of_then))),
         Some(StoreErrorKind::Conflict)
     );
+    assert_eq!(block_on(store.check_integrity()).unwrap(), []);
+}
+
+/// In the second version, nothing told whether the ids of a handle were those of the file.
+#[test]
+fn a_file_of_the_second_version_keeps_its_content_and_is_stamped() {
+    let folder = Folder::new();
+    let set = |who| Write::Ledger {
+        key: member("team", who),
+        row: Some(ours("job")),
+    };
+    let store = open(&folder.file());
+    block_on(store.commit(transaction(vec![set("ada")]))).unwrap();
+    let before = rows(&store);
+    drop(store);
+    let conn = Connection::open(folder.file()).unwrap();
+    conn.execute_batch("ALTER TABLE meta DROP COLUMN stamp; UPDATE meta SET version = 2;")
+        .unwrap();
+    let store = open(&folder.file());
+    assert_eq!(rows(&store), before);
+    let stamp = || -> i64 {
+        conn.query_row("SELECT stamp FROM meta", (), |row| row.get(0))
+            .unwrap()
+    };
+    let stamped = stamp();
+    block_on(store.commit(transaction(vec![set("bob")]))).unwrap();
+    assert_ne!(stamp(), stamped);
     assert_eq!(block_on(store.check_integrity()).unwrap(), []);
 }
