@@ -157,6 +157,7 @@ impl Opened {
         let mut conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         conn.busy_timeout(options.busy_timeout)?;
         check_owner(&conn)?;
+        check_encoding(&conn)?;
         let version = schema::version(&conn, "")?;
         schema::check(version)?;
         options.read_only |= conn.is_readonly(MAIN_DB)?;
@@ -194,6 +195,7 @@ impl Opened {
             ));
         }
         conn.busy_timeout(options.busy_timeout)?;
+        check_encoding(&conn)?;
         let version = schema::version(&conn, prefix.as_str())?;
         schema::check(version)?;
         options.read_only |= conn.is_readonly(MAIN_DB)?;
@@ -234,6 +236,20 @@ fn check_owner(conn: &Connection) -> Result<()> {
     Err(Failure::new(
         StoreErrorKind::Corrupt,
         "the file is another program's database; give a file of the store's own, or open it with a table prefix",
+    ))
+}
+
+/// Refuses a database in another encoding than that of keys: SQLite compares texts as they are stored, so they had another order.
+fn check_encoding(conn: &Connection) -> Result<()> {
+    let encoding: String = conn.query_row("PRAGMA encoding", (), |row| row.get(0))?;
+    if encoding == "UTF-8" {
+        return Ok(());
+    }
+    Err(Failure::new(
+        StoreErrorKind::Unavailable,
+        format!(
+            "the database is in {encoding}, in which keys have another order; give one in UTF-8, or a file of the store's own"
+        ),
     ))
 }
 

@@ -71,7 +71,8 @@ impl SqliteStore {
     /// key), a stream's whole answer is held in memory until it was read.
     ///
     /// # Errors
-    /// As of [`open`](Self::open); a host's database is never another program's.
+    /// As of [`open`](Self::open); a host's database is never another program's. One whose texts are not in UTF-8 is
+    /// [`Unavailable`](usersync_store::StoreErrorKind::Unavailable).
     pub fn with_connection(
         connection: Connection,
         prefix: &TablePrefix,

@@ -6,7 +6,7 @@ use std::path::Path;
 use futures::executor::block_on;
 use rusqlite::Connection;
 use usersync_sqlite::{SqliteStore, TablePrefix};
-use usersync_store::{Check, Log, StateRead, StateStore, StoreErrorKind, Transaction, Write};
+use usersync_store::{Check, Key, Log, StateRead, StateStore, StoreErrorKind, Transaction, Write};
 
 use crate::support::{
     Folder, acme, all, bytes, commit, key, kind, member, open, options, ours, put, rows, works,
@@ -143,6 +143,78 @@ fn tables_that_somebody_changed_are_told_as_damage() {
     let read = block_on(store.counter(&acme(), &key("c")));
     assert_eq!(kind(read), Some(StoreErrorKind::Corrupt));
     works(&store);
+}
+
+/// Each is met by some call, is told as damage by it, and ends nothing else.
+#[test]
+fn rows_that_make_no_sense_are_told_as_damage() {
+    let name = usersync_store::LeaseName {
+        tenant: acme(),
+        key: key("job"),
+    };
+    let minute = std::time::Duration::from_secs(60);
+    for damage in [
+        "UPDATE object SET name = ''",
+        "UPDATE object SET name = char(7)",
+        "UPDATE object SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE system SET name = name || char(7)",
+        "UPDATE job SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE container SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE content SET claims = 'x,'",
+        "UPDATE content SET claims = '99,'",
+        "UPDATE ledger SET subject = -1",
+        "UPDATE value SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE entry SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE lease SET expires = 9223372036854775807",
+        "UPDATE meta SET clock = 9223372036854775807",
+        "DELETE FROM meta",
+    ] {
+        let folder = Folder::new();
+        let store = open(&folder.file());
+        let append = Write::Append {
+            log: Log::Audit,
+            key: key("deed"),
+            bytes: vec![],
+        };
+        let set = Write::Ledger {
+            key: member("team", "ada"),
+            row: Some(ours("job")),
+        };
+        commit(&store, vec![put("kept", b"yes"), append, set]).unwrap();
+        block_on(store.acquire(&name, "worker", minute)).unwrap();
+        drop(store);
+        let conn = Connection::open(folder.file()).unwrap();
+        conn.execute_batch(damage).unwrap();
+        let told = |store: &SqliteStore| {
+            let row = block_on(store.ledger_row(&acme(), &member("team", "ada")));
+            let rows = all(store.ledger(&acme(), None));
+            let values = all(store.values(&acme(), usersync_store::Table::Base, &Key::of(&[])));
+            let entries = all(store.log(&acme(), Log::Audit, 0));
+            let lease = block_on(store.acquire(&name, "another", minute));
+            let now = block_on(store.now());
+            [
+                kind(row),
+                kind(rows),
+                kind(values),
+                kind(entries),
+                kind(lease),
+                kind(now),
+            ]
+        };
+        let Ok(store) = SqliteStore::open(folder.file(), options()) else {
+            assert_eq!(damage, "DELETE FROM meta");
+            continue;
+        };
+        for _ in 0..2 {
+            let kinds = told(&store);
+            assert!(
+                kinds.contains(&Some(StoreErrorKind::Corrupt)),
+                "{damage}: {kinds:?}"
+            );
+        }
+        commit(&store, vec![put("kept", b"still")]).unwrap();
+        block_on(store.check_integrity()).unwrap();
+    }
 }
 
 #[test]

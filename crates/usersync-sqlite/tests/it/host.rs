@@ -1,5 +1,7 @@
 //! A host's own database: only the store's tables are touched, and the host goes on with its own.
 
+use std::path::Path;
+
 use futures::executor::block_on;
 use rusqlite::Connection;
 use usersync_sqlite::{SqliteStore, TablePrefix, TablePrefixError};
@@ -71,6 +73,32 @@ fn a_connection_in_a_transaction_is_refused() {
     conn.execute_batch("BEGIN").unwrap();
     let error = SqliteStore::with_connection(conn, &prefix("s_"), options()).unwrap_err();
     assert!(error.to_string().contains("transaction"), "{error}");
+}
+
+/// SQLite compares texts as they are stored, and in UTF-16 that is another order than the one of keys.
+#[test]
+fn a_database_in_utf_16_is_refused() {
+    let folder = Folder::new();
+    let host = |path: &Path, table: &str| {
+        let conn = Connection::open(path).unwrap();
+        conn.execute_batch(&format!("PRAGMA encoding = 'UTF-16le'; {table}"))
+            .unwrap();
+        conn
+    };
+    let conn = host(&folder.file(), "CREATE TABLE event (name TEXT)");
+    let hosted = SqliteStore::with_connection(conn, &prefix("s_"), options());
+    let emptied = "CREATE TABLE event (name TEXT); DROP TABLE event";
+    drop(host(&folder.join("empty"), emptied));
+    let own = SqliteStore::open(folder.join("empty"), options());
+    for result in [hosted, own] {
+        let told = result.as_ref().map_err(ToString::to_string);
+        assert!(told.is_err_and(|told| told.contains("UTF-8")), "{result:?}");
+    }
+    let conn = Connection::open(folder.file()).unwrap();
+    let tables: i64 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))
+        .unwrap();
+    assert_eq!(tables, 1);
 }
 
 #[test]
