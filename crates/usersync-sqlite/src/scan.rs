@@ -49,7 +49,7 @@ type Went<S> = Option<(Box<Scan<S>>, Option<Vec<<S as Steps>::Item>>)>;
 
 /// A connection that goes back to the worker, unless the worker has ended.
 struct Lent {
-    reader: Option<Box<Reader>>,
+    reader: Option<Reader>,
     home: Client,
 }
 

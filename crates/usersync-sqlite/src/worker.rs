@@ -36,7 +36,7 @@ pub(crate) struct Pending<T>(oneshot::Receiver<StoreResult<T>>);
 
 enum Request {
     Close,
-    GiveBack(Box<Reader>),
+    GiveBack(Reader),
     Read(Box<dyn FnOnce(&mut Worker) + Send>),
     Write(Box<dyn Write>),
 }
@@ -63,13 +63,13 @@ struct WriteOf<T, F> {
 /// A connection that only reads, and what is cached of what it sees.
 pub(crate) struct Reader {
     pub(crate) database: Database,
-    pub(crate) names: Names,
+    pub(crate) names: Box<Names>,
 }
 
 pub(crate) struct Worker {
     names: Names,
     opened: Opened,
-    readers: Vec<Box<Reader>>,
+    readers: Vec<Reader>,
     /// The latest time told, where it cannot be written.
     told: i64,
     /// By how much the clock is behind what was noted, since it was set back.
@@ -131,7 +131,7 @@ impl Client {
         self.send_write(run, false)
     }
 
-    pub(crate) fn give_back(&self, reader: Box<Reader>) {
+    pub(crate) fn give_back(&self, reader: Reader) {
         self.send(Request::GiveBack(reader));
     }
 
@@ -255,26 +255,26 @@ impl Worker {
     }
 
     /// A connection on which a read transaction is open that sees all that was committed until now; none where there can be none.
-    pub(crate) fn take_reader(&mut self) -> Result<Option<Box<Reader>>> {
+    pub(crate) fn take_reader(&mut self) -> Result<Option<Reader>> {
         if !self.opened.has_snapshots {
             return Ok(None);
         }
         let mut reader = match self.readers.pop() {
             Some(reader) => reader,
             None => match self.database().open_reader(&self.opened.options)? {
-                Some(database) => Box::new(Reader {
+                Some(database) => Reader {
                     database,
-                    names: Names::new(),
-                }),
+                    names: Box::new(Names::new()),
+                },
                 None => return Ok(None),
             },
         };
-        let Reader { database, names } = &mut *reader;
-        database.begin(&database.sql.begin, names)?;
+        let database = &reader.database;
+        database.begin(&database.sql.begin, &mut reader.names)?;
         Ok(Some(reader))
     }
 
-    fn give_back(&mut self, reader: Box<Reader>) {
+    fn give_back(&mut self, reader: Reader) {
         reader.database.roll_back();
         if self.readers.len() < READERS && reader.database.conn.is_autocommit() {
             self.readers.push(reader);

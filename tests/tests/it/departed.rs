@@ -146,6 +146,46 @@ fn a_run_that_does_not_know_forgets_nobody() {
     }
 }
 
+/// The clock was a year ahead when Bob was missed, and was set right since.
+#[test]
+fn a_clock_that_was_ahead_makes_no_grace_longer() {
+    let year = DAY * 365;
+    for days in [1, 2] {
+        let mut world = World::builder()
+            .group("staff", "ada bob cleo")
+            .container("team", "staff")
+            .job("sync", policy(Mode::Managed, Some(48)))
+            .build();
+        let right = world.clock.fork();
+        let _ = world.settle("sync");
+        world.clock.advance(year);
+        world.depart("bob");
+        let _ = world.settle("sync");
+        assert_eq!(recorded(&world), "bob");
+        world.clock = right;
+        world.restart();
+        let _ = world.settle("sync");
+        assert_eq!(
+            (&*world.members("team"), &*recorded(&world)),
+            ("ada bob cleo", "bob")
+        );
+        // What is on record is the time by the clock that is right.
+        world.restart();
+        world.clock.advance(DAY * days);
+        let _ = world.settle("sync");
+        let expected = if days == 1 {
+            ("ada bob cleo", "bob")
+        } else {
+            ("ada cleo", "")
+        };
+        assert_eq!(
+            (&*world.members("team"), &*recorded(&world)),
+            expected,
+            "after {days} days"
+        );
+    }
+}
+
 /// Where nothing is taken away, the membership stays, and so does what is known of the departure.
 #[test]
 fn who_stays_a_member_stays_on_record() {

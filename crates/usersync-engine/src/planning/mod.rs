@@ -36,7 +36,7 @@ pub(crate) struct Circumstances {
     pub(crate) updates: bool,
 }
 
-/// The departures that a run has to record, and those that it has to forget.
+/// The departures that a run has to record as beginning now, and those that it has to forget.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DepartureChanges {
     pub(crate) begun: BTreeSet<PrincipalRef>,
@@ -309,7 +309,9 @@ pub(crate) fn grace<P>(
     }
     grace.kept.retain(|&id, _| {
         let principal = graph.principal_ref(id);
-        let since = since.get(&principal).copied();
+        // Noted by a clock that was ahead then, it would make the grace longer by as much.
+        let noted = since.get(&principal).copied();
+        let since = noted.filter(|since| *since <= now);
         if since.is_none() {
             changes.begun.insert(principal);
         }

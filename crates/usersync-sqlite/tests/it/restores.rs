@@ -88,8 +88,8 @@ fn acme_is_not_beta(first: &SqliteStore, second: &SqliteStore, told: &str) {
 
 #[test]
 fn a_backup_that_is_restored_under_an_open_handle_mixes_nobody_up() {
-    let ways: [(&str, fn(&Path) -> SqliteStore); 2] = [("a file", open), ("a host's file", hosted)];
-    for (told, opened) in ways {
+    type Open = fn(&Path) -> SqliteStore;
+    for (told, opened) in [("a file", open as Open), ("a host's file", hosted)] {
         let folder = Folder::new();
         let first = opened(&folder.file());
         commit(&first, &tenant("base"), own("base"));
