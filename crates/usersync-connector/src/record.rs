@@ -3,6 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use usersync_model::{Digest, Facet, FacetName, ObjectId, OperationId, Record, RecordRef, SystemId};
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub struct PresentRecord {
     pub record: Record,
     /// Its version, where the system has conditional writes.
     pub version: Option<Version>,
+    /// When it changed last, by the system's clock, where the system knows.
+    pub changed: Option<DateTime<Utc>>,
 }
 
 /// One entry of a read of records.

@@ -1,6 +1,8 @@
 //! Records that both sides change, round after round: what the next round compares with is what the one before left.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use usersync::memory::CallKind;
@@ -137,6 +139,39 @@ fn play(
         check(&world, &target, writes)?;
     }
     Ok(())
+}
+
+/// Where both sides changed a facet, the later change wins if the job says so.
+#[test]
+fn the_later_change_wins() {
+    let rule = FacetRule {
+        conflict: Some(ConflictPolicy::Newest),
+        ..FacetRule::default()
+    };
+    let job = RecordWorld::import("import", "north>n")
+        .with_rules(RecordRules::all(rule))
+        .with_policy(free_policy(Mode::Managed));
+    for (order, value) in [([true, false], Some(2)), ([false, true], Some(1))] {
+        let mut world = RecordWorld::builder().staff("").job(job.clone()).build();
+        let clock = Arc::new(world.clock.clone());
+        world.source = world.source.with_clock(clock.clone());
+        world.target = world.target.with_clock(clock);
+        world.restart();
+        world.target.create_collection(container("n").object);
+        put(&world, true, 0, [Some(0), None]);
+        let _ = world.settle("import");
+        for at_source in order {
+            world.clock.advance(Duration::from_secs(60));
+            let made = if at_source { Some(1) } else { Some(2) };
+            put(&world, at_source, 0, [made, None]);
+        }
+        let report = world.settle("import");
+        assert_eq!(
+            seen(&world)[..],
+            expected(&[[value, None]; RECORDS])[..1],
+            "{report}"
+        );
+    }
 }
 
 proptest! {

@@ -370,6 +370,7 @@ impl Planner<'_> {
         let target = |present: PresentRecord| TargetRecord {
             fingerprint: Some(self.fingerprinter.fingerprint(&present.record)),
             version: present.version.map(|version| version.0),
+            changed: present.changed,
             ..TargetRecord::new(present.record)
         };
         let targets: Vec<TargetRecord> = seen.target.records.into_iter().map(target).collect();
