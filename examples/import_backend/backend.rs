@@ -181,6 +181,7 @@ impl RecordRead for Backend {
                     RecordEntry::Upsert(PresentRecord {
                         record,
                         version: None,
+                        changed: None,
                     })
                 };
                 read_stream(

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use usersync_model::{Digest, Facet, FacetName, ObjectId, OperationId, Record, RecordRef, SystemId};
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub struct PresentRecord {
     pub record: Record,
     /// Its version, where the system has conditional writes.
     pub version: Option<Version>,
+    /// When it changed last, by the system's clock, where the system knows.
+    pub changed: Option<DateTime<Utc>>,
 }
 
 /// One entry of a read of records.
@@ -42,8 +45,9 @@ pub struct RecordRequest {
 /// A system that shows records: the source of a record job, and the reading half of a [`RecordTarget`].
 ///
 /// # Behavior
-/// 1. `records` shows every record of the collection; `Complete` only if nothing was left out. A collection that does not exist fails
-///    with [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
+/// 1. `records` shows every record of the collection, with every facet that says anything; `Complete` only if nothing was left out.
+///    A facet that a record of a partial read does not name is not known. A collection that does not exist fails with
+///    [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
 /// 2. Cursors follow the rules of [`Directory`](crate::Directory), points 6 to 8.
 /// 3. With `point_read`, `record` reads one record as of now, and `None` is proof of absence; without, it fails with
 ///    [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).

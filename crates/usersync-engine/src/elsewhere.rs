@@ -157,7 +157,8 @@ impl Seen {
             Subject::Record(record) => {
                 let shown = self.records.get(&intent.container)?;
                 let found = find(shown, record);
-                let is_known = found.is_some() || shown.missing || shown.rest.is_none();
+                let is_whole = shown.missing || shown.rest.is_none();
+                let is_known = is_whole || found.is_some_and(|found| intent.effect.is_told_by(found));
                 is_known.then(|| intent.effect.made_record(found))
             }
         }

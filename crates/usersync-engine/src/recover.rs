@@ -1,6 +1,6 @@
 //! Operations that an earlier run began and did not end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
@@ -23,6 +23,8 @@ pub(crate) struct Recovery {
     pub(crate) confirmed: Vec<Confirmed>,
     /// Their effect is not there, and may still arrive: whoever needs it again takes the same operation id.
     pub(crate) carried: HashMap<(ContainerRef, Subject), Carried>,
+    /// Where nobody knows what is wanted, beside what the plan warns of.
+    pub(crate) in_doubt: BTreeSet<ContainerRef>,
 }
 
 /// What is taken over from an open intent.
@@ -80,6 +82,7 @@ impl Recovery {
     pub(crate) fn absorb(&mut self, other: Self) {
         self.confirmed.extend(other.confirmed);
         self.carried.extend(other.carried);
+        self.in_doubt.extend(other.in_doubt);
     }
 
     /// The operations whose effect is not there, and with which `plan` does not go on; ascending. What it holds may be gone on with later,
@@ -106,7 +109,8 @@ impl Recovery {
             let header = plan.header();
             // What is not listed may be about this one.
             let mut warnings = header.warnings.iter();
-            header.more_warnings > 0
+            self.in_doubt.contains(container)
+                || header.more_warnings > 0
                 || warnings.any(|warning| match warning {
                     Warning::PartialSource { .. } => true,
                     Warning::PartialCollection { collection: of, .. }
@@ -193,6 +197,14 @@ impl Effect {
             Self::Remove => found.is_none(),
             Self::Update { to, .. } => found == Some(to),
             Self::Change { .. } | Self::Create { .. } | Self::Delete => false,
+        }
+    }
+
+    /// Whether a record that a read in part shows has all that this is about: it may leave facets out.
+    pub(crate) fn is_told_by(&self, found: &Record) -> bool {
+        match self {
+            Self::Change { to, .. } => to.keys().all(|name| found.facets.contains_key(name)),
+            _ => true,
         }
     }
 

@@ -25,7 +25,6 @@ use crate::record::{Moment, Recovered, audit, base_write, held, notification, pa
 use crate::recover::{Recovery, base_after};
 use crate::report::{OperationReport, Outcome, PausedBy, RunEnd, RunReport};
 use crate::source::Sources;
-use crate::standing::is_incomplete;
 use crate::state::{
     CURSOR, DEPARTURE, Departure, JobState, approval_key, cursor_key, departure_key, intent_key, job_key,
     lease_name, load_cursor, window_key,
@@ -399,7 +398,7 @@ impl Engine {
             transaction.write(held(job, actor, summary.approvable, digest, known.serial)?);
         }
         // The plan that holds the removals of a new policy is one that shows them all, or all that somebody approved.
-        let is_known = !is_incomplete(plan) || made.planned.approval.is_some();
+        let is_known = made.planned.is_complete || made.planned.approval.is_some();
         let shows_all = request.scope == Scope::Everything && is_known;
         let changes = summary.operations() > 0 || summary.ledger > 0 || made.ground.cedes();
         let current = plan.header().policy;

@@ -31,9 +31,15 @@ impl StandingHolds {
         self.containers.iter().cloned().collect()
     }
 
-    /// What stays shut after `plan`, which rests on all that there is in the containers that `is_seen` picks. Of others nobody
-    /// knows whether something still waits.
-    pub(crate) fn after(&self, plan: &Plan, scope: &Scope, is_seen: impl Fn(&ContainerRef) -> bool) -> Self {
+    /// What stays shut after `plan`, which rests on all that there is in the containers that `is_seen` picks; `is_complete` tells whether
+    /// these are all. Of others nobody knows whether something still waits.
+    pub(crate) fn after(
+        &self,
+        plan: &Plan,
+        scope: &Scope,
+        is_seen: impl Fn(&ContainerRef) -> bool,
+        is_complete: bool,
+    ) -> Self {
         let before = self.by_container();
         let mut containers: BTreeMap<ContainerRef, HoldCause> =
             before.iter().filter(|(id, _)| !is_seen(id)).map(cloned).collect();
@@ -56,7 +62,7 @@ impl StandingHolds {
             .peekable();
         let run = match scope {
             Scope::Containers(_) => self.run.clone(),
-            Scope::Everything if held.peek().is_none() && (is_approved(plan) || !is_incomplete(plan)) => None,
+            Scope::Everything if held.peek().is_none() && (is_approved(plan) || is_complete) => None,
             Scope::Everything => held
                 .find(|cause| matches!(cause, HoldCause::RunLimit { .. }))
                 .or(self.run.as_ref())

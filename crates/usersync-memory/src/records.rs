@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use usersync_connector::{
-    Applied, CallContext, Cursor, Error, ErrorKind, PresentRecord, ReadStream, RecordCapabilities,
+    Applied, CallContext, Clock, Cursor, Error, ErrorKind, PresentRecord, ReadStream, RecordCapabilities,
     RecordChange, RecordEntry, RecordOperation, RecordRead, RecordRequest, RecordTarget, Result,
     TargetCapabilities,
 };
@@ -27,6 +28,7 @@ use crate::version::{Versions, expect_precondition};
 pub struct MemoryRecords {
     system: SystemId,
     capabilities: TargetCapabilities,
+    clock: Option<Arc<dyn Clock>>,
     state: Arc<Mutex<State>>,
     tap: Tap,
 }
@@ -55,6 +57,7 @@ type Collection = BTreeMap<RecordRef, Arc<Kept>>;
 struct Kept {
     record: Record,
     version: u64,
+    changed: Option<DateTime<Utc>>,
 }
 
 tapped!(MemoryRecords);
@@ -67,6 +70,7 @@ impl MemoryRecords {
         Self {
             system,
             capabilities,
+            clock: None,
             state: Arc::new(Mutex::new(State {
                 collections: BTreeMap::from([(None, Arc::default())]),
                 versions: Versions::default(),
@@ -77,6 +81,13 @@ impl MemoryRecords {
         }
     }
 
+    /// This handle, which tells when records changed, by this clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// A system of its own with the same content, without faults and with an empty record of calls. It knows the cursors
     /// that were given before and the operations that had their effect. The two share what neither of them has changed
     /// since.
@@ -85,6 +96,7 @@ impl MemoryRecords {
         Self {
             system: self.system.clone(),
             capabilities: self.capabilities,
+            clock: self.clock.clone(),
             state: Arc::new(Mutex::new(lock(&self.state).clone())),
             tap: self.tap.fork(),
         }
@@ -119,7 +131,7 @@ impl MemoryRecords {
             .kept(collection, &record.id)
             .is_none_or(|kept| kept.record != record);
         if changed {
-            state.set(collection, record);
+            state.set(collection, record, self.now());
         }
         changed
     }
@@ -155,7 +167,12 @@ impl MemoryRecords {
             version: capabilities
                 .conditional_write
                 .then(|| Versions::shown(kept.version)),
+            changed: kept.changed,
         }
+    }
+
+    fn now(&self) -> Option<DateTime<Utc>> {
+        self.clock.as_ref().map(|clock| clock.now())
     }
 
     fn apply_one(&self, collection: Option<&ObjectId>, operation: &RecordOperation) -> Result<Applied> {
@@ -166,7 +183,7 @@ impl MemoryRecords {
         {
             return Ok(answer.clone());
         }
-        let applied = state.apply(capabilities, collection, operation)?;
+        let applied = state.apply(capabilities, collection, operation, self.now())?;
         if capabilities.idempotency_key {
             Arc::make_mut(&mut state.answers).insert(operation.id, applied.clone());
         }
@@ -335,11 +352,16 @@ impl State {
         self.collections.get(&collection.cloned())?.get(id)
     }
 
-    fn set(&mut self, collection: Option<&ObjectId>, record: Record) -> u64 {
+    fn set(&mut self, collection: Option<&ObjectId>, record: Record, now: Option<DateTime<Utc>>) -> u64 {
         let version = self.versions.next();
         self.feed.touch(&collection.cloned(), &record.id);
         let records = self.collections.entry(collection.cloned()).or_default();
-        Arc::make_mut(records).insert(record.id.clone(), Arc::new(Kept { record, version }));
+        let kept = Kept {
+            version,
+            changed: now,
+            record,
+        };
+        Arc::make_mut(records).insert(kept.record.id.clone(), Arc::new(kept));
         version
     }
 
@@ -357,6 +379,7 @@ impl State {
         capabilities: TargetCapabilities,
         collection: Option<&ObjectId>,
         operation: &RecordOperation,
+        now: Option<DateTime<Utc>>,
     ) -> Result<Applied> {
         let RecordOperation {
             record: id,
@@ -385,7 +408,7 @@ impl State {
             expect_precondition(precondition, version)?;
         }
         let (changed, version) = match (change, kept) {
-            (RecordChange::Create(record), None) => (true, Some(self.set(collection, record.clone()))),
+            (RecordChange::Create(record), None) => (true, Some(self.set(collection, record.clone(), now))),
             (RecordChange::Create(record), Some(kept)) if kept.record == *record => (false, version),
             (RecordChange::Create(_), Some(_)) => {
                 return Err(Error::new(
@@ -406,7 +429,7 @@ impl State {
                 if record == kept.record {
                     (false, version)
                 } else {
-                    (true, Some(self.set(collection, record)))
+                    (true, Some(self.set(collection, record, now)))
                 }
             }
         };

@@ -1,5 +1,6 @@
 //! Three-way merge of one facet of a record, attribute by attribute where they are sets.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use usersync_model::{AttributeName, Facet, Value};
@@ -34,6 +35,7 @@ impl FacetMerge {
     /// Merges one facet. An attribute that is empty and one that is missing say the same: nothing.
     pub(crate) fn merge(self, base: Option<&Facet>, source: &Facet, target: &Facet) -> FacetOutcome {
         let sets = self.sets_of(base, source, target);
+        let source = &*self.wish(base, source, target, &sets);
         let view = |facet| Scalars { facet, sets: &sets };
         let merged = match self.direction {
             Direction::Both => merge(
@@ -58,6 +60,36 @@ impl FacetMerge {
         }
     }
 
+    /// What the source is taken to say. Where nothing may vanish, that is also what base and target say alike and it says no more: what
+    /// is only kept is no change of the target's.
+    fn wish<'a>(
+        self,
+        base: Option<&Facet>,
+        source: &'a Facet,
+        target: &Facet,
+        sets: &BTreeSet<&AttributeName>,
+    ) -> Cow<'a, Facet> {
+        let mut wish = Cow::Borrowed(source);
+        let Some(base) = base.filter(|_| self.keep_all && self.direction == Direction::Both) else {
+            return wish;
+        };
+        for (name, value) in &base.attributes {
+            let kept = if sets.contains(name) {
+                let wished = set(source, name);
+                let kept = &*set(base, name) & &*set(target, name);
+                (!kept.is_subset(&wished)).then(|| Value::Set(&*wished | &kept))
+            } else {
+                let is_over = source.attributes.get(name).is_none_or(Value::is_empty);
+                let is_kept = is_over && !value.is_empty() && target.attributes.get(name) == Some(value);
+                is_kept.then(|| value.clone())
+            };
+            if let Some(kept) = kept {
+                wish.to_mut().attributes.insert(name.clone(), kept);
+            }
+        }
+        wish
+    }
+
     /// What the target is to say: of one side what is no set, and the sets value by value.
     fn result(
         self,
@@ -80,7 +112,8 @@ impl FacetMerge {
             }
         }
         for name in sets {
-            let values = self.merge_set(base.map(|b| set(b, name)), set(source, name), set(target, name));
+            let base = base.map(|base| set(base, name));
+            let values = self.merge_set(base.as_deref(), &set(source, name), &set(target, name));
             if !values.is_empty() {
                 result.attributes.insert((*name).clone(), Value::Set(values));
             }
@@ -128,7 +161,8 @@ impl FacetMerge {
         }
     }
 
-    /// The attributes that are merged as sets: those that are sets wherever they say something.
+    /// The attributes that are merged as sets: those that are sets wherever they say something. Where nothing may vanish, what is a set
+    /// at the target stays one.
     fn sets_of<'a>(
         self,
         base: Option<&'a Facet>,
@@ -150,7 +184,10 @@ impl FacetMerge {
             .flat_map(|side| &side.attributes)
             .filter(|(_, value)| matches!(value, Value::Set(_)))
             .map(|(name, _)| name)
-            .filter(|name| !sides.into_iter().flatten().any(|side| is_other(side, name)))
+            .filter(|name| {
+                self.keep_all && has_set(target, name)
+                    || !sides.into_iter().flatten().any(|side| is_other(side, name))
+            })
             .collect()
     }
 }
@@ -202,10 +239,16 @@ fn owned((name, value): (&AttributeName, &Value)) -> (AttributeName, Value) {
     (name.clone(), value.clone())
 }
 
-fn set<'a>(facet: &'a Facet, name: &AttributeName) -> &'a BTreeSet<String> {
+/// The values of an attribute that is merged as a set. A text is one of them.
+fn set<'a>(facet: &'a Facet, name: &AttributeName) -> Cow<'a, BTreeSet<String>> {
     static NONE: BTreeSet<String> = BTreeSet::new();
     match facet.attributes.get(name) {
-        Some(Value::Set(values)) => values,
-        _ => &NONE,
+        Some(Value::Set(values)) => Cow::Borrowed(values),
+        Some(Value::Text(text)) if !text.is_empty() => Cow::Owned(BTreeSet::from([text.clone()])),
+        _ => Cow::Borrowed(&NONE),
     }
+}
+
+fn has_set(facet: &Facet, name: &AttributeName) -> bool {
+    matches!(facet.attributes.get(name), Some(Value::Set(values)) if !values.is_empty())
 }

@@ -208,6 +208,7 @@ pub(super) fn present(row: &Row<'_>) -> rusqlite::Result<PresentRecord> {
             facets: serde_json::from_str(&facets).map_err(|error| wrong(3, error))?,
         },
         version: Some(Version(version.to_string())),
+        changed: None,
     })
 }
 

@@ -264,6 +264,33 @@ fn what_a_change_that_arrives_late_leaves_is_compared_with() {
     assert_eq!(world.names("ada"), "c1=Two");
 }
 
+/// Somebody else writes what we are about to write, so that our change is refused: what was read before is no spelling of it.
+#[test]
+fn what_somebody_else_wrote_first_is_no_spelling_of_what_was_there() {
+    let world = RecordWorld::builder()
+        .staff("ada")
+        .job(RecordWorld::distribution("share", "staff"))
+        .build();
+    let says = |text: &str| contact("c1", &format!("general:name={text}"));
+    world.put_contact("c1", "general:name=One");
+    let _ = world.settle("share");
+    world.put_contact("c1", "general:name=Two");
+    let (target, theirs) = (world.target.clone(), says("Two"));
+    let put = move || {
+        target.put_by_hand(Some(&container("ada").object), theirs.clone());
+    };
+    world
+        .faults
+        .inject(FaultRule::meanwhile(put).on(CallKind::Update).once());
+    let report = world.run("share");
+    let already = report.count(|outcome| *outcome == Outcome::AlreadySo);
+    assert_eq!(already, 1, "{report}");
+    // They undo it.
+    world.put_by_hand("ada", says("One"));
+    let _ = world.settle("share");
+    assert_eq!(world.names("ada"), "c1=Two");
+}
+
 /// Somebody changes a copy between plan and effect: where the target checks versions, that is a conflict, reported, and not lost
 /// without a word.
 #[test]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::RunEnd;
-use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{PartialKind, SystemId};
+use usersync::memory::{CallKind, Fault, FaultRule, Moment};
+use usersync::model::{GroupKind, Origin, PartialKind, Principal, PrincipalKind, SystemId};
 use usersync::reconcile::{FacetRule, FirstSight, Guards, Mode, Policy, RecordRules, Share};
 use usersync_tests::records::{RecordWorld, contact, contact_id, own};
-use usersync_tests::{container, free_policy};
+use usersync_tests::{container, free_policy, group, least_capability, user};
 
 fn share() -> SystemId {
     SystemId::new("share").expect("an id")
@@ -191,9 +191,6 @@ fn promise_10_an_outage_opens_no_guard() {
     ]);
     for guards in [of_container, of_run] {
         for (outage, fault) in &outages {
-            if *outage == "missing" && guards.run.is_some() {
-                continue;
-            }
             let policy = Policy {
                 guards: guards.clone(),
                 ..Policy::default()
@@ -225,6 +222,160 @@ fn promise_10_an_outage_opens_no_guard() {
             assert!(world.names("ada").contains("c00"), "{outage}");
         }
     }
+}
+
+/// What another policy removes is shown by a run that looks everywhere.
+#[test]
+fn promise_10_another_policy_is_not_shown_where_nobody_looked() {
+    let missing = Fault::Failed {
+        kind: ErrorKind::NotFound,
+        retry: Retry::Never,
+    };
+    for in_grace in [false, true] {
+        let job = |mode| {
+            RecordWorld::distribution("share", "staff").with_policy(Policy {
+                grace_hours: Some(10),
+                ..free_policy(mode)
+            })
+        };
+        let world = RecordWorld::builder()
+            .staff("ada bob")
+            .job(job(Mode::Managed))
+            .build();
+        world.put_contact("c1", "general:name=One");
+        let _ = world.settle("share");
+        for n in 0..8 {
+            world.put_by_hand("bob", own(&format!("mine{n}"), "general:name=Mine"));
+        }
+        world.save(&job(Mode::Mirror));
+        if in_grace {
+            world.directory.remove(&user("bob").object);
+        } else {
+            let rule = FaultRule::new(missing.clone()).on(CallKind::Records);
+            world.faults.inject(rule.container(container("bob").object));
+        }
+        let _ = world.run("share");
+        world.faults.heal();
+        world.join("staff", "bob");
+        let before = world.names("bob");
+        let held = world.run("share");
+        assert_eq!(held.end, RunEnd::Held, "in grace: {in_grace}: {held}");
+        assert_eq!(world.names("bob"), before, "in grace: {in_grace}");
+        let _ = world.settle("share");
+        assert_eq!(world.names("bob"), "c1=One", "in grace: {in_grace}");
+    }
+}
+
+/// A copy is on its way when nobody can tell whether its collection is a destination. It comes, and was wanted all the time.
+#[test]
+fn promise_16_a_copy_that_is_in_doubt_while_it_is_on_its_way_is_ours() {
+    let kind = PartialKind::Limit;
+    let group_in_part = |name| Fault::PartialOf {
+        object: group(name).object,
+        shown: 0,
+        kind,
+    };
+    let doubts: [(&str, Option<Fault>); 4] = [
+        ("exclusion", Some(group_in_part("banned"))),
+        ("group", Some(group_in_part("staff"))),
+        ("directory", Some(Fault::Partial { shown: 0, kind })),
+        ("grace", None),
+    ];
+    for (doubt, fault) in doubts {
+        let policy = Policy {
+            grace_hours: Some(10),
+            ..free_policy(Mode::Managed)
+        };
+        let world = RecordWorld::builder()
+            .capabilities(least_capability())
+            .staff("ada")
+            .job(RecordWorld::distribution("share", "staff -banned").with_policy(policy))
+            .build();
+        let banned = PrincipalKind::Group(GroupKind::UserGroup);
+        world
+            .directory
+            .put(Principal::new(group("banned").object, banned, "banned"));
+        world.join("banned", "eve");
+        world.put_contact("c1", "general:name=One");
+        let lost = FaultRule::new(Fault::Timeout(Moment::Before)).on(CallKind::Create);
+        world.faults.inject(lost);
+        let _ = world.run("share");
+        world.faults.heal();
+        match fault {
+            Some(fault) => world.faults.inject(FaultRule::new(fault).on(CallKind::Directory)),
+            None => drop(world.directory.remove(&user("ada").object)),
+        }
+        let held = world.run("share");
+        assert_eq!(held.operations.len(), 0, "{doubt}: {held}");
+        world.faults.heal();
+        world.join("staff", "ada");
+        world.put_by_hand("ada", contact("c1", "general:name=One"));
+        let _ = world.settle("share");
+        let origin = world.row("ada", &contact_id("c1")).map(|row| row.origin);
+        assert_eq!(origin, Some(Origin::Ours), "{doubt}");
+        assert_eq!(world.end().intents.len(), 0, "{doubt}");
+    }
+}
+
+/// A copy whose answer was lost comes to a collection that is no destination any more by then: it goes like the others.
+#[test]
+fn a_copy_that_comes_after_its_destination_left_goes() {
+    let world = RecordWorld::builder()
+        .capabilities(least_capability())
+        .staff("ada bob")
+        .job(RecordWorld::distribution("share", "staff"))
+        .build();
+    world.put_contact("c1", "general:name=One");
+    let lost = FaultRule::new(Fault::Timeout(Moment::Before)).on(CallKind::Create);
+    world.faults.inject(lost.container(container("bob").object));
+    let _ = world.run("share");
+    world.faults.heal();
+    world.leave("staff", "bob");
+    let in_part = Fault::Partial {
+        shown: 1,
+        kind: PartialKind::Unreadable,
+    };
+    let book = SystemId::new("book").expect("an id");
+    let read = FaultRule::new(in_part).on(CallKind::Records);
+    world.faults.inject(read.system(book));
+    let _ = world.run("share");
+    world.faults.heal();
+    world.put_by_hand("bob", contact("c1", "general:name=One"));
+    let _ = world.settle("share");
+    assert_eq!(world.names("bob"), "");
+    assert_eq!(world.end().intents.len(), 0);
+}
+
+/// A change that empties a facet is on its way, and a read in part leaves the facet out: that is no sign of its effect.
+#[test]
+fn what_a_read_in_part_leaves_out_confirms_nothing() {
+    let world = RecordWorld::builder()
+        .staff("ada")
+        .job(RecordWorld::distribution("share", "staff").with_rules(RecordRules::all(FacetRule::default())))
+        .build();
+    let full = "general:name=One;members:who={bob}";
+    world.put_contact("c1", full);
+    let _ = world.settle("share");
+    world.put_contact("c1", "general:name=One;members:who={}");
+    let lost = FaultRule::new(Fault::Timeout(Moment::Before)).on(CallKind::Update);
+    world.faults.inject(lost.once());
+    let _ = world.run("share");
+    let in_part = Fault::Partial {
+        shown: 1,
+        kind: PartialKind::Unreadable,
+    };
+    let read = FaultRule::new(in_part).on(CallKind::Records);
+    world.faults.inject(read.system(share()));
+    world.put_by_hand("ada", contact("c1", "general:name=One"));
+    let _ = world.run("share");
+    world.faults.heal();
+    world.put_by_hand("ada", contact("c1", full));
+    let _ = world.settle("share");
+    let emptied = vec![contact("c1", "general:name=One;members:")];
+    assert_eq!(
+        world.target.records_of(Some(&container("ada").object)),
+        Some(emptied)
+    );
 }
 
 /// A system that fails for every collection is one failure, however many there are.

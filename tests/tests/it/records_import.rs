@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{JobKind, ReadOf, RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{FacetName, Origin};
+use usersync::model::{FacetName, Origin, PartialKind, SystemId};
 use usersync::reconcile::{Direction, FacetRule, RecordRules, SetRule, What};
 use usersync_tests::edit::cases;
 use usersync_tests::records::edit::facets;
 use usersync_tests::records::{RecordWorld, contact, contact_id, contents, facet, imported, own};
-use usersync_tests::{container, user};
+use usersync_tests::{container, least_capability, user};
 
 /// Two organisations, a mailbox and a list in the first, a mailbox in the second.
 fn world() -> RecordWorld {
@@ -104,6 +104,54 @@ fn promise_11_nothing_is_cleared() {
     backend(&world, "north", "l1", "general:name=All");
     assert_eq!(world.run("import").end, RunEnd::InSync);
     assert_eq!(contents(&world), before);
+}
+
+/// A read in part of what the panel has may leave facets out: they are not written over.
+#[test]
+fn promise_11_what_a_read_in_part_leaves_out_is_not_written_over() {
+    let world = RecordWorld::builder()
+        .capabilities(least_capability())
+        .staff("")
+        .job(RecordWorld::import("import", "north>n"))
+        .build();
+    let whole = "general:name=All;members:who={cleo dan}";
+    world.put_by_hand("n", contact("l1", whole));
+    backend(
+        &world,
+        "north",
+        "l1",
+        "general:name=Everybody;members:who={ada bob}",
+    );
+    let show = |facets: &'static str| {
+        let target = world.target.clone();
+        move || {
+            target.put_by_hand(Some(&container("n").object), contact("l1", facets));
+        }
+    };
+    let read = |rule: FaultRule| {
+        let share = SystemId::new("share").expect("an id");
+        rule.on(CallKind::Records).system(share)
+    };
+    let in_part = Fault::Partial {
+        shown: 1,
+        kind: PartialKind::Unreadable,
+    };
+    world
+        .faults
+        .inject(read(FaultRule::meanwhile(show("general:name=All"))).once());
+    world.faults.inject(read(FaultRule::new(in_part)));
+    world
+        .faults
+        .inject(FaultRule::meanwhile(show(whole)).on(CallKind::Update).once());
+    let report = world.run("import");
+    assert_eq!(report.operations.len(), 1, "{report}");
+    world.faults.heal();
+    assert_eq!(world.names("n"), "l1=Everybody", "what was seen is written");
+    let _ = world.settle("import");
+    assert_eq!(
+        facet_of(&world, "n", "l1", "members"),
+        facet("who={ada bob cleo dan}")
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Records that both sides change, round after round: what the next round compares with is what the one before left.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use usersync::memory::CallKind;
@@ -14,17 +16,18 @@ use usersync_tests::{container, free_policy};
 const RECORDS: usize = 3;
 const FACETS: [&str; 2] = ["general", "phone"];
 
-/// One side gives a facet of a record another value.
+/// One side gives a facet of a record another value, or takes it away.
 #[derive(Clone, Copy, Debug)]
 struct Change {
     at_source: bool,
     record: usize,
     facet: usize,
-    value: u8,
+    value: Option<u8>,
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
-    let change = (any::<bool>(), 0..RECORDS, 0..FACETS.len(), 0..3_u8);
+    let value = prop::option::weighted(0.8, 0..3_u8);
+    let change = (any::<bool>(), 0..RECORDS, 0..FACETS.len(), value);
     let change = change.prop_map(|(at_source, record, facet, value)| Change {
         at_source,
         record,
@@ -34,17 +37,20 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     proptest::collection::vec(change, 0..5)
 }
 
-/// The value of each facet of each record, at one side.
-type Values = [[u8; FACETS.len()]; RECORDS];
+/// The value of each facet of a record, if it has one.
+type Facets = [Option<u8>; FACETS.len()];
 
-fn written(values: [u8; FACETS.len()]) -> String {
+/// Those of each record, at one side.
+type Values = [Facets; RECORDS];
+
+fn written(values: Facets) -> String {
     let each = FACETS.iter().zip(values);
-    each.map(|(name, value)| format!("{name}:text=v{value}"))
+    each.filter_map(|(name, value)| Some(format!("{name}:text=v{}", value?)))
         .collect::<Vec<_>>()
         .join(";")
 }
 
-fn put(world: &RecordWorld, at_source: bool, record: usize, values: [u8; FACETS.len()]) {
+fn put(world: &RecordWorld, at_source: bool, record: usize, values: Facets) {
     let (side, place) = match at_source {
         true => (&world.source, "north"),
         false => (&world.target, "n"),
@@ -61,9 +67,9 @@ fn seen(world: &RecordWorld) -> Vec<BTreeMap<FacetName, Facet>> {
 
 fn expected(values: &Values) -> Vec<BTreeMap<FacetName, Facet>> {
     let name = |name: &str| FacetName::new(name).expect("a name");
-    let of = |values: &[u8; FACETS.len()]| {
-        let each = FACETS.iter().zip(values);
-        each.map(|(facet_name, value)| (name(facet_name), facet(&format!("text=v{value}"))))
+    let of = |values: &Facets| {
+        let each = FACETS.iter().zip(*values);
+        each.filter_map(|(facet_name, value)| Some((name(facet_name), facet(&format!("text=v{}", value?)))))
             .collect()
     };
     values.iter().map(of).collect()
@@ -81,7 +87,7 @@ fn agreed(mode: Mode) -> (RecordWorld, Values) {
         .with_policy(free_policy(mode));
     let world = RecordWorld::builder().staff("").job(job).build();
     world.target.create_collection(container("n").object);
-    let values = Values::default();
+    let values = [[Some(0), None]; RECORDS];
     for (record, values) in values.iter().enumerate() {
         put(&world, true, record, *values);
     }
@@ -94,7 +100,8 @@ fn any_mode() -> impl Strategy<Value = Mode> {
 }
 
 /// Plays rounds of changes with a run behind each; `check` is shown the world, what the target says by the definition (the source's
-/// value, if the source changed since the round before, and else what is there), and how many records that takes a write of.
+/// value, if it is another one than the source had last, or the source had none and the target has none, and else what is there), and
+/// how many records that takes a write of.
 fn play(
     mode: Mode,
     rounds: &[Vec<Change>],
@@ -102,8 +109,8 @@ fn play(
 ) -> Result<(), TestCaseError> {
     let (world, mut source) = agreed(mode);
     let mut target = source;
+    let mut last = source;
     for round in rounds {
-        let before = source;
         for change in round {
             let side = if change.at_source {
                 &mut source
@@ -117,9 +124,12 @@ fn play(
         for record in 0..RECORDS {
             let there = target[record];
             for facet in 0..FACETS.len() {
-                if source[record][facet] != before[record][facet] {
-                    target[record][facet] = source[record][facet];
+                let (now, last) = (source[record][facet], &mut last[record][facet]);
+                let is_new = last.is_some() || target[record][facet].is_none();
+                if now.is_some() && now != *last && is_new {
+                    target[record][facet] = now;
                 }
+                *last = now.or(*last);
             }
             writes += u64::from(target[record] != there);
         }
@@ -129,6 +139,39 @@ fn play(
         check(&world, &target, writes)?;
     }
     Ok(())
+}
+
+/// Where both sides changed a facet, the later change wins if the job says so.
+#[test]
+fn the_later_change_wins() {
+    let rule = FacetRule {
+        conflict: Some(ConflictPolicy::Newest),
+        ..FacetRule::default()
+    };
+    let job = RecordWorld::import("import", "north>n")
+        .with_rules(RecordRules::all(rule))
+        .with_policy(free_policy(Mode::Managed));
+    for (order, value) in [([true, false], Some(2)), ([false, true], Some(1))] {
+        let mut world = RecordWorld::builder().staff("").job(job.clone()).build();
+        let clock = Arc::new(world.clock.clone());
+        world.source = world.source.with_clock(clock.clone());
+        world.target = world.target.with_clock(clock);
+        world.restart();
+        world.target.create_collection(container("n").object);
+        put(&world, true, 0, [Some(0), None]);
+        let _ = world.settle("import");
+        for at_source in order {
+            world.clock.advance(Duration::from_secs(60));
+            let made = if at_source { Some(1) } else { Some(2) };
+            put(&world, at_source, 0, [made, None]);
+        }
+        let report = world.settle("import");
+        assert_eq!(
+            seen(&world)[..],
+            expected(&[[value, None]; RECORDS])[..1],
+            "{report}"
+        );
+    }
 }
 
 proptest! {

@@ -46,8 +46,12 @@ impl<'a> Applier<'a> {
         let answers = self.target.apply(&first.container.object, call, context).await;
         let mut answers = answers.into_iter();
         let mut ended = Vec::with_capacity(work.len());
-        for work in work {
+        for mut work in work {
             let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
+            if answer.is_err() {
+                // Somebody may have changed it since it was read: that says nothing of how the target spells what is there now.
+                work.shown = None;
+            }
             let attempt = self.judge(&work, answer, context).await;
             ended.push(Ended::new(work, attempt, &acting));
         }

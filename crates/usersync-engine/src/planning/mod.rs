@@ -17,7 +17,7 @@ use crate::grant::{Allowed, Grant};
 use crate::job::{Job, Scope};
 use crate::ports::Options;
 use crate::source::Sources;
-use crate::standing::StandingHolds;
+use crate::standing::{StandingHolds, is_incomplete};
 use crate::state::{Departure, JobState};
 use crate::warnings::Warnings;
 
@@ -61,6 +61,8 @@ pub(crate) struct Planned {
     pub(crate) departures: DepartureChanges,
     /// The held set whose approval the plan uses up.
     pub(crate) approval: Option<Digest>,
+    /// Whether it rests on all that there is.
+    pub(crate) is_complete: bool,
     /// The guards that stay shut after it.
     pub(crate) holds: StandingHolds,
     /// What is approved in it.
@@ -170,8 +172,9 @@ impl<'a> Assembly<'a> {
         plan.held_digest().filter(|held| self.valid.contains_key(held))
     }
 
-    /// The plan with what an approval lets go, and what goes with it. `seen` are the containers that were read completely. `approval` is the
-    /// held set that is used up; where it is not that of `plan`, the plan was made anew with what it covers.
+    /// The plan with what an approval lets go, and what goes with it. `seen` are the containers that were read completely; `missed` tells
+    /// whether nobody looked into one that the run covers, though there may be something of the job's. `approval` is the held set that is
+    /// used up; where it is not that of `plan`, the plan was made anew with what it covers.
     pub(crate) fn finish(
         &self,
         frame: &Frame,
@@ -179,13 +182,15 @@ impl<'a> Assembly<'a> {
         approval: Option<Digest>,
         departures: DepartureChanges,
         seen: &BTreeSet<ContainerRef>,
+        missed: bool,
     ) -> Planned {
         let plan = match approval {
             Some(held) => plan.approved(held),
             None => plan,
         };
         let is_seen = |container: &ContainerRef| seen.contains(container);
-        let holds = frame.standing.after(&plan, &frame.scope, is_seen);
+        let is_complete = !missed && !is_incomplete(&plan);
+        let holds = frame.standing.after(&plan, &frame.scope, is_seen, is_complete);
         let until = approval.and_then(|held| self.valid.get(&held).copied());
         let until = until.or_else(|| frame.granted.as_ref().map(Grant::expires));
         let granted = until.and_then(|until| Grant::of(&plan, until));
@@ -210,6 +215,7 @@ impl<'a> Assembly<'a> {
             plan,
             departures,
             approval,
+            is_complete,
             holds,
             granted,
         }

@@ -120,7 +120,7 @@ pub(crate) async fn plan(
         .filter(|(_, sight)| sight.rest.is_none() && !sight.missing)
         .map(|(container, _)| container.id.clone())
         .collect();
-    let planned = assembly.finish(&frame, plan, approval, pass.departures, &seen);
+    let planned = assembly.finish(&frame, plan, approval, pass.departures, &seen, false);
     if !task.explains {
         survey.shrink_all(&planned.plan);
     }

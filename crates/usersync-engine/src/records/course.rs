@@ -34,6 +34,8 @@ pub(super) struct Course {
     pub(super) warnings: Warnings,
     /// What is known of collections without a look.
     pub(super) drafts: Drafts,
+    /// The collections of who is in grace: they are left alone.
+    pub(super) in_grace: BTreeSet<ContainerRef>,
     /// What an earlier run began in collections that are not among the items.
     pub(super) elsewhere: Vec<Intent>,
     /// Who gets a copy.
@@ -75,6 +77,7 @@ pub(super) async fn course(
         departed: DepartureChanges::default(),
         warnings: Warnings::new(readers.options.warnings),
         drafts: Drafts::default(),
+        in_grace: BTreeSet::new(),
         elsewhere: Vec::new(),
         to: None,
         serves_others: false,
@@ -281,6 +284,7 @@ impl Course {
                 what: What::InGrace,
             });
             self.drafts.push(section);
+            self.in_grace.insert(collection.id.clone());
         }
     }
 }

@@ -124,7 +124,10 @@ impl SourceState {
         let records: Vec<SourceRecord> = shown
             .records
             .into_iter()
-            .map(|present| SourceRecord::prepared(present.record, &fingerprinter))
+            .map(|present| SourceRecord {
+                changed: present.changed,
+                ..SourceRecord::prepared(present.record, &fingerprinter)
+            })
             .collect();
         let mut digest = DigestBuilder::new("usersync.source-state/1");
         for source in &records {

@@ -81,6 +81,7 @@ pub(crate) async fn make_plan(
         departed,
         mut warnings,
         drafts,
+        in_grace,
         elsewhere,
         to,
         serves_others,
@@ -109,7 +110,11 @@ pub(crate) async fn make_plan(
         context,
         point_reads: readers.options.point_reads,
         drafts,
-        recovery: Recovery::default(),
+        missed: !in_grace.is_empty(),
+        recovery: Recovery {
+            in_doubt: in_grace,
+            ..Recovery::default()
+        },
         warnings: Warnings::new(readers.options.warnings),
         seen: BTreeSet::new(),
         failures: Failures::default(),
@@ -144,6 +149,7 @@ pub(crate) async fn make_plan(
         mut recovery,
         warnings: found,
         seen: completely,
+        missed,
         failures,
         mut survey,
         ..
@@ -166,7 +172,7 @@ pub(crate) async fn make_plan(
         let assembly = Assembly::new(job, &frame, header, &circumstances, &readers.options);
         let plan = assembly.assemble(drafts);
         let approval = assembly.approval(&plan);
-        assembly.finish(&frame, plan, approval, departed, &completely)
+        assembly.finish(&frame, plan, approval, departed, &completely, missed)
     });
     control.tell(RunEvent::Planned {
         digest: planned.plan.digest(),
@@ -232,6 +238,8 @@ struct Planner<'a> {
     warnings: Warnings,
     /// What was read completely, or is as it was.
     seen: BTreeSet<ContainerRef>,
+    /// Whether nobody looked into a collection where there may be something of the job's.
+    missed: bool,
     failures: Failures,
     survey: RecordSurvey,
 }
@@ -274,6 +282,9 @@ impl Planner<'_> {
     async fn take(&mut self, mut item: Item, look: Look) -> Result<()> {
         let container = item.collection.id.clone();
         self.failures.looked += 1;
+        if matches!(item.wish, Wish::Doubtful(_)) {
+            self.recovery.in_doubt.insert(container.clone());
+        }
         match look {
             Look::Same(tally) => {
                 self.drafts.push(Section::unchanged(&item.collection, tally));
@@ -282,7 +293,10 @@ impl Planner<'_> {
             Look::Read(mut seen) => {
                 if seen.target.missing {
                     if item.wish != Wish::Leaving {
-                        // It may come back as it was: nothing is forgotten of it.
+                        // It may come back as it was: nothing is forgotten of it, and nobody knows what waits there.
+                        let mut rows = seen.rows.of.values();
+                        let is_claimed = rows.any(|row| standing(row, &self.job.id).claimed);
+                        self.missed |= item.served.is_some() || is_claimed;
                         self.warnings.insert(Warning::MissingContainer(container));
                         return Ok(());
                     }
@@ -356,6 +370,7 @@ impl Planner<'_> {
         let target = |present: PresentRecord| TargetRecord {
             fingerprint: Some(self.fingerprinter.fingerprint(&present.record)),
             version: present.version.map(|version| version.0),
+            changed: present.changed,
             ..TargetRecord::new(present.record)
         };
         let targets: Vec<TargetRecord> = seen.target.records.into_iter().map(target).collect();
@@ -453,7 +468,11 @@ impl Planner<'_> {
             return;
         };
         let found = find(&seen.target.records, record);
-        if found.is_none() && seen.target.rest.is_some() && absent.binary_search(record).is_err() {
+        let is_told = match found {
+            Some(found) => intent.effect.is_told_by(&found.record),
+            None => absent.binary_search(record).is_ok(),
+        };
+        if seen.target.rest.is_some() && !is_told {
             return;
         }
         if !intent.effect.made_record(found.map(|found| &found.record)) {

@@ -1,8 +1,9 @@
 //! Remembering which collections are as they should be, so that the next run need not read them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 use usersync_connector::{CallContext, Cursor, RecordEntry, RecordRead};
 use usersync_model::{ContainerRef, ObjectId, RecordRef, Subject};
@@ -22,6 +23,7 @@ use crate::job::{Job, JobKind};
 use crate::ports::{Bounds, Readers};
 use crate::preview::Made;
 use crate::report::{OperationReport, Outcome, RunReport};
+use crate::state::load_intents;
 
 /// A collection whose effects are all there, as far as we know.
 struct Applied {
@@ -86,6 +88,7 @@ impl RecordSurvey {
             .map(|section| (&section.container, section))
             .collect();
         let mut writes = Vec::new();
+        let mut over = Vec::new();
         let mut applied = Vec::new();
         for (container, read) in &self.read {
             let section = sections.get(container).copied();
@@ -101,11 +104,7 @@ impl RecordSurvey {
                 continue;
             }
             match (section.filter(|section| !section.is_silent()), &read.cursor) {
-                _ if !read.is_desired => {
-                    if read.served.is_some() {
-                        writes.push(delete(job, &container.object));
-                    }
-                }
+                _ if !read.is_desired => over.extend(read.served.is_some().then_some(container)),
                 (None, Some(cursor)) => {
                     writes.extend(self.agree(job, plan, container, read, cursor.clone(), read.tally)?);
                 }
@@ -121,6 +120,7 @@ impl RecordSurvey {
                 (_, None) => {}
             }
         }
+        writes.extend(let_go(readers, job, over).await?);
         let shared = Arc::new((readers.bounds(), Arc::clone(target), rules, context.clone()));
         let checks = applied
             .into_iter()
@@ -162,6 +162,27 @@ impl RecordSurvey {
         }
         put(job, &container.object, &served).map(Some)
     }
+}
+
+/// The ends of the marks of those of `over` in which nothing of the job's is left, nor may still come.
+async fn let_go(readers: &Readers, job: &Job, over: Vec<&ContainerRef>) -> Result<Vec<Write>> {
+    if over.is_empty() {
+        return Ok(Vec::new());
+    }
+    let state = readers.state.as_ref();
+    let intents = load_intents(state, job).await?.into_iter();
+    let mut kept: BTreeSet<ContainerRef> = intents.map(|intent| intent.container).collect();
+    let only = over.iter().map(|&container| container.clone()).collect();
+    let mut chunks = state.ledger(&job.tenant, Some(only));
+    while let Some(chunk) = chunks.try_next().await? {
+        let claimed = chunk
+            .into_iter()
+            .filter(|entry| entry.row.claims().contains(&job.id));
+        kept.extend(claimed.map(|entry| entry.key.container));
+    }
+    let is_over = |container: &&ContainerRef| !kept.contains(*container);
+    let ends = over.into_iter().filter(is_over);
+    Ok(ends.map(|container| delete(job, &container.object)).collect())
 }
 
 /// What the operations of a section leave; `None` where that cannot be told from fingerprints.

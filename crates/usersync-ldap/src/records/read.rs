@@ -263,6 +263,7 @@ fn present(record: Record) -> PresentRecord {
     PresentRecord {
         record,
         version: None,
+        changed: None,
     }
 }
 

@@ -52,7 +52,7 @@ impl SourceRecord {
 /// A record as the target shows it, under the id of the record that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetRecord {
-    /// The record. A facet that it does not name is empty.
+    /// The record. A facet that it does not name is empty, unless there may be others: then it is not known.
     pub record: Record,
     /// The name shown to people.
     pub name: String,

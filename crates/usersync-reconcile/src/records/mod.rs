@@ -34,9 +34,10 @@ use crate::policy::Policy;
 ///
 /// A record whose other attributes changed, its address and name included, keeps its id: it is changed, and never
 /// deleted and made again. In [`Mode::AddOnly`] no attribute that says something is cleared, and no value vanishes from
-/// a set that the rules do not replace. An operation that undoes a change of the target alone says so
+/// a set that the rules do not replace; a text joins a set. An operation that undoes a change of the target alone says so
 /// ([`Reason::Overwritten`]), where the fingerprints stored with the row tell.
-/// `evidence.updates` has no effect: the rules say what is compared.
+/// `evidence.updates` has no effect: the rules say what is compared. Where the target was read in part, a facet that it does not name
+/// is not.
 ///
 /// Takes records by reference or by value, one at a time; linear in their number, beside putting what it names in order.
 /// Where both sides have the fingerprints stored with the row, their facets are not looked at.
@@ -255,7 +256,7 @@ impl RecordPlan<'_> {
             self.find(seen, What::KindDiffers);
             return;
         }
-        let merged = self.merge(source, target, base);
+        let merged = self.merge(source, target, base, standing.in_base());
         if merged.conflict {
             self.find(seen, What::FacetConflict);
         }
@@ -294,7 +295,14 @@ impl RecordPlan<'_> {
         }
     }
 
-    fn merge(&self, source: &SourceRecord, target: &TargetRecord, base: &RecordBase) -> MergedRecord {
+    /// Merges facet by facet; `ours` tells whether the copy is one that we made.
+    fn merge(
+        &self,
+        source: &SourceRecord,
+        target: &TargetRecord,
+        base: &RecordBase,
+        ours: bool,
+    ) -> MergedRecord {
         let policy = self.draft.policy;
         let later = later(source.changed, target.changed);
         let mut merged = MergedRecord {
@@ -306,6 +314,7 @@ impl RecordPlan<'_> {
             conflict: false,
         };
         let empty = Facet::default();
+        let mut is_whole = true;
         for (name, facet) in &source.record.facets {
             let Some(rule) = self.rules.compared(name) else {
                 continue;
@@ -318,8 +327,16 @@ impl RecordPlan<'_> {
                 later,
                 keep_all: policy.mode == Mode::AddOnly,
             };
-            let there = target.record.facets.get(name).unwrap_or(&empty);
-            let outcome = merge.merge(base.facets.get(name), facet, there);
+            let there = target.record.facets.get(name);
+            if there.is_none() && self.target_rest.is_some() {
+                is_whole = false;
+                continue;
+            }
+            let there = there.unwrap_or(&empty);
+            // What we made had nothing there, and nobody put anything there since.
+            let is_new = || ours && is_same(there, &empty);
+            let base = base.facets.get(name).or_else(|| is_new().then_some(&empty));
+            let outcome = merge.merge(base, facet, there);
             merged.conflict |= outcome.conflict;
             match outcome.base {
                 Some(base) => merged.base.facets.insert(name.clone(), base),
@@ -329,9 +346,10 @@ impl RecordPlan<'_> {
                 merged.writes.insert(name.clone(), write);
             }
         }
-        // A conflict is reported again in every plan, so it is compared again.
+        // A conflict is reported again in every plan, so it is compared again, and so is what was not seen.
         let wanted = &source.record;
-        if let (Some(source), Some(seen), false) = (source.fingerprint, target.fingerprint, merged.conflict) {
+        let is_settled = is_whole && !merged.conflict;
+        if let (Some(source), Some(seen), true) = (source.fingerprint, target.fingerprint, is_settled) {
             let left = if merged.writes.is_empty() {
                 seen
             } else if self.leaves_the_same(&merged.writes, &target.record, wanted) {

@@ -1,6 +1,5 @@
 //! What a plan counts, what a run's guard lets pass, and what an approval of some subjects lets go.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use usersync_model::{

@@ -199,6 +199,122 @@ fn what_add_only_keeps_is_compared_again_under_another_mode() {
     assert_eq!(told(&after.plan(&rules, &free())), ["change f0:m={a}"]);
 }
 
+/// A read in part may leave out facets, too: what it does not name is not known to be empty.
+#[test]
+fn a_facet_that_a_read_in_part_leaves_out_is_left_alone() {
+    let follows = FacetRule {
+        direction: Direction::ToTarget,
+        ..FacetRule::default()
+    };
+    // Source and base; what a plan says of a target that shows `n=A` alone, in part and completely.
+    let table = [
+        (follows, "n=A;m={a b}", "-;-", "", "change f1:m={a b}"),
+        (
+            follows,
+            "n=B;m={a b}",
+            "-;-",
+            "change f0:n=B",
+            "change f0:n=B;f1:m={a b}",
+        ),
+        (
+            FacetRule::default(),
+            "n=A;m={a b}",
+            "n=A;m={a}",
+            "",
+            "change f1:m={b}",
+        ),
+        (
+            FacetRule::default(),
+            "n=B;m={a b}",
+            "n=A;m={a}",
+            "change f0:n=B",
+            "change f0:n=B;f1:m={b}",
+        ),
+    ];
+    for (rule, source, base, in_part, completely) in table {
+        let rules = rules(rule);
+        for mode in [Mode::Managed, Mode::Mirror, Mode::AddOnly] {
+            let policy = Policy { mode, ..free() };
+            let mut sides = one(source, "n=A", base);
+            assert_eq!(
+                told(&sides.plan(&rules, &policy)),
+                [completely],
+                "{source} {base} {mode:?}"
+            );
+            sides.target_rest = Some(support::reason());
+            let printer = Fingerprinter::new(&rules);
+            sides.source[0].fingerprint = Some(printer.fingerprint(&sides.source[0].record));
+            sides.target[0].fingerprint = Some(printer.fingerprint(&sides.target[0].record));
+            let section = sides.plan(&rules, &policy);
+            let expected: Vec<&str> = [in_part].into_iter().filter(|line| !line.is_empty()).collect();
+            assert_eq!(told(&section), expected, "{source} {base} {mode:?}");
+            let after = sides.after(&section, &rules);
+            let left_out = FacetName::new("f1").unwrap();
+            let stored = &after.rows[0].base;
+            assert_eq!(
+                stored.facets.get(&left_out),
+                sides.rows[0].base.facets.get(&left_out)
+            );
+            assert_eq!((stored.source, stored.target), (None, None), "compared again");
+        }
+    }
+}
+
+/// What was not yet a facet of a copy of ours arrives once it is one. What somebody else has there stays.
+#[test]
+fn a_facet_that_comes_later_arrives() {
+    let rules = rules(FacetRule::default());
+    for (target, standing, expected) in [
+        ("n=A", Standing::OURS, "change f1:n=X"),
+        ("n=A;n=", Standing::OURS, "change f1:n=X"),
+        ("n=A;n=Y", Standing::OURS, "agree"),
+        ("n=A", FOREIGN, "agree"),
+    ] {
+        let mut sides = one("n=A;n=X", target, "n=A");
+        sides.rows[0].standing = standing;
+        let section = sides.plan(&rules, &free());
+        assert_eq!(told(&section), [expected], "{target} {standing:?}");
+        let after = sides.after(&section, &rules);
+        assert!(after.plan(&rules, &free()).is_silent(), "{target} {standing:?}");
+    }
+}
+
+/// What `AddOnly` kept is no addition of anybody's: under another mode it goes, and what a person added stays.
+#[test]
+fn what_add_only_kept_goes_under_another_mode() {
+    let rules = rules(FacetRule::default());
+    let add_only = Policy {
+        mode: Mode::AddOnly,
+        ..free()
+    };
+    // Source, target, base; what `Managed` says after `AddOnly` had nothing to write.
+    let table: [(&str, &str, &str, &[&str]); 7] = [
+        ("m={a}", "m={a b}", "m={a b}", &["change f0:m={a}"]),
+        ("m={a}", "m={a b c}", "m={a b}", &["change f0:m={a c}"]),
+        ("m={a}", "m={a}", "m={a b}", &[]),
+        ("m={}", "m={a}", "m={a}", &["change f0:"]),
+        ("x=1", "n=A,x=1", "n=A,x=1", &["change f0:x=1"]),
+        ("x=1", "n=B,x=1", "n=A,x=1", &[]),
+        // A person's change beside what is kept is no conflict before something is to go.
+        ("x=1", "n=A,x=2", "n=A,x=1", &["change f0:x=1"]),
+    ];
+    for (source, target, base, expected) in table {
+        let mut sides = one(source, target, base);
+        for _ in 0..2 {
+            let section = sides.plan(&rules, &add_only);
+            assert_eq!(section.operations, [], "{source} {target} {base}");
+            assert_eq!(section.findings, [], "{source} {target} {base}");
+            sides = sides.after(&section, &rules);
+        }
+        let section = sides.plan(&rules, &free());
+        let found: Vec<_> = told(&section)
+            .into_iter()
+            .filter(|line| line != "agree")
+            .collect();
+        assert_eq!(found, expected, "{source} {target} {base}");
+    }
+}
+
 #[test]
 fn a_record_is_written_over_and_deleted_only_as_it_was_seen_and_called_by_its_name() {
     let seen = |source: &str, target: &str, source_name: &str| {

@@ -256,6 +256,7 @@ impl State {
         let present = PresentRecord {
             record: record.clone(),
             version: None,
+            changed: None,
         };
         self.told.push((collection.clone(), RecordEntry::Upsert(present)));
         let records = self.collections.entry(collection.clone()).or_default();
@@ -330,6 +331,7 @@ impl Fake {
         PresentRecord {
             record: record.clone(),
             version: shows_version.then(|| Version(version.to_string())),
+            changed: None,
         }
     }
 
