@@ -34,7 +34,7 @@ pub struct Simulation {
 #[derive(Clone, Debug)]
 enum Origin {
     Seed(u64),
-    Tape(Tape),
+    Tape(Box<Tape>),
 }
 
 impl Simulation {
@@ -52,7 +52,7 @@ impl Simulation {
     #[must_use]
     pub fn replay(tape: Tape, config: Config) -> Self {
         Self {
-            origin: Origin::Tape(tape),
+            origin: Origin::Tape(Box::new(tape)),
             config,
             parts: Parts::default(),
         }
@@ -102,7 +102,7 @@ impl Simulation {
     /// The same simulation with other choices.
     pub(crate) fn replayed(&self, tape: &Tape) -> Self {
         Self {
-            origin: Origin::Tape(tape.clone()),
+            origin: Origin::Tape(Box::new(tape.clone())),
             ..self.clone()
         }
     }
