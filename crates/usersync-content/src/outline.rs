@@ -7,20 +7,108 @@ use serde::{Deserialize, Serialize};
 use usersync_model::{Digest, DigestBuilder};
 
 use crate::canonical::meanings;
-use crate::document::{Component, Document};
+use crate::document::{Component, Document, Format};
 use crate::line::Line;
 
 /// What a text says: equal for texts that say the same, however they are written. Some tens of bytes for each property.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "BTreeMap<String, Said>", into = "BTreeMap<String, Said>")]
 pub struct Outline {
-    slots: BTreeMap<String, u64>,
+    slots: BTreeMap<String, Said>,
+}
+
+/// What is said in a slot: eight bytes for all of it, and for each line or group of lines where there are several.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Said {
+    Once(u64),
+    /// All of it, and then each.
+    Often(u64, Vec<u64>),
+}
+
+impl Said {
+    fn whole(&self) -> u64 {
+        match self {
+            Self::Once(whole) | Self::Often(whole, _) => *whole,
+        }
+    }
+
+    fn each(&self) -> &[u64] {
+        match self {
+            Self::Once(whole) => std::slice::from_ref(whole),
+            Self::Often(_, each) => each,
+        }
+    }
+}
+
+impl PartialEq for Said {
+    /// What was stored once has no parts, and may say the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.whole() == other.whole()
+    }
+}
+
+impl Eq for Said {}
+
+impl From<Outline> for BTreeMap<String, Said> {
+    fn from(outline: Outline) -> Self {
+        outline.slots
+    }
+}
+
+impl From<BTreeMap<String, Said>> for Outline {
+    /// Slots once had the names of labels in theirs. What they say is the same.
+    fn from(mut slots: BTreeMap<String, Said>) -> Self {
+        let labelled: Vec<String> = slots.keys().filter(|slot| slot.contains('+')).cloned().collect();
+        for old in labelled {
+            let Some(slot) = Slot::from_stored(&old) else {
+                continue;
+            };
+            let name = group_name(slot.name.split('+'));
+            let new = Slot::stored(&slot.component, &name);
+            if !slots.contains_key(&new)
+                && let Some(said) = slots.remove(&old)
+            {
+                slots.insert(new, said);
+            }
+        }
+        Self { slots }
+    }
 }
 
 /// Which properties differ between two outlines; shown by their names, for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Changes {
-    pub(crate) slots: BTreeSet<Slot>,
+    /// `None`: whatever is there is replaced.
+    pub(crate) slots: BTreeMap<Slot, Option<Moved>>,
+}
+
+impl PartialEq for Changes {
+    fn eq(&self, other: &Self) -> bool {
+        self.slots.keys().eq(other.slots.keys())
+    }
+}
+
+impl Eq for Changes {}
+
+/// What is in a slot no more, and what is new there: each by the eight bytes for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    pub(crate) gone: BTreeSet<u64>,
+    pub(crate) come: BTreeSet<u64>,
+}
+
+impl Moved {
+    fn between(earlier: Option<&Said>, later: Option<&Said>) -> Self {
+        let each = |said: Option<&Said>| -> BTreeSet<u64> {
+            said.map(Said::each).unwrap_or_default().iter().copied().collect()
+        };
+        let (earlier, later) = (each(earlier), each(later));
+        Self {
+            gone: earlier.difference(&later).copied().collect(),
+            come: later.difference(&earlier).copied().collect(),
+        }
+    }
 }
 
 /// Where something stands: a property, or all components of one name, within one component.
@@ -38,7 +126,10 @@ impl Outline {
         let names = self.slots.keys().chain(earlier.slots.keys());
         let slots = names
             .filter(|name| self.slots.get(*name) != earlier.slots.get(*name))
-            .filter_map(|name| Slot::from_stored(name))
+            .filter_map(|name| {
+                let moved = Moved::between(earlier.slots.get(name), self.slots.get(name));
+                Some((Slot::from_stored(name)?, Some(moved)))
+            })
             .collect();
         Changes { slots }
     }
@@ -46,7 +137,7 @@ impl Outline {
     /// What both say.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
-        self.retained(|name, value| other.slots.get(name) == Some(&value))
+        self.retained(|name, said| other.slots.get(name) == Some(said))
     }
 
     /// What this one says of the properties that `other` says something of.
@@ -59,20 +150,20 @@ impl Outline {
     #[must_use]
     pub fn taking(&self, changes: &Changes, from: &Self) -> Self {
         let mut slots = self.slots.clone();
-        for slot in &changes.slots {
+        for slot in changes.slots.keys() {
             let name = Slot::stored(&slot.component, &slot.name);
             match from.slots.get(&name) {
-                Some(value) => slots.insert(name, *value),
+                Some(said) => slots.insert(name, said.clone()),
                 None => slots.remove(&name),
             };
         }
         Self { slots }
     }
 
-    fn retained(&self, keep: impl Fn(&str, u64) -> bool) -> Self {
-        let slots = self.slots.iter().filter(|(name, value)| keep(name, **value));
+    fn retained(&self, keep: impl Fn(&str, &Said) -> bool) -> Self {
+        let slots = self.slots.iter().filter(|(name, said)| keep(name, said));
         Self {
-            slots: slots.map(|(name, value)| (name.clone(), *value)).collect(),
+            slots: slots.map(|(name, said)| (name.clone(), said.clone())).collect(),
         }
     }
 
@@ -83,7 +174,7 @@ impl Outline {
             .iter()
             .fold(
                 DigestBuilder::new("usersync.outline/1"),
-                |digest, (slot, value)| digest.part(slot.as_bytes()).part(&value.to_be_bytes()),
+                |digest, (slot, said)| digest.part(slot.as_bytes()).part(&said.whole().to_be_bytes()),
             )
             .finish()
     }
@@ -99,25 +190,27 @@ impl Changes {
     /// What both name.
     #[must_use]
     pub fn among(&self, other: &Self) -> Self {
-        Self {
-            slots: self.slots.intersection(&other.slots).cloned().collect(),
-        }
+        self.retained(|slot| other.slots.contains_key(slot))
     }
 
-    /// What either names.
+    /// What either names. Of what the other one names, it does not matter what was there before: it is replaced.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
-        Self {
-            slots: self.slots.union(&other.slots).cloned().collect(),
-        }
+        let mut slots = self.slots.clone();
+        slots.extend(other.slots.keys().map(|slot| (slot.clone(), None)));
+        Self { slots }
     }
 
     /// What of this one [meets](Self::meets) the other.
     #[must_use]
     pub fn meeting(&self, other: &Self) -> Self {
-        let meets = |slot: &&Slot| other.slots.iter().any(|theirs| slot.meets(theirs));
+        self.retained(|slot| other.slots.keys().any(|theirs| slot.meets(theirs)))
+    }
+
+    fn retained(&self, keep: impl Fn(&Slot) -> bool) -> Self {
+        let slots = self.slots.iter().filter(|(slot, _)| keep(slot));
         Self {
-            slots: self.slots.iter().filter(meets).cloned().collect(),
+            slots: slots.map(|(slot, moved)| (slot.clone(), moved.clone())).collect(),
         }
     }
 
@@ -132,7 +225,7 @@ impl Changes {
 impl fmt::Display for Changes {
     /// The names of what differs, each once.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: BTreeSet<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
+        let names: BTreeSet<&str> = self.slots.keys().map(|slot| slot.name.as_str()).collect();
         for (place, name) in names.iter().enumerate() {
             if place > 0 {
                 f.write_str(", ")?;
@@ -185,7 +278,7 @@ impl Document<'_> {
     #[must_use]
     pub fn outline(&self) -> Outline {
         let inner = self.whole_components();
-        let mut slots: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut slots: BTreeMap<String, (Vec<String>, BTreeSet<u64>)> = BTreeMap::new();
         let root = &self.components[0];
         let children = root.children.iter().map(|child| &self.components[*child]);
         for (key, component) in
@@ -195,24 +288,18 @@ impl Document<'_> {
                 continue;
             }
             for (name, lines) in slots_of(component) {
-                let said: Vec<String> = lines
-                    .iter()
-                    .flat_map(|line| meanings(self.format, line))
-                    .collect();
-                if said.is_empty() {
-                    continue;
-                }
-                let slot = slots.entry(Slot::stored(&key, &name)).or_default();
-                match lines.len() {
-                    1 => slot.extend(said),
-                    _ => slot.push(joined(said)),
+                let said = said_by(self.format, &lines);
+                if let Some(bytes) = eight_bytes_of(&said) {
+                    let slot = slots.entry(Slot::stored(&key, &name)).or_default();
+                    slot.0.extend(said);
+                    slot.1.insert(bytes);
                 }
             }
             // What is in the outermost component has slots of its own.
             if !key.is_empty() {
                 for child in &component.children {
                     let slot = Slot::stored(&key, &self.components[*child].name);
-                    slots.entry(slot).or_default().push(inner[*child].to_string());
+                    slots.entry(slot).or_default().0.push(inner[*child].to_string());
                 }
                 // An occurrence or a zone is there, even if it says nothing else.
                 slots.entry(Slot::stored(&key, Slot::PRESENCE)).or_default();
@@ -220,7 +307,14 @@ impl Document<'_> {
         }
         let slots = slots
             .into_iter()
-            .map(|(slot, said)| (slot, eight_bytes(&said_digest(said))))
+            .map(|(slot, (said, each))| {
+                let whole = eight_bytes(&said_digest(said));
+                let said = match each.len() {
+                    0 | 1 => Said::Once(whole),
+                    _ => Said::Often(whole, each.into_iter().collect()),
+                };
+                (slot, said)
+            })
             .collect();
         Outline { slots }
     }
@@ -256,7 +350,21 @@ impl Component {
     }
 }
 
-/// The lines of a component by the slot that they are in: the name of the property, or all names of a group of lines.
+/// What only labels the other lines of its group. Where a system drops it, they are the same property all the same.
+const LABELS: [&str; 2] = ["X-ABADR", "X-ABLABEL"];
+
+/// The name of the slot of a group of lines: those of their properties, but for labels.
+fn group_name<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
+    let properties: BTreeSet<&str> = names.clone().filter(|name| !LABELS.contains(name)).collect();
+    let names = if properties.is_empty() {
+        names.collect()
+    } else {
+        properties
+    };
+    names.into_iter().collect::<Vec<_>>().join("+")
+}
+
+/// The lines of a component by the slot that they are in: the name of the property, or those of a group of lines.
 pub(crate) fn slots_of(component: &Component) -> Vec<(String, Vec<&Line>)> {
     let mut groups: BTreeMap<String, Vec<&Line>> = BTreeMap::new();
     let mut slots = Vec::new();
@@ -267,10 +375,29 @@ pub(crate) fn slots_of(component: &Component) -> Vec<(String, Vec<&Line>)> {
         }
     }
     slots.extend(groups.into_values().map(|lines| {
-        let names: BTreeSet<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-        (names.into_iter().collect::<Vec<_>>().join("+"), lines)
+        let name = group_name(lines.iter().map(|line| line.name.as_str()));
+        (name, lines)
     }));
     slots
+}
+
+/// What lines that stand in a slot together say; nothing if they say nothing.
+fn said_by(format: Format, lines: &[&Line]) -> Vec<String> {
+    let said: Vec<String> = lines.iter().flat_map(|line| meanings(format, line)).collect();
+    match lines.len() {
+        0 | 1 => said,
+        _ if said.is_empty() => said,
+        _ => vec![joined(said)],
+    }
+}
+
+fn eight_bytes_of(said: &[String]) -> Option<u64> {
+    (!said.is_empty()).then(|| eight_bytes(&said_digest(said.to_vec())))
+}
+
+/// The eight bytes for lines that stand in a slot together; `None` if they say nothing.
+pub(crate) fn eight_bytes_for(format: Format, lines: &[&Line]) -> Option<u64> {
+    eight_bytes_of(&said_by(format, lines))
 }
 
 fn joined(mut said: Vec<String>) -> String {

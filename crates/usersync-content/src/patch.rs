@@ -6,26 +6,31 @@ use std::ops::Range;
 use crate::canonical::STAMPS;
 use crate::document::{Component, Document, Format};
 use crate::line::Line;
-use crate::outline::{Changes, Slot, slots_of};
+use crate::outline::{Changes, Moved, Slot, eight_bytes_for, slots_of};
 use crate::write::{folded, translated};
 
 impl Document<'_> {
     /// This text with `changes` as `from` has them: the properties that changed are taken from there, line by line, with the
     /// stamps of the components that they are in; occurrences that came or went come or go whole. Every other line stays byte
-    /// for byte.
+    /// for byte; so does one of a property that changed, if it was never among its lines on the other side, as far as that can be told.
     ///
     /// Where the changes are those of `from` since both texts said the same, the result says what `from` says.
     #[must_use]
     pub fn patched(&self, from: &Document<'_>, changes: &Changes) -> Vec<u8> {
         let mut patch = Patch::new(self, from);
-        let mut components: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for Slot { component, name } in &changes.slots {
-            components.entry(component).or_default().insert(name);
+        let mut components: BTreeMap<&str, Names<'_>> = BTreeMap::new();
+        for (Slot { component, name }, moved) in &changes.slots {
+            let names = components.entry(component).or_default();
+            names.insert(name, moved.as_ref());
         }
         for (key, mut names) in components {
             match (self.find(key), from.find(key)) {
                 (Some(mine), Some(theirs)) => {
-                    names.extend(STAMPS.iter().filter(|stamp| theirs.line(stamp).is_some()));
+                    let stamps = STAMPS.iter().filter(|stamp| theirs.line(stamp).is_some());
+                    names.extend(stamps.map(|stamp| (*stamp, None)));
+                    if self.format == Format::Calendar {
+                        exclude(&mut names);
+                    }
                     patch.component(mine, theirs, &names);
                 }
                 (Some(mine), None) => patch.edit(mine.span.clone(), Vec::new()),
@@ -61,6 +66,31 @@ impl Document<'_> {
     }
 }
 
+/// Ways to say when something ends. An entry has one of them at most (RFC 5545 sections 3.6.1 and 3.6.2), and systems may write another
+/// one than they were given.
+const ENDS: [&str; 3] = ["DTEND", "DUE", "DURATION"];
+
+/// Adds to one way to say something the others, which it replaces.
+fn exclude(names: &mut Names<'_>) {
+    if ENDS.iter().any(|end| names.contains_key(end)) {
+        names.extend(ENDS.map(|end| (end, None)));
+    }
+}
+
+/// The slots of a component that are carried over, and what came and went there, if that is known.
+type Names<'a> = BTreeMap<&'a str, Option<&'a Moved>>;
+
+/// What is said in each slot, line by line or group by group.
+fn said_in<'a>(format: Format, slots: &'a [(String, Vec<&Line>)]) -> BTreeMap<&'a str, BTreeSet<u64>> {
+    let mut said: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    for (name, lines) in slots {
+        said.entry(name)
+            .or_default()
+            .extend(eight_bytes_for(format, lines));
+    }
+    said
+}
+
 struct Patch<'a> {
     to: &'a Document<'a>,
     from: &'a Document<'a>,
@@ -91,22 +121,59 @@ impl<'a> Patch<'a> {
         self.edits.push((span, text));
     }
 
-    /// Takes the slots `names` of a component from its counterpart.
-    fn component(&mut self, mine: &Component, theirs: &Component, names: &BTreeSet<&str>) {
+    /// Takes the slots `names` of a component from its counterpart: what came and went there, or all of it where that cannot be told from
+    /// what is here. What this side has and the other never kept stays.
+    fn component(&mut self, mine: &Component, theirs: &Component, names: &Names<'_>) {
+        let (slots, other_slots) = (slots_of(mine), slots_of(theirs));
+        let here = said_in(self.to.format, &slots);
+        let there = said_in(self.from.format, &other_slots);
+        let moves = |name: &str, moved: &Moved| {
+            let (Some(here), there) = (here.get(name), there.get(name)) else {
+                return false;
+            };
+            // What went is found where it was not written otherwise here. What only came may be all that there can be.
+            let may_be_several = here.len() > 1 || there.is_some_and(|there| there.len() > 1);
+            moved.gone.is_subset(here) && (!moved.gone.is_empty() || may_be_several)
+        };
+        let moved: BTreeMap<&str, &Moved> = names
+            .iter()
+            .filter_map(|(name, moved)| Some((*name, (*moved)?)))
+            .filter(|(name, moved)| moves(name, moved))
+            .collect();
         let mut gone: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
-        let slots = slots_of(mine);
+        let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
         for (name, lines) in &slots {
-            if let Some(name) = names.get(name.as_str()) {
-                gone.entry(name).or_default().extend(lines);
-                for group in lines.iter().filter_map(|line| line.group.as_ref()) {
-                    self.groups.remove(&group.to_ascii_lowercase());
-                }
+            let Some((name, _)) = names.get_key_value(name.as_str()) else {
+                continue;
+            };
+            let goes = moved.get(name).is_none_or(|moved| {
+                let said = eight_bytes_for(self.to.format, lines);
+                said.is_some_and(|said| moved.gone.contains(&said))
+            });
+            if !goes {
+                ends.insert(
+                    name,
+                    lines.iter().map(|line| line.span.end).max().unwrap_or_default(),
+                );
+                continue;
+            }
+            gone.entry(name).or_default().extend(lines);
+            for group in lines.iter().filter_map(|line| line.group.as_ref()) {
+                self.groups.remove(&group.to_ascii_lowercase());
             }
         }
         let mut come: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
-        for (name, lines) in slots_of(theirs) {
-            if let Some(name) = names.get(name.as_str()) {
-                let text = self.written(&lines);
+        for (name, lines) in &other_slots {
+            let Some((name, _)) = names.get_key_value(name.as_str()) else {
+                continue;
+            };
+            let comes = moved.get(name).is_none_or(|moved| {
+                let is_here = |said: &u64| here.get(name).is_some_and(|here| here.contains(said));
+                let said = eight_bytes_for(self.from.format, lines);
+                said.is_some_and(|said| moved.come.contains(&said) && !is_here(&said))
+            });
+            if comes {
+                let text = self.written(lines);
                 come.entry(name).or_default().extend(text);
             }
         }
@@ -118,10 +185,11 @@ impl<'a> Patch<'a> {
             .children
             .first()
             .map(|child| self.to.components[*child].span.start);
-        for name in names {
+        for name in names.keys() {
             let old = gone.remove(name).unwrap_or_default();
             let new = come.remove(name).unwrap_or_default();
             let place = old.iter().map(|line| line.span.start).min();
+            let place = place.or(ends.remove(name));
             let place = place.or(first_child).unwrap_or(mine.end);
             self.edit(place..place, new);
             for line in old {
@@ -211,7 +279,7 @@ impl<'a> Patch<'a> {
                 .iter()
                 .any(|(_, text)| names_zone(text, line.value.trim()));
             let is_there =
-                self.to.find(&key).is_some() || changes.slots.iter().any(|slot| slot.component == key);
+                self.to.find(&key).is_some() || changes.slots.keys().any(|slot| slot.component == key);
             if is_named && !is_there {
                 self.append(zone);
             }

@@ -239,6 +239,7 @@ impl Engine {
         match &job.kind {
             JobKind::Members => drop(readers.target(&job.target)?),
             JobKind::Items(items) => {
+                crate::items::check_mode(job)?;
                 for system in [&items.first, &items.second] {
                     if !self.inner.items.contains_key(system) {
                         return Err(EngineError::NoConnector(system.clone()));

@@ -2,6 +2,7 @@
 
 use usersync_connector::Error as ConnectorError;
 use usersync_model::{ContainerRef, Digest, JobId, PrincipalRef, SystemId};
+use usersync_reconcile::Mode;
 use usersync_store::{StoreError, StoreErrorKind};
 
 /// Why the engine could not do what it was asked for. What goes wrong with single operations is in the
@@ -31,6 +32,9 @@ pub enum EngineError {
     /// The lease on the job was lost to another worker.
     #[error("the lease on job {0} was lost to another worker, which goes on")]
     LeaseLost(JobId),
+    /// A job of items is of another mode than `Managed`: it writes to both sides, and takes from both.
+    #[error("items cannot be kept in step by the mode {}; make the job's policy managed", .0.code())]
+    ModeOfItems(Mode),
     /// A system that the job names was not given to the engine.
     #[error("no connector was given for system {0}; add one when building the engine")]
     NoConnector(SystemId),
@@ -80,6 +84,7 @@ impl EngineError {
             Self::Drifted { .. } => "drifted",
             Self::Foreign => "foreign",
             Self::LeaseLost(_) => "lease_lost",
+            Self::ModeOfItems(_) => "mode_of_items",
             Self::NoConnector(_) => "no_connector",
             Self::NoPlan(_) => "no_plan",
             Self::NoTokenStore => "no_token_store",

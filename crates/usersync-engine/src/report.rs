@@ -279,6 +279,8 @@ pub enum NotStarted {
     ActorUnknown,
     /// The run was told to end.
     Cancelled,
+    /// Its link ended or was suspended meanwhile, or does not cover it any more.
+    LinkEnded,
     /// Nobody may act for the container.
     NobodyActs,
     /// The window across runs is used up.
@@ -297,6 +299,7 @@ impl Outcome {
             Self::Indeterminate => "indeterminate",
             Self::NotStarted(NotStarted::ActorUnknown) => "not_started_actor_unknown",
             Self::NotStarted(NotStarted::Cancelled) => "not_started_cancelled",
+            Self::NotStarted(NotStarted::LinkEnded) => "not_started_link_ended",
             Self::NotStarted(NotStarted::NobodyActs) => "not_started_nobody_acts",
             Self::NotStarted(NotStarted::WindowLimit) => "not_started_window_limit",
             Self::Superseded => "superseded",
@@ -322,6 +325,9 @@ impl fmt::Display for Outcome {
                 f.write_str("not begun: it could not be found out who may act")
             }
             Self::NotStarted(NotStarted::Cancelled) => f.write_str("not begun: the run was told to end"),
+            Self::NotStarted(NotStarted::LinkEnded) => {
+                f.write_str("not begun: its link ended or was changed meanwhile")
+            }
             Self::NotStarted(NotStarted::NobodyActs) => {
                 f.write_str("not begun: the owner is gone and no administrator may act")
             }

@@ -99,7 +99,7 @@ pub(crate) fn is_incomplete(plan: &Plan) -> bool {
         || holds.any(|hold| hold.cause.is_incompleteness())
 }
 
-fn is_of_container(cause: &HoldCause) -> bool {
+pub(crate) fn is_of_container(cause: &HoldCause) -> bool {
     matches!(
         cause,
         HoldCause::ContainerEmptied { .. } | HoldCause::ContainerShrinks { .. }

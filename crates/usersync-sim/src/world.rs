@@ -134,7 +134,7 @@ impl World {
             },
             systems,
             has_changes,
-            has_roles: core.lock().choices.below(Stream::Roles, 3) == 2,
+            has_roles: core.lock().choices.below(Stream::Roles, 3) == 2 && capabilities.updates,
             options,
             parts: parts.clone(),
         };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use usersync_license::Entitlement;
 use usersync_model::{
     Container, ContainerRef, Digest, DirectoryChange, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
@@ -16,6 +17,7 @@ use crate::context::CallContext;
 use crate::directory::{Directory, DirectoryCapabilities};
 use crate::error::Result;
 use crate::host::{ActorDirectory, ActorState, EntitlementSource, Notification, Notifier};
+use crate::item::{Item, ItemCapabilities, ItemCollection, ItemEntry, ItemOperation, ItemRead, ItemStore};
 use crate::membership::{
     Applied, ContainerCatalog, MemberOperation, MembersEntry, MembershipRead, MembershipTarget,
     PresentMember, TargetCapabilities,
@@ -135,6 +137,66 @@ impl<C: RecordTarget + ?Sized> RecordTarget for Wrapped<C> {
         &self,
         collection: Option<&ObjectId>,
         operations: &[RecordOperation],
+        context: &CallContext,
+    ) -> Vec<Result<Applied>> {
+        let place = Place::new(Some(self.inner.system()), "apply");
+        self.layers
+            .batch(place, Effect::Write, operations, |operations| async move {
+                self.inner.apply(collection, &operations, context).await
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl<C: ItemRead + ?Sized> ItemRead for Wrapped<C> {
+    fn system(&self) -> &SystemId {
+        self.inner.system()
+    }
+
+    fn capabilities(&self) -> ItemCapabilities {
+        self.inner.capabilities()
+    }
+
+    fn items(
+        &self,
+        collection: &ItemCollection,
+        since: Option<Cursor>,
+        context: &CallContext,
+    ) -> ReadStream<ItemEntry> {
+        let (inner, context) = (Arc::clone(&self.inner), context.clone());
+        let collection = collection.clone();
+        self.stream(Some(self.inner.system()), "items", move || {
+            inner.items(&collection, since.clone(), &context)
+        })
+    }
+
+    async fn find(
+        &self,
+        collection: &ItemCollection,
+        uid: &ObjectId,
+        context: &CallContext,
+    ) -> Result<Option<Item>> {
+        let place = Place::new(Some(self.inner.system()), "find");
+        self.layers
+            .call(place, Effect::Read, || self.inner.find(collection, uid, context))
+            .await
+    }
+
+    async fn now(&self, context: &CallContext) -> Result<Option<DateTime<Utc>>> {
+        let place = Place::new(Some(self.inner.system()), "now");
+        self.layers
+            .call(place, Effect::Read, || self.inner.now(context))
+            .await
+    }
+}
+
+#[async_trait]
+impl<C: ItemStore + ?Sized> ItemStore for Wrapped<C> {
+    async fn apply(
+        &self,
+        collection: &ItemCollection,
+        operations: &[ItemOperation],
         context: &CallContext,
     ) -> Vec<Result<Applied>> {
         let place = Place::new(Some(self.inner.system()), "apply");

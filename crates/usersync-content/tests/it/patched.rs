@@ -130,3 +130,88 @@ fn a_copy_has_another_uid_and_nothing_else_of_its_own() {
     let expected = text.replace("UID:7", "UID:7-copy").replace("uid:7", "UID:7-copy");
     assert_eq!(String::from_utf8(copy).unwrap(), expected);
 }
+
+fn carried(before: &[u8], after: &[u8], elsewhere: &[u8]) -> String {
+    let parse = |text| Document::parse(text).expect("samples are well-formed");
+    let changes = parse(after).outline().changes_since(&parse(before).outline());
+    let patched = parse(elsewhere).patched(&parse(after), &changes);
+    String::from_utf8(patched).expect("samples are text")
+}
+
+fn lines(text: &[&str]) -> Vec<String> {
+    text.iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// The other side dropped the label, or put in one of its own.
+#[test]
+fn a_line_is_the_same_whether_or_not_it_has_a_label() {
+    let labelled = |url: &str| {
+        card_of(&lines(&[
+            &format!("item1.URL:http://{url}.example"),
+            "item1.X-ABLABEL:home",
+        ]))
+    };
+    let before = labelled("one");
+    for elsewhere in [
+        lines(&["URL:http://one.example"]),
+        lines(&["a.URL:http://one.example", "a.X-ABLABEL:_$!<HomePage>!$_"]),
+    ] {
+        let elsewhere = card_of(&elsewhere);
+        let text = carried(&before, &labelled("two"), &elsewhere);
+        assert_eq!(text.matches("URL:").count(), 1, "{text}");
+        assert!(text.contains("http://two.example"), "{text}");
+        assert_eq!(text.matches("X-ABLABEL").count(), 1, "{text}");
+        let text = carried(&before, &card_of(&[]), &elsewhere);
+        assert!(!text.contains("URL") && !text.contains("X-ABLABEL"), "{text}");
+    }
+}
+
+/// The other side says how long what this one says the end of.
+#[test]
+fn an_end_takes_the_place_of_a_duration() {
+    let event = |end: &str| calendar_of(&lines(&["DTSTART:20260105T090000Z", end]));
+    let (before, elsewhere) = (event("DTEND:20260105T100000Z"), event("DURATION:PT1H"));
+    let text = carried(&before, &event("DTEND:20260105T110000Z"), &elsewhere);
+    assert!(
+        text.contains("DTEND:20260105T110000Z") && !text.contains("DURATION"),
+        "{text}"
+    );
+    let text = carried(&before, &event("SUMMARY:No end"), &elsewhere);
+    assert!(!text.contains("DURATION") && !text.contains("DTEND"), "{text}");
+    let text = carried(&elsewhere, &event("DURATION:PT2H"), &before);
+    assert!(
+        text.contains("DURATION:PT2H") && !text.contains("DTEND"),
+        "{text}"
+    );
+}
+
+/// What the other side keeps and this one never did is no less there for a change beside it.
+#[test]
+fn a_change_of_one_line_leaves_others_of_its_property() {
+    let mails = |names: &[&str]| {
+        let mails: Vec<String> = names
+            .iter()
+            .map(|name| format!("EMAIL:{name}@x.example"))
+            .collect();
+        card_of(&mails)
+    };
+    let (before, elsewhere) = (mails(&["a", "b"]), mails(&["a", "b", "c"]));
+    for (after, expected) in [
+        (mails(&["a", "z"]), ["a", "c", "z"].as_slice()),
+        (mails(&["b"]), &["b", "c"]),
+        (mails(&["a", "b", "z"]), &["a", "b", "c", "z"]),
+        (mails(&[]), &["c"]),
+    ] {
+        let text = carried(&before, &after, &elsewhere);
+        let mut left: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("EMAIL:")?.strip_suffix("@x.example"))
+            .collect();
+        left.sort_unstable();
+        assert_eq!(left, expected, "{text}");
+    }
+    // Where it was written otherwise, all of it is carried over: what went cannot be told from what stays.
+    let otherwise = card_of(&lines(&["EMAIL;TYPE=work:a@x.example", "EMAIL:b@x.example"]));
+    let text = carried(&before, &mails(&["b", "z"]), &otherwise);
+    assert_eq!(text.matches("EMAIL").count(), 2, "{text}");
+}

@@ -62,6 +62,10 @@ impl PairRun<'_> {
             self.not_started(batch, NotStarted::Cancelled);
             return Ok((false, false));
         }
+        if self.is_link_over {
+            self.not_started(batch, NotStarted::LinkEnded);
+            return Ok((false, false));
+        }
         let readers = self.run.engine.inner.preview.readers();
         let actor = match job_actor(readers, self.run.job).await {
             Ok(Ok(actor)) => actor,
@@ -78,7 +82,10 @@ impl PairRun<'_> {
         };
         self.keep_lease().await?;
         let context = call_context(self.run.job, &actor);
-        let intents = self.begin(&batch, &context).await?;
+        let Some(intents) = self.begin(&batch, &context).await? else {
+            self.not_started(batch, NotStarted::LinkEnded);
+            return Ok((false, false));
+        };
         if self.is_lease_over() {
             self.keep_lease().await?;
         }
@@ -95,8 +102,8 @@ impl PairRun<'_> {
         }
     }
 
-    /// Makes the intents durable. An operation that an earlier attempt began in vain keeps its id.
-    async fn begin(&mut self, batch: &[Work], context: &CallContext) -> Result<Vec<ItemIntent>> {
+    /// Makes the intents durable, if the link is still to be worked on. An operation that an earlier attempt began in vain keeps its id.
+    async fn begin(&mut self, batch: &[Work], context: &CallContext) -> Result<Option<Vec<ItemIntent>>> {
         let mut transaction = self.transaction();
         let mut intents = Vec::with_capacity(batch.len());
         for Work { draft, plan } in batch {
@@ -109,6 +116,7 @@ impl PairRun<'_> {
             let intent = ItemIntent {
                 operation,
                 carried: carried.is_some(),
+                is_recent: true,
                 side: draft.side,
                 uid: draft.uid.clone(),
                 effect: draft.effect.clone(),
@@ -126,11 +134,24 @@ impl PairRun<'_> {
             transaction.write(self.intent_write(&intent)?);
             intents.push(intent);
         }
+        let before = self.state.clone();
         let mut state = self.state();
         state.serial += 1;
+        for Work { draft, .. } in batch {
+            self.note_written(&mut state, draft);
+        }
         self.write_state(&mut transaction, state)?;
-        self.commit(transaction).await?;
-        Ok(intents)
+        loop {
+            let mut checked = transaction.clone();
+            checked.check(self.link_check());
+            if self.is_committed(checked).await? {
+                return Ok(Some(intents));
+            }
+            if !self.is_still_work().await? {
+                self.state = before;
+                return Ok(None);
+            }
+        }
     }
 
     /// Calls the system, several calls at once. Answers in the order of the batch.
@@ -282,6 +303,7 @@ impl PairRun<'_> {
         let now = self.now();
         let mut transaction = self.transaction();
         let (mut any, mut pending) = (false, false);
+        let mut state = self.state();
         for ((work, intent), attempt) in batch.iter().zip(intents).zip(attempts) {
             let operation = intent.operation;
             let end = Write::Delete {
@@ -291,6 +313,7 @@ impl PairRun<'_> {
             let outcome = match attempt {
                 Attempt::Done(outcome, change) => {
                     any = true;
+                    state.is_done(&intent);
                     self.write_row(&mut transaction, rows, &intent.uid, change)?;
                     transaction.write(end);
                     transaction.write(self.audit(&intent, &outcome, now)?);
@@ -298,6 +321,8 @@ impl PairRun<'_> {
                 }
                 Attempt::Pending(outcome, answered) => {
                     (any, pending) = (true, true);
+                    self.answered.insert(operation);
+                    state.is_done(&intent);
                     transaction.write(self.audit(&intent, &outcome, now)?);
                     let intent = ItemIntent {
                         answered: Some(answered),
@@ -320,7 +345,7 @@ impl PairRun<'_> {
             let report = self.report_of(&work.draft, operation, outcome);
             self.report.operations.push(report);
         }
-        self.write_count(&mut transaction, rows)?;
+        self.write_counted(&mut transaction, rows, state)?;
         self.commit(transaction).await?;
         Ok((any, pending))
     }

@@ -1,17 +1,17 @@
 //! A run of a job of items: under the job's lease, with its approvals, into its history.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use usersync_model::{ContainerRef, Digest, RecordRef, Subject};
-use usersync_store::{Lease, Table, Transaction, Write};
+use usersync_store::Lease;
 
 use super::{ItemJob, ItemOperationReport, ItemRequest, PairReport};
-use crate::apply::commit;
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::job::Job;
 use crate::report::{OperationReport, PausedBy, RunEnd, RunReport};
-use crate::state::{approval_key, load_approvals};
+use crate::state::{load_approvals, load_state};
 
 impl Engine {
     /// Runs a job of items whose lease this worker holds. There are no plans of such jobs that could be reviewed.
@@ -29,14 +29,18 @@ impl Engine {
         let now = self.clock().now();
         let policy = self.inner.preview.readers().policy_digest(job);
         let approvals = load_approvals(self.inner.store.as_ref(), job).await?;
+        let state = load_state(self.inner.store.as_ref(), job).await?;
+        let stored: BTreeMap<Digest, DateTime<Utc>> = approvals
+            .iter()
+            .filter(|approval| approval.is_valid(&job.id, &policy, now))
+            .map(|approval| (approval.held, approval.expires))
+            .collect();
         let item_request = ItemRequest {
             trigger: request.trigger,
-            approved: approvals
-                .iter()
-                .filter(|approval| approval.is_valid(&job.id, &policy, now))
-                .map(|approval| approval.held)
-                .collect(),
+            approved: stored.keys().copied().collect(),
             control: request.control.clone(),
+            stored,
+            shown: state.and_then(|(state, _)| state.policy),
         };
         let done = self.synchronize_items(job, items, &item_request).await?;
         report.end = done.end;
@@ -51,28 +55,19 @@ impl Engine {
             .flat_map(|pair| pair.failed_reads.clone())
             .collect();
         report.finished = done.finished;
-        let used: BTreeSet<Digest> = done.pairs.iter().filter_map(|pair| pair.approved).collect();
+        // With the report, and not before: a run that is killed has shown nobody what it holds.
+        let mut writes = Vec::new();
+        if matches!(
+            done.end,
+            RunEnd::Changed | RunEnd::Failed | RunEnd::Held | RunEnd::InSync
+        ) && let Some((state, _)) = load_state(self.inner.store.as_ref(), job).await?
+        {
+            writes.extend(state.shown(policy).map(|state| state.write(job)).transpose()?);
+        }
         report.items = Some(done);
-        self.use_up(job, lease, used).await?;
-        self.keep_report(job, lease, &request.scope, &report, Vec::new())
+        self.keep_report(job, lease, &request.scope, &report, writes)
             .await?;
         Ok(report)
-    }
-
-    /// An approval lets go once.
-    async fn use_up(&self, job: &Job, lease: &Lease, used: BTreeSet<Digest>) -> Result<()> {
-        if used.is_empty() {
-            return Ok(());
-        }
-        let mut transaction = Transaction::new(job.tenant.clone()).under(lease.fence());
-        for held in used {
-            transaction.write(Write::Delete {
-                table: Table::Approval,
-                key: approval_key(&job.id, &held),
-            });
-        }
-        commit(&self.inner.store, &job.id, transaction).await?;
-        Ok(())
     }
 }
 

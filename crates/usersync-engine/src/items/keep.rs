@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use usersync_connector::Cursor;
+use usersync_connector::{Cursor, ItemChange};
 use usersync_model::{JobId, ObjectId};
 use usersync_reconcile::ItemPlan;
-use usersync_store::{Lease, Table, Transaction, Write};
+use usersync_store::{Check, Lease, Table, Transaction, Write};
 
-use super::pair::Pair;
+use super::pair::{Draft, Pair};
 use super::round::PairRun;
 use super::settle::RowChange;
-use super::state::{PairState, Row, STATE};
+use super::state::{PairState, Row, STATE, Side};
 use crate::apply::commit;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
+use crate::links::link_key;
 use crate::planning::later;
 
 impl Engine {
@@ -69,6 +70,8 @@ impl PairRun<'_> {
     pub(super) fn state(&self) -> PairState {
         self.state.clone().unwrap_or_else(|| PairState {
             rows: self.tells_changes().then_some(0),
+            life: self.link_now.life,
+            policy: Some(self.run.policy),
             ..PairState::default()
         })
     }
@@ -86,24 +89,71 @@ impl PairRun<'_> {
         Ok(())
     }
 
-    /// Stores where the next reads continue. Every item is what its row says now, or these cursors come before its last change.
-    pub(super) async fn keep_cursors(&mut self, pair: Pair) -> Result<()> {
-        self.put_cursors([pair.first.cursor, pair.second.cursor]).await
+    /// Stores what is remembered once nothing is left to do: where the next reads continue, if nothing is left to see to, and by which
+    /// policy what it removes was shown. Every item is what its row says now, or the cursors come before its last change.
+    pub(super) async fn keep_state(&mut self, pair: Pair, is_settled: bool) -> Result<()> {
+        let mut state = self.state();
+        if pair.sees_all() && !self.run.request.control.is_cancelled() {
+            state = self.shown(state);
+        }
+        if is_settled {
+            state.written = std::mem::take(&mut self.written);
+            state.first = pair.first.cursor;
+            state.second = pair.second.cursor;
+            for side in Side::BOTH {
+                state.bound(side);
+            }
+        }
+        self.put_state(state).await
     }
 
-    pub(super) async fn put_cursors(&mut self, cursors: [Option<Cursor>; 2]) -> Result<()> {
+    /// Stores where the next reads continue, if these showed that nothing changed.
+    pub(super) async fn keep_quiet(&mut self, cursors: [Option<Cursor>; 2]) -> Result<()> {
         let [first, second] = cursors;
-        let old = self.state();
         let state = PairState {
             first,
             second,
-            ..old.clone()
+            ..self.shown(self.state())
         };
+        self.put_state(state).await
+    }
+
+    /// Stores this state, if it is another one. Of a pair of which nothing is stored, the one that there is from now on is none.
+    pub(super) async fn put_state(&mut self, state: PairState) -> Result<()> {
         let mut transaction = self.transaction();
-        if state != old {
+        if state != self.state() {
             self.write_state(&mut transaction, state)?;
         }
         self.commit(transaction).await
+    }
+
+    /// Notes what is about to be written: a system that tells the difference between two times may tell nothing of it.
+    pub(super) fn note_written(&mut self, state: &mut PairState, draft: &Draft) {
+        let place = match &draft.change {
+            ItemChange::Create(_) => None,
+            ItemChange::Delete { href } | ItemChange::Update { href, .. } => Some(href.clone()),
+        };
+        self.written[draft.side as usize].insert(draft.uid.clone(), place.clone());
+        state.written[draft.side as usize].insert(draft.uid.clone(), place);
+        state.bound(draft.side);
+    }
+
+    /// That the link is still what it was when it was looked at last.
+    pub(super) fn link_check(&self) -> Check {
+        Check::Value {
+            table: Table::Link,
+            key: link_key(self.link.principal(), &self.link.account().system),
+            revision: Some(self.link_now.revision),
+        }
+    }
+
+    /// Looks at the link again: whether it is still to be worked on, and the one that it was.
+    pub(super) async fn is_still_work(&mut self) -> Result<bool> {
+        let now = self.run.now(self.link, self.kind).await?;
+        let now = now.filter(|now| now.life == self.link_now.life);
+        self.is_link_over = now.is_none();
+        self.link_now = now.unwrap_or(self.link_now);
+        Ok(!self.is_link_over)
     }
 
     pub(super) fn transaction(&self) -> Transaction {
@@ -116,8 +166,14 @@ impl PairRun<'_> {
             return Ok(());
         }
         // There are no checks but the fence.
-        commit(self.store(), &self.run.job.id, transaction).await?;
+        self.is_committed(transaction).await?;
         Ok(())
+    }
+
+    /// Commits; tells whether all checks held.
+    pub(super) async fn is_committed(&self, transaction: Transaction) -> Result<bool> {
+        let failed = commit(self.store(), &self.run.job.id, transaction).await?;
+        Ok(failed.is_none())
     }
 
     /// Renews the lease once half of it is over. What is answered so late that it ran out since is asked for again.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use usersync_connector::{CallContext, ItemStore};
-use usersync_model::{ItemKind, Link};
-use usersync_store::{Lease, StoreErrorKind};
+use usersync_model::{Digest, ItemKind, Link};
+use usersync_store::{Lease, Revision, StoreErrorKind};
 
 use super::report::{PairReport, SkippedWhy};
 use super::round::PairRun;
@@ -30,6 +30,7 @@ pub(super) struct LinkRun<'a> {
     pub(super) request: &'a ItemRequest,
     pub(super) stores: [&'a Arc<dyn ItemStore>; 2],
     pub(super) context: CallContext,
+    pub(super) policy: Digest,
 }
 
 impl LinkRun<'_> {
@@ -60,32 +61,21 @@ impl LinkRun<'_> {
                 end.skipped = Some(SkippedWhy::LeaseLost);
                 Ok(end)
             }
+            Err(EngineError::Store(error)) if is_about_a_value(error.kind()) => {
+                tracing::error!(name: "usersync.items.unreadable", job = %self.job.id, %error, "what is stored of a link cannot be read");
+                end.skipped = Some(SkippedWhy::Unreadable);
+                Ok(end)
+            }
             Err(error) => Err(error),
         }
     }
 
     async fn run_leased(&self, link: &Link, lease: &mut Lease, end: &mut LinkEnd) -> Result<()> {
         for kind in ItemKind::ALL {
-            // Only what the link is now counts: it may have moved, gone, or been given other options.
-            let now = link_of(
-                self.engine.inner.store.as_ref(),
-                &self.job.tenant,
-                link.principal(),
-                &link.account().system,
-            )
-            .await?;
-            let is_same = |now: &Link| now.account() == link.account() && is_work_of(now, &self.items.ranks);
-            let Some(now) = now.filter(is_same) else {
-                return Ok(());
-            };
-            let options = now.options();
-            let is_enabled = match kind {
-                ItemKind::Contact => options.contact,
-                ItemKind::Diary => options.diary,
-                ItemKind::Task => options.task,
-            };
-            if is_enabled && !self.request.control.is_cancelled() {
-                let mut run = PairRun::new(self, &now, kind, lease);
+            if let Some(now) = self.now(link, kind).await?
+                && !self.request.control.is_cancelled()
+            {
+                let mut run = PairRun::new(self, link, now, kind, lease);
                 let outcome = run.run().await;
                 end.pairs.push(run.into_report());
                 outcome?;
@@ -93,4 +83,38 @@ impl LinkRun<'_> {
         }
         Ok(())
     }
+
+    /// What a link is now, if it is still to be worked on and covers `kind`. Only that counts: it may have moved, gone, or been given
+    /// other options.
+    pub(super) async fn now(&self, link: &Link, kind: ItemKind) -> Result<Option<LinkNow>> {
+        let state = self.engine.inner.store.as_ref();
+        let accounts = &link.account().system;
+        let found = link_of(state, &self.job.tenant, link.principal(), accounts).await?;
+        Ok(found.and_then(|(entry, revision)| {
+            let options = entry.link.options();
+            let is_enabled = match kind {
+                ItemKind::Contact => options.contact,
+                ItemKind::Diary => options.diary,
+                ItemKind::Task => options.task,
+            };
+            let is_same = entry.link.account() == link.account();
+            (is_same && is_enabled && is_work_of(&entry.link, &self.items.ranks)).then_some(LinkNow {
+                life: entry.life,
+                revision,
+            })
+        }))
+    }
+}
+
+/// Whether a store failed at one value only, so that it may serve for others.
+fn is_about_a_value(kind: StoreErrorKind) -> bool {
+    matches!(kind, StoreErrorKind::Corrupt | StoreErrorKind::NewerFormat)
+}
+
+/// A link as it was read under its lease, which keeps nobody from changing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LinkNow {
+    /// Tells it from one of the same pair that was there before.
+    pub(super) life: Option<Revision>,
+    pub(super) revision: Revision,
 }

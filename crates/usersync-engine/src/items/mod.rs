@@ -2,6 +2,7 @@
 
 mod apply;
 mod course;
+mod gate;
 mod keep;
 mod link;
 mod pair;
@@ -14,12 +15,13 @@ mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use usersync_connector::{Actor, CallContext};
 use usersync_model::{Digest, Link, PrincipalRef, RankSet, SystemId};
-use usersync_reconcile::ItemConflict;
+use usersync_reconcile::{ItemConflict, Mode};
 use usersync_store::{Key, Lease, StoreErrorKind, Table, Transaction, Write};
 
 use crate::actor::job_actor;
@@ -99,6 +101,10 @@ pub struct ItemRequest {
     pub approved: BTreeSet<Digest>,
     /// Follows the run, and can end it.
     pub control: RunControl,
+    /// What of it is stored as an approval of the job, and until when that is good: it lets go once.
+    pub(crate) stored: BTreeMap<Digest, DateTime<Utc>>,
+    /// The policy of the last run of the job that came to a report.
+    pub(crate) shown: Option<Digest>,
 }
 
 impl ItemRequest {
@@ -142,8 +148,8 @@ impl Engine {
     /// May be dropped or killed at any point: the next run ends where an undisturbed one would have.
     ///
     /// # Errors
-    /// [`EngineError`] when a system is not known to the engine, or the store fails. What goes wrong with single items, reads
-    /// and links is in the report.
+    /// [`EngineError`] when a system is not known to the engine, the job's mode is not [`Managed`](Mode::Managed), or the store fails.
+    /// What goes wrong with single items, reads and links is in the report.
     pub async fn run_items(&self, job: &Job, items: &ItemJob, request: &ItemRequest) -> Result<ItemReport> {
         let report = self.synchronize_items(job, items, request).await;
         request.control.tell(RunEvent::Finished);
@@ -156,6 +162,7 @@ impl Engine {
         items: &ItemJob,
         request: &ItemRequest,
     ) -> Result<ItemReport> {
+        check_mode(job)?;
         let readers = self.inner.preview.readers();
         let store = |system: &SystemId| {
             let store = self.inner.items.get(system);
@@ -195,6 +202,7 @@ impl Engine {
                     request,
                     stores,
                     context: context.clone(),
+                    policy: readers.policy_digest(job),
                 };
                 async move { Ok((link, run.run(link).await?)) }.boxed()
             })
@@ -312,6 +320,14 @@ impl Engine {
             commit(&self.inner.store, &job.id, transaction).await?;
         }
         Ok(())
+    }
+}
+
+/// Both sides are written to, so that there is no one side to only add to, or to make equal.
+pub(crate) fn check_mode(job: &Job) -> Result<()> {
+    match job.policy.mode {
+        Mode::Managed => Ok(()),
+        mode => Err(EngineError::ModeOfItems(mode)),
     }
 }
 

@@ -68,6 +68,12 @@ impl Pair {
         }
     }
 
+    /// Whether nothing that either side has can be missing here.
+    pub(super) fn sees_all(&self) -> bool {
+        let sees = |side: &SideRead| side.rest.is_none() && side.doubt.is_none();
+        sees(&self.first) && sees(&self.second)
+    }
+
     /// The one item of this UID.
     pub(super) fn sight(&self, side: Side, uid: &ObjectId) -> Option<&Sight> {
         match self.side(side).items.get(uid).map(Vec::as_slice) {
@@ -82,12 +88,14 @@ impl Pair {
         kind: &RecordKind,
         conflict: ItemConflict,
         policy: &Policy,
+        evidence: &[RunEvidence; 2],
     ) -> ItemPlan {
         let sights = Side::BOTH.map(|side| self.sights(side));
         let bases = self.bases();
         let [first, second] = [Side::First, Side::Second].map(|side| ItemSide {
             items: &sights[side as usize],
             rest: self.side(side).rest.as_ref(),
+            doubt: self.side(side).doubt.as_ref(),
             now: self.side(side).now,
         });
         plan_items(
@@ -100,7 +108,7 @@ impl Pair {
             },
             conflict,
             policy,
-            &RunEvidence::default(),
+            evidence.each_ref(),
         )
     }
 

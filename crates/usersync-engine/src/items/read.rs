@@ -11,7 +11,7 @@ use usersync_content::{Document, Outline};
 use usersync_model::{Completeness, ItemKind, ObjectId, PartialKind, PartialReason};
 
 use super::report::{ItemFinding, ItemProblem};
-use super::state::{Row, Side};
+use super::state::{Row, Side, Written};
 use crate::ports::Bounds;
 use crate::report::{FailedRead, ReadOf};
 use crate::source::told_changes;
@@ -37,6 +37,8 @@ pub(super) struct SideRead {
     pub(super) findings: Vec<ItemFinding>,
     /// Why there may be more.
     pub(super) rest: Option<PartialReason>,
+    /// Why what is not seen may be there: a text could be any item.
+    pub(super) doubt: Option<PartialReason>,
     pub(super) cursor: Option<Cursor>,
     pub(super) now: Option<DateTime<Utc>>,
     pub(super) failed: Option<FailedRead>,
@@ -57,6 +59,22 @@ impl Begun {
         changes.cursor.as_ref().filter(|_| is_quiet)
     }
 
+    /// Lets everything be read, if a read of changes tells nothing of one of these items, which we wrote since its cursor was given: what
+    /// somebody undid before it was read looks to such a system as if it had never been.
+    pub(super) fn must_tell(&mut self, written: &Written) {
+        let Some(changes) = self.changes().filter(|_| !written.is_empty()) else {
+            return;
+        };
+        let places: BTreeSet<&ObjectId> = changes.places().collect();
+        let uids = changes.uids();
+        let is_told = |(uid, place): (&ObjectId, &Option<ObjectId>)| {
+            uids.contains(uid) || place.as_ref().is_some_and(|place| places.contains(place))
+        };
+        if !written.iter().all(is_told) {
+            self.entries = None;
+        }
+    }
+
     /// What it showed, if that is all that changed since the cursor.
     pub(super) fn changes(&self) -> Option<&Entries> {
         let entries = self.entries.as_ref()?;
@@ -69,6 +87,8 @@ pub(super) struct Entries {
     extent: Extent,
     upserts: BTreeMap<ObjectId, Item>,
     removed: BTreeSet<ObjectId>,
+    /// What was told of places that are empty, as was told later.
+    passed: Vec<Item>,
     rest: Option<PartialReason>,
     cursor: Option<Cursor>,
     failed: Option<FailedRead>,
@@ -80,15 +100,21 @@ impl Entries {
         self.upserts.keys().chain(&self.removed)
     }
 
+    /// Every item that was told, whether or not it is still there.
+    fn told(&self) -> impl Iterator<Item = &Item> {
+        self.upserts.values().chain(&self.passed)
+    }
+
     /// The UIDs of all texts, also of those that are not understood.
     pub(super) fn uids(&self) -> BTreeSet<ObjectId> {
-        let texts = self.upserts.values().map(|item| &item.content);
-        texts
-            .filter_map(|text| match Document::parse(text) {
-                Ok(document) => ObjectId::new(document.uid()?).ok(),
-                Err(_) => rough_uid(text),
-            })
-            .collect()
+        let mut uids = BTreeSet::new();
+        for item in self.told() {
+            match Document::parse(&item.content) {
+                Ok(document) => uids.extend(document.uid().and_then(|uid| ObjectId::new(uid).ok())),
+                Err(_) => uids.extend(rough_uids(&item.content)),
+            }
+        }
+        uids
     }
 }
 
@@ -151,13 +177,17 @@ impl SideReader<'_> {
             .bounds
             .follow(self.store.items(self.collection, since, self.context));
         let (mut upserts, mut removed) = (BTreeMap::new(), BTreeSet::new());
+        let mut passed = Vec::new();
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
+                // What is told last of a place counts.
                 match entry {
                     ItemEntry::Removed(href) => {
+                        passed.extend(upserts.remove(&href));
                         removed.insert(href);
                     }
                     ItemEntry::Upsert(item) => {
+                        removed.remove(&item.href);
                         upserts.insert(item.href.clone(), item);
                     }
                 }
@@ -191,6 +221,7 @@ impl SideReader<'_> {
             extent,
             upserts,
             removed,
+            passed,
             cursor: end.cursor.filter(|_| rest.is_none()),
             rest,
             failed,
@@ -200,7 +231,7 @@ impl SideReader<'_> {
     /// Whether changes tell all there is to know: an item at a new place may have moved, or be there twice, unless the old
     /// place is told to be empty.
     pub(super) fn is_clear(&self, entries: &Entries, rows: &BTreeMap<ObjectId, Row>) -> bool {
-        entries.upserts.values().all(|item| {
+        entries.told().all(|item| {
             let uid = Document::parse(&item.content)
                 .ok()
                 .and_then(|document| ObjectId::new(document.uid()?).ok());
@@ -217,6 +248,7 @@ impl SideReader<'_> {
             extent,
             upserts,
             removed,
+            passed: _,
             rest,
             cursor,
             failed,
@@ -259,12 +291,18 @@ impl SideReader<'_> {
                     };
                     read.items.entry(uid).or_default().push(sight);
                 }
-                Err((uid, what)) => {
+                Err((uids, what)) => {
+                    if uids.is_empty() && known.is_none() && matches!(what, ItemProblem::NotUnderstood(_)) {
+                        let sentence =
+                            format!("the text at {} is not understood, and may be any item", item.href);
+                        read.doubt = Some(PartialReason::new(PartialKind::Unreadable, sentence));
+                    }
+                    let only = uids.first().filter(|_| uids.len() == 1).cloned();
                     // Whatever was here before may still be meant.
                     read.alone.extend(known.map(|row| row.uid.clone()));
-                    read.alone.extend(uid.clone());
+                    read.alone.extend(uids);
                     read.findings.push(ItemFinding {
-                        item: uid.unwrap_or(item.href),
+                        item: only.unwrap_or(item.href),
                         system: Some(self.store.system().clone()),
                         what,
                     });
@@ -275,13 +313,13 @@ impl SideReader<'_> {
     }
 }
 
-/// The UID of an item and what it says; or why it is left alone, with its UID if that can be told.
+/// The UID of an item and what it says; or why it is left alone, with the UIDs that it may have, as far as they can be told.
 pub(super) fn understand(
     item: &Item,
     known: Option<&Row>,
     side: Side,
     kind: ItemKind,
-) -> Result<(ObjectId, Outline), (Option<ObjectId>, ItemProblem)> {
+) -> Result<(ObjectId, Outline), (BTreeSet<ObjectId>, ItemProblem)> {
     // The version that was agreed on says what it said then.
     if let Some(row) = known {
         let mark = row.mark(side);
@@ -291,7 +329,7 @@ pub(super) fn understand(
     }
     let document = Document::parse(&item.content).map_err(|error| {
         (
-            rough_uid(&item.content),
+            rough_uids(&item.content),
             ItemProblem::NotUnderstood(error.to_string()),
         )
     })?;
@@ -302,24 +340,27 @@ pub(super) fn understand(
         ItemKind::Task => "VTODO",
     };
     let Some(uid) = uid else {
-        return Err((None, ItemProblem::NoUid));
+        return Err((BTreeSet::new(), ItemProblem::NoUid));
     };
     if document.component() != expected {
-        return Err((Some(uid), ItemProblem::WrongKind(document.component().to_owned())));
+        let what = ItemProblem::WrongKind(document.component().to_owned());
+        return Err((BTreeSet::from([uid]), what));
     }
     Ok((uid, document.outline()))
 }
 
-/// What is probably the UID of a text that is not understood.
-fn rough_uid(content: &[u8]) -> Option<ObjectId> {
+/// What may be the UID of a text that is not understood: it may hold several items, and an alarm has a UID, too.
+fn rough_uids(content: &[u8]) -> BTreeSet<ObjectId> {
     let text = String::from_utf8_lossy(content);
-    let unfolded = text.replace("\r\n ", "").replace("\n ", "");
-    let line = unfolded.lines().find(|line| {
-        line.get(..4)
-            .is_some_and(|start| start.eq_ignore_ascii_case("UID:") || start.eq_ignore_ascii_case("UID;"))
-    })?;
-    let (_, uid) = line.split_once(':')?;
-    ObjectId::new(uid.trim()).ok()
+    let unfolded = text.replace("\r\n", "\n").replace("\n ", "").replace("\n\t", "");
+    let uids = unfolded.lines().filter_map(|line| {
+        let name = line.split([':', ';']).next()?;
+        let (_, uid) = line.split_once(':')?;
+        // It may be in a group.
+        let is_uid = name.rsplit('.').next()?.trim().eq_ignore_ascii_case("UID");
+        ObjectId::new(uid.trim()).ok().filter(|_| is_uid)
+    });
+    uids.collect()
 }
 
 /// What people call an item.

@@ -49,7 +49,7 @@ impl ItemReport {
         self.end = if cancelled {
             RunEnd::Cancelled
         } else if self.pairs.iter().any(PairReport::failed)
-            || self.skipped.iter().any(|link| link.why == SkippedWhy::LeaseLost)
+            || self.skipped.iter().any(|link| link.why != SkippedWhy::Busy)
         {
             RunEnd::Failed
         } else if self
@@ -66,7 +66,7 @@ impl ItemReport {
     }
 }
 
-/// A link that was not worked on.
+/// A link that was not worked on, or not to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SkippedLink {
@@ -78,7 +78,7 @@ pub struct SkippedLink {
     pub why: SkippedWhy,
 }
 
-/// Why a link was not worked on.
+/// Why a link was not worked on, or not to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SkippedWhy {
@@ -86,6 +86,8 @@ pub enum SkippedWhy {
     Busy,
     /// Another worker took it over on the way.
     LeaseLost,
+    /// What is stored of it cannot be read.
+    Unreadable,
 }
 
 impl SkippedWhy {
@@ -95,6 +97,7 @@ impl SkippedWhy {
         match self {
             Self::Busy => "busy",
             Self::LeaseLost => "lease_lost",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -104,6 +107,9 @@ impl fmt::Display for SkippedWhy {
         f.write_str(match self {
             Self::Busy => "another worker is at it",
             Self::LeaseLost => "another worker took it over, and goes on",
+            Self::Unreadable => {
+                "what is stored of it cannot be read; remove the link, let the job run, and make it again"
+            }
         })
     }
 }

@@ -14,14 +14,14 @@ use usersync_reconcile::{ItemPlan, Section};
 use usersync_store::{Key, Lease, StateStore, Table, Write};
 
 use super::apply::Work;
-use super::link::LinkRun;
+use super::link::{LinkNow, LinkRun};
 use super::pair::{Drafted, Pair, plan_digest};
 use super::read::{SideRead, SideReader, label, understand};
 use super::report::{HeldItem, ItemFinding, ItemOperationReport, ItemProblem, ItemReach, PairReport};
 use super::rows::Rows;
 use super::settle::{Settled, settle};
 use super::state::{
-    Effect, ItemIntent, PairState, Row, Side, below, load_intents, load_pair_state, pair_key,
+    Effect, ItemIntent, PairState, Row, Side, Written, below, load_intents, load_pair_state, pair_key,
 };
 use crate::error::Result;
 use crate::report::Outcome;
@@ -32,6 +32,11 @@ const ROUNDS: usize = 5;
 /// One kind of items of one link at work.
 pub(super) struct PairRun<'a> {
     pub(super) run: &'a LinkRun<'a>,
+    pub(super) link: &'a Link,
+    /// What the link was when it was looked at last.
+    pub(super) link_now: LinkNow,
+    /// Whether the link is not to be worked on any more.
+    pub(super) is_link_over: bool,
     pub(super) lease: &'a mut Lease,
     /// Until when the lease lasts, as far as is known.
     pub(super) over: DateTime<Utc>,
@@ -46,16 +51,31 @@ pub(super) struct PairRun<'a> {
     pub(super) given_up: BTreeSet<ObjectId>,
     /// Operations of earlier attempts that had no effect, whose ids are used again.
     pub(super) carried: BTreeMap<(Side, ObjectId), (Effect, OperationId)>,
+    /// Operations that were answered in this run, and of which it is still to be seen what the system made.
+    pub(super) answered: BTreeSet<OperationId>,
+    /// Whether what the policy removes was shown to nobody yet.
+    pub(super) is_new_policy: bool,
+    /// What was written on each side since it was read.
+    pub(super) written: [Written; 2],
 }
 
 impl<'a> PairRun<'a> {
-    pub(super) fn new(run: &'a LinkRun<'a>, link: &Link, kind: ItemKind, lease: &'a mut Lease) -> Self {
+    pub(super) fn new(
+        run: &'a LinkRun<'a>,
+        link: &'a Link,
+        link_now: LinkNow,
+        kind: ItemKind,
+        lease: &'a mut Lease,
+    ) -> Self {
         let accounts = [
             (&link.principal().system, &link.principal().object),
             (&link.account().system, &link.account().object),
         ];
         Self {
             run,
+            link,
+            link_now,
+            is_link_over: false,
             lease,
             over: DateTime::<Utc>::MIN_UTC,
             key: pair_key(&run.job.id, link, kind),
@@ -81,6 +101,9 @@ impl<'a> PairRun<'a> {
             },
             given_up: BTreeSet::new(),
             carried: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            is_new_policy: false,
+            written: Default::default(),
         }
     }
 
@@ -122,20 +145,25 @@ impl<'a> PairRun<'a> {
     pub(super) async fn run(&mut self) -> Result<()> {
         let tenant = &self.run.job.tenant;
         self.state = load_pair_state(self.store().as_ref(), tenant, &self.key).await?;
-        if self.state.as_ref().is_some_and(|state| state.forgotten) {
+        let is_over = |state: &PairState| state.forgotten || state.life != self.link_now.life;
+        if self.state.as_ref().is_some_and(is_over) {
             let engine = self.run.engine;
             engine.forget(self.run.job, &self.key, self.lease).await?;
             self.state = None;
         }
+        self.is_new_policy = self.is_policy_new();
         let mut full = [false; 2];
         let mut round = 0;
         while round < ROUNDS && !self.run.request.control.is_cancelled() {
+            if round > 0 && !self.is_still_work().await? {
+                return Ok(());
+            }
             let intents = load_intents(self.store().as_ref(), tenant, &self.key).await?;
             let Some(mut pair) = self.read(full, &intents).await? else {
                 return Ok(());
             };
             self.recover(&mut pair, intents).await?;
-            let plan = self.plan(&pair);
+            let plan = self.plan(&pair).await?;
             let (drafts, rows) = match self.draft(&mut pair, &plan).await {
                 Ok(drafted) => drafted,
                 Err(side) => {
@@ -151,11 +179,7 @@ impl<'a> PairRun<'a> {
             let goes_on = pending || (plan.again && (any || changed_rows));
             if !goes_on {
                 let settled = !plan.again && self.report.is_settled();
-                return if settled {
-                    self.keep_cursors(pair).await
-                } else {
-                    Ok(())
-                };
+                return self.keep_state(pair, settled).await;
             }
         }
         Ok(())
@@ -165,14 +189,20 @@ impl<'a> PairRun<'a> {
     async fn read(&mut self, full: [bool; 2], intents: &[ItemIntent]) -> Result<Option<Pair>> {
         let state = self.state();
         let since = Side::BOTH.map(|side| state.cursor(side).filter(|_| !full[side as usize]).cloned());
-        let may_be_quiet = intents.is_empty() && since.iter().all(Option::is_some);
+        let may_be_quiet = intents.is_empty()
+            && since.iter().all(Option::is_some)
+            && state.written.iter().all(Written::is_empty);
         let context = self.context().clone();
         let [first, second] = Side::BOTH.map(|side| self.reader(side, &context));
         let [since_first, since_second] = since;
-        let (begun_first, begun_second) = join(first.begin(since_first), second.begin(since_second)).await;
+        let (mut begun_first, mut begun_second) =
+            join(first.begin(since_first), second.begin(since_second)).await;
+        let [written_first, written_second] = &state.written;
+        begun_first.must_tell(written_first);
+        begun_second.must_tell(written_second);
         if may_be_quiet && let (Some(first), Some(second)) = (begun_first.quiet(), begun_second.quiet()) {
             let cursors = [Some(first.clone()), Some(second.clone())];
-            self.put_cursors(cursors).await?;
+            self.keep_quiet(cursors).await?;
             return Ok(None);
         }
         let touched = self.touched_rows([&first, &second], [&begun_first, &begun_second], intents);
@@ -195,6 +225,7 @@ impl<'a> PairRun<'a> {
         if shows_nothing(&first) || shows_nothing(&second) {
             return Ok(None);
         }
+        self.written = Default::default();
         let alone = first.alone.union(&second.alone).chain(&self.given_up).cloned();
         let alone = alone.collect();
         let findings = first.findings.iter().chain(&second.findings).cloned();
@@ -210,7 +241,12 @@ impl<'a> PairRun<'a> {
     /// Finds out what became of operations begun before, as far as the sides show it.
     async fn recover(&mut self, pair: &mut Pair, intents: Vec<ItemIntent>) -> Result<()> {
         let mut transaction = self.transaction();
+        let mut state = self.state();
         for intent in intents {
+            let intent = ItemIntent {
+                is_recent: self.answered.contains(&intent.operation),
+                ..intent
+            };
             let uid = &intent.uid;
             if self.given_up.contains(uid) {
                 continue;
@@ -228,6 +264,7 @@ impl<'a> PairRun<'a> {
             }
             match settle(&intent, pair.sight(intent.side, uid)) {
                 Settled::Done(change) => {
+                    state.is_done(&intent);
                     self.write_row(&mut transaction, &mut pair.rows, uid, change)?;
                     // What was answered was reported and recorded then.
                     if intent.answered.is_none() {
@@ -252,12 +289,12 @@ impl<'a> PairRun<'a> {
             });
         }
         if !transaction.writes.is_empty() {
-            self.write_count(&mut transaction, &pair.rows)?;
+            self.write_counted(&mut transaction, &pair.rows, state)?;
         }
         self.commit(transaction).await
     }
 
-    fn plan(&mut self, pair: &Pair) -> ItemPlan {
+    async fn plan(&mut self, pair: &Pair) -> Result<ItemPlan> {
         let kind = RecordKind::new(self.kind.code()).expect("a code is a name");
         let [first, second] = &self.containers;
         let mut plan = pair.plan(
@@ -265,18 +302,15 @@ impl<'a> PairRun<'a> {
             &kind,
             self.run.items.conflict,
             &self.run.job.policy,
+            &self.evidence(),
         );
-        let held = plan.held_digest();
-        if let Some(held) = held.filter(|held| self.run.request.approved.contains(held)) {
-            plan.approve(held);
-            self.report.approved = Some(held);
-        }
+        self.gate(pair, &mut plan).await?;
         self.report.held = plan.held_digest();
         self.report.holds.clear();
         for (side, section) in [(Side::First, &plan.first), (Side::Second, &plan.second)] {
             self.note_section(pair, side, section);
         }
-        plan
+        Ok(plan)
     }
 
     fn note_section(&mut self, pair: &Pair, side: Side, section: &Section) {

@@ -12,7 +12,7 @@ use usersync_store::{Key, Table, Transaction, Write};
 use super::read::{Begun, SideReader};
 use super::round::PairRun;
 use super::settle::RowChange;
-use super::state::{ItemIntent, ROW, Row, Side, below, load_rows, place_key, places_key};
+use super::state::{ItemIntent, PairState, ROW, Row, Side, below, load_rows, place_key, places_key};
 use crate::error::Result;
 
 /// So many changes are looked up one by one in any case.
@@ -173,7 +173,17 @@ impl PairRun<'_> {
 
     /// Writes how many rows there are by now, where that is other than before; of a new pair, all of its state.
     pub(super) fn write_count(&mut self, transaction: &mut Transaction, rows: &Rows) -> Result<()> {
-        let mut state = self.state();
+        let state = self.state();
+        self.write_counted(transaction, rows, state)
+    }
+
+    /// Writes this state, with how many rows there are by now.
+    pub(super) fn write_counted(
+        &mut self,
+        transaction: &mut Transaction,
+        rows: &Rows,
+        mut state: PairState,
+    ) -> Result<()> {
         state.rows = state.rows.map(|_| rows.count());
         self.write_state(transaction, state)
     }

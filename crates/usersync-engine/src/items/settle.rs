@@ -1,7 +1,7 @@
 //! What an operation left behind, as far as it can be told from what is seen.
 
 use super::read::Sight;
-use super::state::{Effect, ItemIntent, Mark, Row};
+use super::state::{Answered, Effect, ItemIntent, Mark, Row};
 
 /// What became of an operation.
 #[derive(Debug, PartialEq)]
@@ -24,16 +24,18 @@ pub(super) enum RowChange {
 ///
 /// What the system made of a text that it was given (it may have left out lines, or put some in) is no change that somebody
 /// made. It is told from one by the version that was answered. Where that is not known, what is missing counts as left out, and
-/// anything else as a change: nothing is lost by that.
+/// anything else as a change: nothing is lost by that. What a system without versions shows right after the write is what it made of the
+/// text, too: two of them that write texts each in its own way would never come to rest otherwise.
 pub(super) fn settle(intent: &ItemIntent, seen: Option<&Sight>) -> Settled {
     let (wanted, seen) = match (&intent.effect, seen) {
         (Effect::Delete, None) => return Settled::Done(RowChange::Delete),
         (Effect::Delete, Some(_)) | (_, None) => return Settled::Not,
         (Effect::Create { wanted } | Effect::Update { wanted, .. }, Some(seen)) => (wanted, seen),
     };
-    let is_what_was_left = match &intent.answered {
-        Some(answered) => answered.version == seen.version,
-        None => false,
+    let is_what_was_left = match (&intent.answered, &seen.version) {
+        (Some(Answered { version: Some(left) }), Some(seen)) => left == seen,
+        (Some(Answered { version: None }), None) => intent.is_recent,
+        _ => false,
     };
     let is_exact = is_what_was_left || seen.outline == *wanted;
     let after = if is_exact {

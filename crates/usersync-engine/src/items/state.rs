@@ -1,27 +1,29 @@
 //! What is stored of items, and under which keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use usersync_connector::{Actor, Cursor, Version};
 use usersync_content::Outline;
 use usersync_model::{Digest, ItemKind, JobId, Link, ObjectId, OperationId, TenantId};
-use usersync_store::{Format, Key, StateRead, Table};
+use usersync_reconcile::HoldCause;
+use usersync_store::{Format, Key, Revision, StateRead, Table};
 
 use crate::error::Result;
 
 pub(super) const ROW: Format = Format {
     name: "usersync.item",
-    version: 1,
+    version: 2,
 };
 pub(super) const INTENT: Format = Format {
     name: "usersync.item-intent",
-    version: 1,
+    version: 2,
 };
 pub(super) const STATE: Format = Format {
     name: "usersync.item-state",
-    version: 2,
+    version: 3,
 };
 
 /// One of the two sides of a link.
@@ -95,6 +97,9 @@ pub(super) struct ItemIntent {
     /// Whether an earlier attempt had this id already. Not stored: it is known anew when the operation is begun.
     #[serde(skip)]
     pub(super) carried: bool,
+    /// Whether it was answered in this run. Not stored either.
+    #[serde(skip)]
+    pub(super) is_recent: bool,
     pub(super) side: Side,
     pub(super) uid: ObjectId,
     pub(super) effect: Effect,
@@ -163,11 +168,61 @@ pub(super) struct PairState {
     /// The same of the second side.
     pub(super) second: Option<Cursor>,
     /// Whether the link was removed: what is left of its rows and operations is being dropped, and counts no more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) forgotten: bool,
+    /// Of which life of the link all this is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) life: Option<Revision>,
+    /// The policy by which what it removes was shown last.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) policy: Option<Digest>,
+    /// What holds the removals of each side, until somebody approves them or nobody wants any.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) shut: [Option<HoldCause>; 2],
+    /// What an approval let go and is not known to be done yet.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) granted: Option<Granted>,
+    /// What was written on each side since its cursor was given, and its place, if it was known.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) written: [Written; 2],
 }
 
+/// By UID.
+pub(super) type Written = BTreeMap<ObjectId, Option<ObjectId>>;
+
+/// The operations that an approval let go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Granted {
+    pub(super) policy: Digest,
+    /// `None`: it was given with the run, and lasts until it is done or nobody wants it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires: Option<DateTime<Utc>>,
+    /// Where, on what, and the code of what is done to it.
+    pub(super) operations: BTreeSet<(Side, ObjectId, String)>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// So many writes are remembered beside a cursor. After more of them the side is read whole, which costs little beside them.
+const MOST_WRITTEN: usize = 100;
+
 impl PairState {
+    /// Drops the cursor of a side where too much was written since, and what was written where there is no cursor.
+    pub(super) fn bound(&mut self, side: Side) {
+        let cursor = match side {
+            Side::First => &mut self.first,
+            Side::Second => &mut self.second,
+        };
+        let written = &mut self.written[side as usize];
+        cursor.take_if(|_| written.len() > MOST_WRITTEN);
+        if cursor.is_none() {
+            written.clear();
+        }
+    }
+
     pub(super) fn cursor(&self, side: Side) -> Option<&Cursor> {
         match side {
             Side::First => self.first.as_ref(),

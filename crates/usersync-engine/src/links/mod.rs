@@ -37,7 +37,7 @@ pub(crate) use record::{is_linked, moved_queue};
 pub use report::{LinkOutcome, LinkReport};
 pub use stage::ByHand;
 pub use work::{LinkWork, link_lease};
-pub(crate) use work::{is_work_of, lease_between, link_of, links_between};
+pub(crate) use work::{is_work_of, lease_between, link_key, link_of, links_between};
 
 use draft::{Action, Draft};
 use record::{Book, LinkId};

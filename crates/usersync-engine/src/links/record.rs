@@ -17,7 +17,7 @@ use crate::seats::{self, Seat};
 
 pub(super) const LINK: Format = Format {
     name: "usersync.link",
-    version: 1,
+    version: 2,
 };
 pub(super) const CLAIM: Format = Format {
     name: "usersync.link_claim",
@@ -61,6 +61,10 @@ pub struct LinkEntry {
     /// Whether the principal or the account was an administrator's when a person confirmed the pair.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub privileged: bool,
+    /// Which life of the link it is, once it is saved: the revision of the proposal, which no other one of the pair ever has. What is
+    /// remembered of an earlier life counts no more. `None` if version 1 saved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) life: Option<Revision>,
 }
 
 /// An owner was asked to consent, and has not answered.

@@ -219,6 +219,7 @@ fn seat(
             }
         } else if after.kind_of(&principal).is_some() && entry.link.save().is_ok() {
             entry.waiting = None;
+            entry.life = book.links.get(id).map(|(_, revision)| *revision);
             let state = entry.link.state();
             draft.set(entry, Action::Save);
             LinkOutcome::Saved(state)

@@ -285,6 +285,7 @@ impl Links {
             asked: None,
             followed: None,
             privileged,
+            life: None,
         };
         draft.set(entry, Action::Stage);
         LinkOutcome::Staged

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use usersync_connector::CallContext;
 use usersync_model::{Link, LinkState, PrincipalRef, RankSet, SystemId, TenantId};
-use usersync_store::{Key, Lease, LeaseName, StateRead, StoreErrorKind, Table};
+use usersync_store::{Key, Lease, LeaseName, Revision, StateRead, StoreErrorKind, Table};
 
 use super::Links;
 use super::record::{LINK, LinkEntry, LinkId, load_links};
@@ -40,7 +40,7 @@ pub(crate) fn lease_between(tenant: &TenantId, principal: &PrincipalRef, account
     }
 }
 
-/// The links between two systems, proposals too, ascending by principal.
+/// The links between two systems, without proposals, ascending by principal.
 pub(crate) async fn links_between(
     state: &dyn StateRead,
     tenant: &TenantId,
@@ -50,25 +50,35 @@ pub(crate) async fn links_between(
     let links = load_links(state, tenant).await?;
     let of_pair = |id: &LinkId| id.principal.system == *principals && id.accounts == *accounts;
     let links = links.into_iter().filter(|(id, _)| of_pair(id));
-    Ok(links.map(|(_, (entry, _))| entry.link).collect())
+    Ok(links
+        .map(|(_, (entry, _))| entry.link)
+        .filter(Link::is_kept)
+        .collect())
 }
 
-/// The link of a principal with an account of this system, as it is now.
+/// The link of a principal with an account of this system, as it is now, and which write it was.
 pub(crate) async fn link_of(
     state: &dyn StateRead,
     tenant: &TenantId,
     principal: &PrincipalRef,
     accounts: &SystemId,
-) -> Result<Option<Link>> {
+) -> Result<Option<(LinkEntry, Revision)>> {
+    let Some(stored) = state
+        .value(tenant, Table::Link, &link_key(principal, accounts))
+        .await?
+    else {
+        return Ok(None);
+    };
+    Ok(Some((LINK.decode(&stored.bytes)?, stored.revision)))
+}
+
+/// Under what the link of a principal with an account of this system is stored.
+pub(crate) fn link_key(principal: &PrincipalRef, accounts: &SystemId) -> Key {
     let id = LinkId {
         principal: principal.clone(),
         accounts: accounts.clone(),
     };
-    let Some(stored) = state.value(tenant, Table::Link, &id.key()).await? else {
-        return Ok(None);
-    };
-    let entry: LinkEntry = LINK.decode(&stored.bytes)?;
-    Ok(Some(entry.link))
+    id.key()
 }
 
 impl Links {
@@ -134,7 +144,9 @@ impl Links {
     ) -> Result<Option<Link>> {
         let id = self.id(principal);
         let link = link_of(self.store.as_ref(), &context.tenant, principal, &id.accounts).await?;
-        Ok(link.filter(|link| is_work_of(link, ranks)))
+        Ok(link
+            .map(|(entry, _)| entry.link)
+            .filter(|link| is_work_of(link, ranks)))
     }
 }
 

@@ -26,6 +26,8 @@ pub struct ItemSide<'a> {
     pub items: &'a [ItemSight],
     /// Why there may be others; `None`: there are none.
     pub rest: Option<&'a PartialReason>,
+    /// Why what is not seen may be there all the same, although all that there is was read: nothing goes from the other side for it.
+    pub doubt: Option<&'a PartialReason>,
     /// The side's clock when it was read.
     pub now: Option<DateTime<Utc>>,
 }

@@ -88,7 +88,7 @@ enum Seen<'a> {
     Changed(&'a ItemSight),
     Gone,
     Same(&'a ItemSight),
-    /// Not seen, in a read that was not complete.
+    /// Not seen, and not known to be gone.
     Unknown(&'a PartialReason),
 }
 
@@ -96,8 +96,8 @@ enum Seen<'a> {
 ///
 /// What is new or changed on one side is written to the other, what is gone from one side goes from the other; what changed on both
 /// is carried over both ways, or settled by `conflict` if the changes overlap, and a change wins against a deletion. Deletions wait where a side was not read completely, where
-/// a collection that had items shows none, and beyond the guard of a container. Nothing is written for a UID that one side
-/// shows twice. The operations of a section name items by the system of the first side and the UID; what they write is
+/// a collection that had items shows none, beyond the guard of a container, and where the `evidence` of their side says so. Nothing is
+/// written for a UID that one side shows twice. The operations of a section name items by the system of the first side and the UID; what they write is
 /// the facet `content` with the fingerprint and the UID of the item on the other side; for the copy of what loses a conflict, on
 /// the same side.
 ///
@@ -111,7 +111,7 @@ pub fn plan_items(
     bases: ItemBases<'_>,
     conflict: ItemConflict,
     policy: &Policy,
-    evidence: &RunEvidence,
+    evidence: [&RunEvidence; 2],
 ) -> ItemPlan {
     let draft = |side: usize| {
         let tally = Tally {
@@ -120,7 +120,7 @@ pub fn plan_items(
             removable: bases.others,
             ..Tally::default()
         };
-        Draft::new(draft::section(collections[side], tally), policy, evidence)
+        Draft::new(draft::section(collections[side], tally), policy, evidence[side])
     };
     let mut plan = Pairing {
         system: &collections[0].id.system,
@@ -198,7 +198,10 @@ impl<'a> Pairing<'a> {
         let seen = |sight: Option<&'a ItemSight>, said: Digest, side: usize| match sight {
             Some(sight) if sight.fingerprint == said => Seen::Same(sight),
             Some(sight) => Seen::Changed(sight),
-            None => self.sides[side].rest.map_or(Seen::Gone, Seen::Unknown),
+            None => {
+                let unseen = self.sides[side].rest.or(self.sides[side].doubt);
+                unseen.map_or(Seen::Gone, Seen::Unknown)
+            }
         };
         let (here, there) = (seen(first, base.first, 0), seen(second, base.second, 1));
         for (side, sight) in [first, second].into_iter().enumerate() {
@@ -359,7 +362,7 @@ impl<'a> Pairing<'a> {
     fn finish(self) -> ItemPlan {
         let is_empty = |side: Side| {
             let other = self.sides[side.other() as usize];
-            other.items.is_empty() && other.rest.is_none() && self.known.others == 0
+            other.items.is_empty() && other.rest.is_none() && other.doubt.is_none() && self.known.others == 0
         };
         let nobody = [is_empty(Side::First), is_empty(Side::Second)];
         let [first, second] = self.drafts;

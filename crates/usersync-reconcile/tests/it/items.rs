@@ -91,6 +91,7 @@ impl Pair {
         let side = |items, place: usize| ItemSide {
             items,
             rest: self.partial[place].then_some(&reason),
+            doubt: None,
             now: Some(clocks[place]),
         };
         let bases: Vec<ItemBase> = self
@@ -113,7 +114,7 @@ impl Pair {
             },
             conflict,
             policy,
-            &RunEvidence::default(),
+            [&RunEvidence::default(); 2],
         )
     }
 
@@ -480,7 +481,7 @@ proptest! {
             sights
         };
         let (first, second) = (sights(0), sights(1));
-        let whole = |items| ItemSide { items, rest: None, now: None };
+        let whole = |items| ItemSide { items, rest: None, doubt: None, now: None };
         let bases: Vec<ItemBase> = pair.bases.iter().map(|(uid_text, [first, second])| ItemBase {
             uid: uid(uid_text),
             first: fingerprint(first),
@@ -494,7 +495,7 @@ proptest! {
             bases.as_slice().into(),
             conflict,
             &unguarded(),
-            &RunEvidence::default(),
+            [&RunEvidence::default(); 2],
         );
         let about: Vec<String> = lines(&plan).into_iter().filter(|line| line.ends_with(&format!(":{twice}")) || line.ends_with(&format!(" {twice}"))).collect();
         prop_assert_eq!(about, [format!("ambiguous one:{twice}")]);

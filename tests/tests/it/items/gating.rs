@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use usersync::connector::{ActorState, Authority};
-use usersync::engine::{ByHand, Chosen, ItemRequest, RunControl, RunEnd};
+use usersync::engine::{ByHand, Chosen, ItemRequest, Job, RunControl, RunEnd};
 use usersync::memory::{CallKind, FaultRule, MemoryAccounts};
 use usersync::model::{ItemKind, LinkOptions, Rank, RankSet};
-use usersync::reconcile::Policy;
+use usersync::reconcile::{Mode, Policy};
 use usersync::store::Table;
-use usersync_tests::{tenant, user};
+use usersync_tests::{job, tenant, user};
 
 use crate::items::{
     EVERY, GENEROUS, Home, SIDES, Where, account, card, collection, context, lines, object, principal, system,
@@ -147,6 +147,109 @@ fn promise_10_an_emptied_collection_waits_for_an_approval() {
         assert_eq!(home.cards(Where::Mail).len(), 0);
         home.is_still();
         assert_eq!(bases(&home), 0);
+    }
+}
+
+/// What is new by now is no reason to let go what a guard held before.
+#[test]
+fn promise_10_what_a_guard_of_items_held_waits_although_there_is_more_by_now() {
+    for offers in EVERY {
+        let mut home = Home::new(1, offers);
+        home.policy = Policy::default();
+        for n in 0..8 {
+            let uid = n.to_string();
+            home.put(Where::Crm, &uid, &card(&uid, &[("FN", "Ada")]));
+        }
+        home.settle();
+        for n in 0..8 {
+            home.remove(Where::Crm, &n.to_string());
+        }
+        assert_eq!(home.run().end, RunEnd::Held);
+        home.put(Where::Crm, "new", &card("new", &[("FN", "Bea")]));
+        for _ in 0..2 {
+            let report = home.run();
+            let pair = report.pairs.iter().find(|pair| !pair.holds.is_empty()).unwrap();
+            assert_eq!(pair.holds.len(), 8, "{offers:?}");
+            assert_eq!(home.cards(Where::Mail).len(), 9, "{offers:?}");
+        }
+        // Who is back again waits no more, and the others do.
+        home.put(Where::Crm, "0", &card("0", &[("FN", "Ada")]));
+        let report = home.run();
+        let pair = report.pairs.iter().find(|pair| !pair.holds.is_empty()).unwrap();
+        assert_eq!(pair.holds.len(), 7, "{offers:?}");
+        home.run_as(&ItemRequest::new().approving(pair.held.unwrap()));
+        assert_eq!(home.cards(Where::Mail).len(), 2, "{offers:?}");
+        home.is_still();
+        // Nothing waits any more, so that the guard looks at what there is.
+        home.remove(Where::Crm, "0");
+        home.settle();
+        assert_eq!(home.cards(Where::Mail).len(), 1, "{offers:?}");
+    }
+}
+
+/// The rounds of a run see what the ones before them made.
+#[test]
+fn promise_10_what_a_run_of_items_adds_makes_no_room_for_what_it_holds() {
+    for offers in EVERY {
+        let mut home = Home::new(1, offers);
+        home.policy = Policy::default();
+        let uids = |from: usize, to: usize| (from..to).map(|n| format!("{n:03}"));
+        for uid in uids(0, 40) {
+            home.put(Where::Crm, &uid, &card(&uid, &[("FN", "Ada")]));
+        }
+        home.settle();
+        for uid in uids(0, 24) {
+            home.remove(Where::Crm, &uid);
+        }
+        for uid in uids(40, 80) {
+            home.put(Where::Crm, &uid, &card(&uid, &[("FN", "Bea")]));
+        }
+        let report = home.run();
+        assert_eq!(report.end, RunEnd::Held, "{offers:?}");
+        assert_eq!(home.cards(Where::Mail).len(), 80, "{offers:?}");
+    }
+}
+
+#[test]
+fn promise_10_another_policy_lets_no_item_go_before_its_plan_was_shown() {
+    for offers in EVERY {
+        let mut home = Home::new(1, offers);
+        for uid in ["1", "2", "3"] {
+            home.put(Where::Crm, uid, &card(uid, &[("FN", "Ada")]));
+        }
+        home.settle();
+        home.remove(Where::Crm, "1");
+        home.policy.guards.emptied = true;
+        let report = home.run();
+        let causes: Vec<&str> = report
+            .pairs
+            .iter()
+            .flat_map(|pair| &pair.holds)
+            .map(|held| held.cause.code())
+            .collect();
+        assert_eq!(causes, ["policy_changed"], "{offers:?}");
+        assert_eq!(home.cards(Where::Mail).len(), 3);
+        home.settle();
+        assert_eq!(home.cards(Where::Mail).len(), 2);
+    }
+}
+
+/// Both sides are written to and taken from: there is no way to only add to one of them.
+#[test]
+fn items_are_kept_in_step_by_no_other_mode_than_managed() {
+    for mode in [Mode::AddOnly, Mode::Mirror] {
+        let mut home = Home::new(1, GENEROUS);
+        home.put(Where::Crm, "1", &card("1", &[("FN", "Ada")]));
+        home.settle();
+        home.remove(Where::Crm, "1");
+        home.policy.mode = mode;
+        let (engine, adhoc) = (home.engine(), home.job());
+        let ran = block_on(engine.run_items(&adhoc, &home.items, &ItemRequest::new()));
+        assert_eq!(ran.map_err(|error| error.code()).err(), Some("mode_of_items"));
+        let saved = Job::items(tenant(), job("items"), "Items", user("boss"), home.items.clone());
+        let saved = block_on(engine.save_job(&saved.with_policy(home.policy.clone())));
+        assert_eq!(saved.map_err(|error| error.code()), Err("mode_of_items"));
+        assert_eq!(home.cards(Where::Mail).len(), 1);
     }
 }
 

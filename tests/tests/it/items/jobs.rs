@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
-use usersync::connector::ActorState;
+use usersync::connector::{ActorState, ErrorKind, Retry};
 use usersync::engine::{Engine, EngineError, Job, PausedBy, RunEnd, RunReport, RunRequest, Scope};
+use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::reconcile::Policy;
-use usersync_tests::{job, tenant, user};
+use usersync_tests::{Crash, LEASE, crash, job, tenant, user};
 
-use crate::items::{GENEROUS, Home, Where, card};
+use crate::items::{EVERY, GENEROUS, Home, Where, card};
 
 fn saved(home: &Home) -> Engine {
     let engine = home.engine();
@@ -113,6 +114,125 @@ fn promise_12_an_approval_of_held_items_lets_go_once() {
             "round {round}"
         );
         assert_eq!(home.cards(Where::Mail).len(), 0);
+    }
+}
+
+/// Three items on both sides; they go from one, and somebody approves that they go from the other, where the guard holds them.
+fn approved(home: &Home) -> Engine {
+    let engine = saved(home);
+    let uids = ["1", "2", "3"];
+    for uid in uids {
+        home.put(Where::Crm, uid, &card(uid, &[("FN", "Ada")]));
+    }
+    run(&engine);
+    run(&engine);
+    for uid in uids {
+        home.remove(Where::Crm, uid);
+    }
+    let report = run(&engine);
+    let pairs = report.items.unwrap().pairs;
+    let held = pairs.iter().find_map(|pair| pair.held).unwrap();
+    let hours = Duration::from_secs(24 * 3600);
+    block_on(engine.approve(&tenant(), &job("items"), held, user("boss"), hours)).unwrap();
+    engine
+}
+
+#[test]
+fn promise_12_an_approval_of_items_lets_go_once_whenever_the_run_is_killed() {
+    for offers in EVERY {
+        let mut world = Home::new(1, offers);
+        world.policy = Policy::default();
+        approved(&world);
+        let mut stopped = 0;
+        for commit in 0.. {
+            let home = world.fork();
+            let engine = home.engine();
+            let rule = FaultRule::new(Fault::Hang(Moment::After)).on(CallKind::Commit);
+            home.faults.inject(rule.after(commit).once());
+            let (tenant, job) = (tenant(), job("items"));
+            let ended = crash(engine.run(&tenant, &job, RunRequest::everything()));
+            let is_over = matches!(ended, Crash::Ended(_));
+            stopped += u32::from(!is_over);
+            drop(ended);
+            home.faults.heal();
+            home.clock.advance(LEASE * 2);
+            run(&engine);
+            assert_eq!(home.cards(Where::Mail).len(), 0, "{offers:?}, commit {commit}");
+            for uid in ["1", "2", "3"] {
+                home.put(Where::Crm, uid, &card(uid, &[("FN", "Ada")]));
+            }
+            run(&engine);
+            for uid in ["1", "2", "3"] {
+                home.remove(Where::Crm, uid);
+            }
+            assert_eq!(run(&engine).end, RunEnd::Held, "{offers:?}, commit {commit}");
+            assert_eq!(home.cards(Where::Mail).len(), 3, "{offers:?}, commit {commit}");
+            if is_over {
+                break;
+            }
+        }
+        assert!(stopped > 3, "{stopped}");
+    }
+}
+
+/// Where what was let go fails, it needs no second approval.
+#[test]
+fn what_an_approval_let_go_goes_once_it_can() {
+    for offers in EVERY {
+        let mut home = Home::new(1, offers);
+        home.policy = Policy::default();
+        let engine = approved(&home);
+        let fault = Fault::Failed {
+            kind: ErrorKind::PermissionDenied,
+            retry: Retry::Never,
+        };
+        home.faults.inject(FaultRule::new(fault).on(CallKind::Delete));
+        assert_eq!(run(&engine).end, RunEnd::Failed);
+        assert_eq!(home.cards(Where::Mail).len(), 3, "{offers:?}");
+        home.faults.heal();
+        assert_eq!(run(&engine).end, RunEnd::Changed, "{offers:?}");
+        assert_eq!(home.cards(Where::Mail).len(), 0, "{offers:?}");
+    }
+}
+
+/// What another policy removes is in a report before it goes, whatever became of the runs before that.
+#[test]
+fn a_killed_run_has_shown_nobody_which_items_another_policy_removes() {
+    for offers in EVERY {
+        let mut world = Home::new(1, offers);
+        for uid in ["1", "2", "3"] {
+            world.put(Where::Crm, uid, &card(uid, &[("FN", "Ada")]));
+        }
+        let engine = saved(&world);
+        run(&engine);
+        run(&engine);
+        world.policy.guards.emptied = true;
+        saved(&world);
+        world.remove(Where::Crm, "1");
+        let mut stopped = 0;
+        for commit in 0.. {
+            let home = world.fork();
+            let engine = home.engine();
+            let rule = FaultRule::new(Fault::Hang(Moment::Before)).on(CallKind::Commit);
+            home.faults.inject(rule.after(commit).once());
+            let (tenant, job) = (tenant(), job("items"));
+            let ended = crash(engine.run(&tenant, &job, RunRequest::everything()));
+            let is_over = matches!(ended, Crash::Ended(_));
+            drop(ended);
+            home.faults.heal();
+            home.clock.advance(LEASE * 2);
+            if !is_over {
+                stopped += 1;
+                assert_eq!(run(&engine).end, RunEnd::Held, "{offers:?}, commit {commit}");
+            }
+            assert_eq!(home.cards(Where::Mail).len(), 3, "{offers:?}, commit {commit}");
+            assert_eq!(run(&engine).end, RunEnd::Changed, "{offers:?}, commit {commit}");
+            assert_eq!(home.cards(Where::Mail).len(), 2, "{offers:?}, commit {commit}");
+            if is_over {
+                break;
+            }
+        }
+        assert!(stopped > 1, "{stopped}");
     }
 }
 

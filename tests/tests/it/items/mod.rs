@@ -4,11 +4,13 @@
 
 mod again;
 mod crashes;
+mod doubts;
 mod gating;
 mod guise;
 mod history;
 mod jobs;
 mod leases;
+mod lives;
 mod narrow;
 mod rooms;
 mod single;
@@ -99,6 +101,12 @@ const FEEDING: Offers = Offers {
         conditional_write: true,
         ..PLAIN.target
     },
+    changes: true,
+};
+
+/// Changes, and nothing else: neither versions nor reading of single items.
+const BARE: Offers = Offers {
+    target: PLAIN.target,
     changes: true,
 };
 

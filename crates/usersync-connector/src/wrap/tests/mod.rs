@@ -1,6 +1,7 @@
 //! Calls through all layers, against tiny scripted connectors and a clock that jumps.
 
 mod calls;
+mod items;
 mod reads;
 mod trace;
 
@@ -11,8 +12,8 @@ use usersync_model::{JobId, PrincipalRef, SystemId, TenantId};
 use super::Wrapped;
 use crate::context::{Actor, Authority, CallContext};
 use crate::{
-    AccountDirectory, ActorDirectory, ContainerCatalog, Directory, EntitlementSource, MembershipRead,
-    MembershipTarget, Notifier, RecordRead, RecordTarget,
+    AccountDirectory, ActorDirectory, ContainerCatalog, Directory, EntitlementSource, ItemRead, ItemStore,
+    MembershipRead, MembershipTarget, Notifier, RecordRead, RecordTarget,
 };
 
 fn system() -> SystemId {
@@ -36,5 +37,5 @@ macro_rules! stays {
         $(const _: fn(Wrapped<dyn $port>) -> Arc<dyn $port> = |wrapped| Arc::new(wrapped);)+
     };
 }
-stays!(AccountDirectory ActorDirectory ContainerCatalog Directory EntitlementSource);
+stays!(AccountDirectory ActorDirectory ContainerCatalog Directory EntitlementSource ItemRead ItemStore);
 stays!(MembershipRead MembershipTarget Notifier RecordRead RecordTarget);
