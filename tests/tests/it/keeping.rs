@@ -225,3 +225,30 @@ fn roles_and_states_are_merged() {
         assert_eq!(world.run("sync").end, RunEnd::InSync);
     }
 }
+
+/// Two jobs keep a container: which of them comes first to a role that changed makes no difference to who gets it.
+#[test]
+fn promise_02_a_role_that_changed_arrives_whichever_job_comes_first() {
+    let world = World::builder()
+        .group("staff", "ada")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .job("more", free_policy(Mode::Managed))
+        .build();
+    assert!(world.run("sync").is_ok());
+    let team =
+        |role| Container::new(container("team"), ContainerKind::Team, "team", all("staff")).with_role(role);
+    world.catalog.put(team(Role::Manager));
+    for jobs in [["sync", "more"], ["more", "sync"]] {
+        let fork = world.fork();
+        for job in jobs {
+            assert!(fork.run(job).is_ok());
+        }
+        let members = fork.target.members_of(&container("team").object).expect("a team");
+        let roles: Vec<_> = members.into_iter().map(|member| member.facets.role).collect();
+        assert_eq!(roles, [Role::Manager], "{jobs:?}");
+        for job in jobs {
+            assert_eq!(fork.run(job).end, RunEnd::InSync, "{jobs:?}");
+        }
+    }
+}

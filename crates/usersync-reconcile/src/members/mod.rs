@@ -255,7 +255,7 @@ impl<'a> MemberPlan<'a> {
             Decision::Nothing => {}
             Decision::Add => self.operate(id, Action::Add(self.wish.clone()), Reason::Selected),
             Decision::Restore => self.operate(id, Action::Add(self.wish.clone()), Reason::Restored),
-            Decision::Claim => self.claim(id),
+            Decision::Claim => self.claim(id, seen.base.filter(|_| standing.others)),
             Decision::Forget => self.record(id, LedgerStep::Forget),
             Decision::Keep(kept) => self.keep(id, kept),
             Decision::Release(kept) => {
@@ -305,24 +305,30 @@ impl<'a> MemberPlan<'a> {
         }
     }
 
-    /// Claims somebody who is desired and there, and imports or leaves role and state.
-    fn claim(&mut self, id: NodeId) {
+    /// Claims somebody who is desired and there, and imports or leaves role and state; or merges them, where another job agreed on some.
+    fn claim(&mut self, id: NodeId, base: Option<&MemberFacets>) {
         let (actual, merged) = if self.draft.evidence.updates {
             let actual = self.facets(id);
-            let merged = self.merge(&actual, None);
+            let merged = self.merge(&actual, base);
             (actual, merged)
         } else {
             (self.wish.clone(), MergedFacets::SAME)
         };
-        // Until the import is confirmed, the base is what is there: so the next plan still sees what to import.
+        // Until what is written is confirmed, the base is what was agreed on, or what is there: so the next plan of any job still sees what
+        // to write. A conflict stays one until somebody settles it.
+        let before = base.unwrap_or(&actual);
+        let agreed = merged.or_wish(&self.wish, before, Merged::Conflict);
         self.record(
             id,
-            LedgerStep::Claim(merged.or_wish(&self.wish, &actual, Merged::TakeSource)),
+            LedgerStep::Claim(merged.or_wish(&agreed, before, Merged::TakeSource)),
         );
+        if merged.conflicts() {
+            self.find(id, What::FacetConflict);
+        }
         if self.draft.evidence.adopt {
             self.hold(id, Action::Adopt, Reason::Adopted, HoldCause::Adoption);
         } else if merged.takes() {
-            self.update(id, actual, merged, self.wish.clone());
+            self.update(id, actual, merged, agreed);
         }
     }
 
@@ -330,7 +336,7 @@ impl<'a> MemberPlan<'a> {
     fn agree(&mut self, id: NodeId, base: &MemberFacets) {
         let actual = self.facets(id);
         let merged = self.merge(&actual, Some(base));
-        if merged.role == Merged::Conflict || merged.state == Merged::Conflict {
+        if merged.conflicts() {
             self.find(id, What::FacetConflict);
         }
         // The base follows the source, even where the target's change stays: only then does the next plan see that
@@ -506,6 +512,10 @@ impl MergedFacets {
 
     fn takes(self) -> bool {
         self.role == Merged::TakeSource || self.state == Merged::TakeSource
+    }
+
+    fn conflicts(self) -> bool {
+        self.role == Merged::Conflict || self.state == Merged::Conflict
     }
 
     /// `wish`, with `other` for the facets where the merge says `when`.

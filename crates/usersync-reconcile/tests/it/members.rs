@@ -205,7 +205,7 @@ fn in_conflict(world: &World) -> BTreeSet<Name> {
         return BTreeSet::new();
     }
     let differ = |person: &Person| match (&person.sight, &person.row) {
-        (Sight::Present(there), Some(row)) if row.claimed => {
+        (Sight::Present(there), Some(row)) if row.claimed || row.others => {
             // Three of the two states cannot differ.
             let roles = BTreeSet::from([&world.role, &there.role, &row.facets.role]);
             person.wish == Wish::Certain && roles.len() == 3
@@ -221,7 +221,7 @@ fn demoted(world: &World, certain: &BTreeSet<Name>, claimed: &BTreeSet<Name>) ->
         return BTreeSet::new();
     }
     let takes = |name: &Name| match &world.people[name].row {
-        Some(row) if claimed.contains(name) => {
+        Some(row) if claimed.contains(name) || row.others => {
             row.facets.role == Role::Owner
                 || (row.facets.role != world.role && world.policy.conflict == ConflictPolicy::SourceWins)
         }
