@@ -78,11 +78,7 @@ impl Course {
             if let Some(differs) = differs {
                 state.history.violate("copy_differs", differs);
             }
-            let outdated = tenant.outdated_role(state.history.tenant(&tenant.id));
-            if let Some(outdated) = outdated {
-                state.history.violate("role_left_behind", outdated);
-            }
-            state.history.ended(&tenant.id);
+            state.history.ended(&tenant.id, &tenant.outdated_roles());
             if let Some(entitled) = tenant.entitled() {
                 let is_there = |link: &Link| {
                     let person = tenant.persons.account(&link.principal().object);

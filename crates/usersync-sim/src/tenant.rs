@@ -20,7 +20,7 @@ use usersync_store::LedgerKey;
 use crate::choice::Stream;
 use crate::config::Config;
 use crate::core::Core;
-use crate::history::{Put, Tenant as History};
+use crate::history::Tenant as History;
 use crate::model::People;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
 use crate::world::{
@@ -171,32 +171,24 @@ impl Tenant {
         }
     }
 
-    /// A member whom a job put there, and who has another role than the container gives now.
-    pub(crate) fn outdated_role(&self, history: &History) -> Option<String> {
-        if !self.target.capabilities().updates {
-            return None;
-        }
-        let (moment, jobs) = (history.now(), history.jobs());
-        for id in &self.containers {
-            let Some(container) = self.catalog.container(id) else {
-                continue;
-            };
-            for member in self.target.members_now(&id.object).unwrap_or_default() {
-                let key = LedgerKey::member(id.clone(), member.principal.clone());
-                let is_ours = history.here.get(&key) == Some(&Put::Ours);
-                let follows = |job: &Job| moment.wants(job, &key) == Some(true);
-                if is_ours
-                    && member.facets.role != container.role
-                    && !history.roles_by_hand.contains(&key)
-                    && jobs.values().any(follows)
-                {
-                    let role = &member.facets.role;
-                    let (who, wanted) = (&member.principal, &container.role);
-                    return Some(format!("{who} in {id} of {}: {role}, and not {wanted}", self.id));
-                }
+    /// The members who have another role than their container gives now, and which; nobody where the target keeps no roles.
+    pub(crate) fn outdated_roles(&self) -> BTreeMap<LedgerKey, String> {
+        let mut outdated = BTreeMap::new();
+        let containers = self
+            .containers
+            .iter()
+            .filter(|_| self.target.capabilities().updates);
+        for container in containers.filter_map(|id| self.catalog.container(id)) {
+            let members = self.target.members_now(&container.id.object).unwrap_or_default();
+            for member in members
+                .into_iter()
+                .filter(|member| member.facets.role != container.role)
+            {
+                let told = format!("{}, and not {}", member.facets.role, container.role);
+                outdated.insert(LedgerKey::member(container.id.clone(), member.principal), told);
             }
         }
-        None
+        outdated
     }
 
     /// A copy that is wanted and is not what it is copied from.

@@ -12,8 +12,9 @@ use super::{History, Put};
 use crate::model::leaves;
 
 impl History {
-    /// Compares where a tenant ended with where the naive model says that it ends.
-    pub(crate) fn ended(&mut self, id: &TenantId) {
+    /// Compares where a tenant ended with where the naive model says that it ends. `outdated` are the members with another role than their
+    /// container gives.
+    pub(crate) fn ended(&mut self, id: &TenantId, outdated: &BTreeMap<LedgerKey, String>) {
         let mut problems: Vec<(&'static str, String)> = Vec::new();
         let ledger = self.shadow.tenant(id).ledger.clone();
         let journal: Vec<_> = self
@@ -70,6 +71,11 @@ impl History {
             let show = || format!("{} in {} of {id}: {here:?}, {row:?}", key.subject, key.container);
             let restores = |job: &Job| job.policy.mode != Mode::Managed || job.policy.drift == Drift::Restore;
             let wanted = jobs.iter().any(|(job, wanted)| *wanted && restores(job));
+            let is_wanted = jobs.iter().any(|(_, wanted)| *wanted);
+            let is_untouched = here == Some(Put::Ours) && !tenant.roles_by_hand.contains(key);
+            if let Some(role) = outdated.get(key).filter(|_| is_wanted && is_untouched) {
+                problems.push(("role_left_behind", format!("{}: {role}", show())));
+            }
             let unwanted = jobs.iter().all(|(_, wanted)| !*wanted);
             if wanted && here.is_none() {
                 problems.push(("missing_at_the_end", show()));
