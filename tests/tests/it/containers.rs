@@ -568,7 +568,7 @@ fn a_container_with_the_id_of_a_user_is_not_that_user() {
             .members_of(&container("team").object)
             .expect("the team");
         let members: Vec<_> = members.into_iter().map(|member| member.principal).collect();
-        assert_eq!(members, [ada.clone()]);
+        assert_eq!(members, std::slice::from_ref(&ada));
         assert_eq!(world.members("ada"), "bob");
     }
 }

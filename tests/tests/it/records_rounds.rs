@@ -153,9 +153,8 @@ fn the_later_change_wins() {
         .with_policy(free_policy(Mode::Managed));
     for (order, value) in [([true, false], Some(2)), ([false, true], Some(1))] {
         let mut world = RecordWorld::builder().staff("").job(job.clone()).build();
-        let clock = Arc::new(world.clock.clone());
-        world.source = world.source.with_clock(clock.clone());
-        world.target = world.target.with_clock(clock);
+        world.source = world.source.with_clock(Arc::new(world.clock.clone()));
+        world.target = world.target.with_clock(Arc::new(world.clock.clone()));
         world.restart();
         world.target.create_collection(container("n").object);
         put(&world, true, 0, [Some(0), None]);
