@@ -18,7 +18,7 @@ use usersync_store::{
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::job_audit::JobAuditRecord;
-use crate::state::NOTIFICATION;
+use crate::state::{NOTIFICATION, letter_key};
 
 const REFUSAL: Format = Format {
     name: "usersync.refusal",
@@ -380,11 +380,6 @@ impl Delivery<'_> {
         }
         Ok(())
     }
-}
-
-/// Notifications have the same key in the outbox and among those refused.
-fn letter_key(key: &OperationId) -> Key {
-    Key::of(&[&key.to_string()])
 }
 
 fn deliver(entry: &LogEntry) -> Write {

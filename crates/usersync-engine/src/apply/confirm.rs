@@ -79,7 +79,7 @@ impl Applier<'_> {
             });
         }
         if !matches!(end, Outcome::NotStarted(_)) {
-            transaction.write(audit(self.job, told, &end, now)?);
+            transaction.write(audit(self.job, told, &end, now));
         }
         if end == Outcome::Applied
             && let Some(write) = notification(self.job, told)?

@@ -20,7 +20,7 @@ use crate::event::RunControl;
 use crate::ground::{Ground, RowBefore};
 use crate::job::Job;
 use crate::ports::Readers;
-use crate::record::{Moment, Told, base_write, intent_write};
+use crate::record::{Moment, Told, WrittenEffect, base_write, intent_write};
 use crate::recover::Recovery;
 use crate::report::{OperationReport, Outcome};
 use crate::state::{Effect, window_hours, window_key, window_keys};
@@ -48,8 +48,10 @@ struct Work<'a> {
     /// As it is written within values.
     container_written: Arc<Encoded>,
     subject: &'a Subject,
+    subject_written: Encoded,
     action: &'a Action,
     effect: Effect,
+    effect_written: Arc<WrittenEffect>,
     precondition: Precondition,
     /// The ledger row that the plan rests on.
     row: RowBefore,
@@ -147,7 +149,9 @@ impl Work<'_> {
             operation: self.id,
             container: &self.container_written,
             subject: self.subject,
+            subject_written: &self.subject_written,
             effect: &self.effect,
+            effect_written: &self.effect_written,
             actor: &acting.actor,
             approved: self.approved,
             reason: self.reason,
@@ -270,12 +274,11 @@ impl<'a> Applier<'a> {
     fn work(
         &self,
         place: usize,
-        section: &'a Section,
-        operation: &'a Operation,
+        (section, operation): (&'a Section, &'a Operation),
         shared: &Shared,
-        ground: &Ground,
-        recovery: &Recovery,
-    ) -> Work<'a> {
+        before: Option<&Work<'a>>,
+        (ground, recovery): (&Ground, &Recovery),
+    ) -> Result<Work<'a>> {
         let agreed = || operation.record_base().cloned().unwrap_or_default();
         let effect = match &operation.action {
             Action::Add(facets) => Effect::Add(facets.clone()),
@@ -307,7 +310,11 @@ impl<'a> Applier<'a> {
             (_, Some(version)) => Precondition::Version(Version(version.clone())),
             (_, None) => Precondition::None,
         };
-        Work {
+        let effect_written = match before {
+            Some(before) if before.effect == effect => Arc::clone(&before.effect_written),
+            _ => Arc::new(WrittenEffect::of(&effect)?),
+        };
+        Ok(Work {
             place,
             id: match carried {
                 Some(carried) => carried.operation,
@@ -316,8 +323,10 @@ impl<'a> Applier<'a> {
             container: &section.container,
             container_written: Arc::clone(&shared.container),
             subject: &operation.subject,
+            subject_written: Encoded::of(&operation.subject)?,
             action: &operation.action,
             effect,
+            effect_written,
             precondition,
             row,
             shown: match operation.action {
@@ -330,7 +339,7 @@ impl<'a> Applier<'a> {
             quota: carried.and_then(|carried| carried.quota),
             reserves: false,
             reason: operation.reason.code(),
-        }
+        })
     }
 
     /// Takes the quota of this hour for removals that have none within the window yet: what an earlier attempt took is not taken

@@ -159,9 +159,10 @@ impl<'a> Applier<'a> {
                 ids: self.plan.envelope().operation_ids(container),
                 container: Arc::new(Encoded::of(container)?),
             };
-            for (section, operation) in operations {
+            for operation in operations {
                 let place = batch.first + works.len();
-                works.push(self.work(place, section, operation, &shared, ground, recovery));
+                let work = self.work(place, *operation, &shared, works.last(), (ground, recovery))?;
+                works.push(work);
             }
         }
         Ok(works)
