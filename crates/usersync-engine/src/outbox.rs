@@ -126,7 +126,7 @@ impl Engine {
         self.end_dead_letter(tenant, key, |notification| {
             Ok(Write::Append {
                 log: Log::Outbox,
-                key: letter_key(key),
+                key: letter_key(&key.to_string()),
                 bytes: NOTIFICATION.encode(notification)?,
             })
         })
@@ -167,7 +167,7 @@ impl Engine {
         key: &OperationId,
         write: impl FnOnce(&Notification) -> Result<Write>,
     ) -> Result<bool> {
-        let key = letter_key(key);
+        let key = letter_key(&key.to_string());
         let store = &self.inner.store;
         let Some(stored) = store.value(tenant, Table::Delivery, &key).await? else {
             return Ok(false);

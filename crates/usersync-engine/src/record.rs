@@ -14,7 +14,8 @@ use crate::state::{AUDIT, BASE, Effect, INTENT, Intent, NOTIFICATION, base_key, 
 /// An operation, as its intent, the audit and a notification tell of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'a> {
-    pub(crate) operation: OperationId,
+    /// The id of the operation as text.
+    pub(crate) id: &'a str,
     pub(crate) container: &'a Encoded,
     pub(crate) subject: &'a Subject,
     pub(crate) subject_written: &'a Encoded,
@@ -25,6 +26,16 @@ pub(crate) struct Told<'a> {
     pub(crate) approved: bool,
     pub(crate) reason: &'a str,
     pub(crate) plan: &'a Encoded,
+}
+
+/// A subject as values have it.
+pub(crate) fn subject_written(subject: &Subject) -> Encoded {
+    let (kind, system, object) = subject.parts();
+    Encoded::object(|subject| {
+        subject.object(kind, |id| {
+            id.text("system", system.as_str()).text("object", object.as_str());
+        });
+    })
 }
 
 /// An effect as values have it. Most of one container are alike.
@@ -78,8 +89,8 @@ pub(crate) fn intent_write(
     let row = row.map(|row| Encoded::of(&row)).transpose()?;
     // What is read as an `Intent`.
     let bytes = INTENT.encode_fields(|intent| {
-        told.operation.with_text(|id| intent.text("operation", id));
         intent
+            .text("operation", told.id)
             .part("container", told.container)
             .part("subject", told.subject_written)
             .part("effect", &told.effect_written.whole)
@@ -97,7 +108,7 @@ pub(crate) fn intent_write(
     });
     Ok(Write::Put {
         table: Table::Intent,
-        key: intent_key(job, &told.operation),
+        key: intent_key(job, told.id),
         bytes,
     })
 }
@@ -105,9 +116,9 @@ pub(crate) fn intent_write(
 pub(crate) fn audit(job: &Job, told: Told<'_>, outcome: &Outcome, now: &Moment) -> Write {
     // What is read as an `AuditRecord`.
     let bytes = AUDIT.encode_fields(|record| {
-        record.text("job", job.id.as_str());
-        told.operation.with_text(|id| record.text("operation", id));
         record
+            .text("job", job.id.as_str())
+            .text("operation", told.id)
             .part("container", told.container)
             .part("subject", told.subject_written)
             .text("action", told.effect.code())
@@ -119,9 +130,7 @@ pub(crate) fn audit(job: &Job, told: Told<'_>, outcome: &Outcome, now: &Moment) 
             .part("at", &now.written);
     });
     // Two attempts may fall on one tick of the clock, and both are kept.
-    let key = told
-        .operation
-        .with_text(|id| Key::of(&[id, &now.ticks, outcome.code()]));
+    let key = Key::of(&[told.id, &now.ticks, outcome.code()]);
     Write::Append {
         log: Log::Audit,
         key,
@@ -133,6 +142,7 @@ pub(crate) fn audit(job: &Job, told: Told<'_>, outcome: &Outcome, now: &Moment) 
 #[derive(Debug)]
 pub(crate) struct Recovered<'a> {
     intent: &'a Intent,
+    id: String,
     container: Encoded,
     subject: Encoded,
     effect: WrittenEffect,
@@ -144,8 +154,9 @@ impl<'a> Recovered<'a> {
     pub(crate) fn of(intent: &'a Intent) -> Result<Self> {
         Ok(Self {
             intent,
+            id: intent.operation.to_string(),
             container: Encoded::of(&intent.container)?,
-            subject: Encoded::of(&intent.subject)?,
+            subject: subject_written(&intent.subject),
             effect: WrittenEffect::of(&intent.effect)?,
             actor: Encoded::of(&intent.actor)?,
             plan: Encoded::of(&intent.plan)?,
@@ -154,7 +165,7 @@ impl<'a> Recovered<'a> {
 
     pub(crate) fn told(&self) -> Told<'_> {
         Told {
-            operation: self.intent.operation,
+            id: &self.id,
             container: &self.container,
             subject: &self.intent.subject,
             subject_written: &self.subject,
@@ -204,8 +215,8 @@ pub(crate) fn notification(job: &Job, told: Told<'_>) -> Result<Option<Write>> {
     let record = record.map(Encoded::of).transpose()?;
     // What is read as a `Notification`.
     let bytes = NOTIFICATION.encode_fields(|line| {
-        told.operation.with_text(|id| line.text("key", id));
-        line.text("tenant", job.tenant.as_str())
+        line.text("key", told.id)
+            .text("tenant", job.tenant.as_str())
             .text("job", job.id.as_str())
             .part("sender", told.actor);
         match &record {
@@ -227,7 +238,7 @@ pub(crate) fn notification(job: &Job, told: Told<'_>) -> Result<Option<Write>> {
             });
         });
     });
-    Ok(Some(append_news(&told.operation, bytes)))
+    Ok(Some(append_news(told.id, bytes)))
 }
 
 /// What the administrators are told of operations that wait.
@@ -289,10 +300,10 @@ fn outbox(
         recipient,
         news,
     };
-    Ok(append_news(&key, NOTIFICATION.encode(&notification)?))
+    Ok(append_news(&key.to_string(), NOTIFICATION.encode(&notification)?))
 }
 
-fn append_news(key: &OperationId, bytes: Vec<u8>) -> Write {
+fn append_news(key: &str, bytes: Vec<u8>) -> Write {
     Write::Append {
         log: Log::Outbox,
         key: letter_key(key),

@@ -312,7 +312,7 @@ impl Engine {
             }
             transaction.write(Write::Delete {
                 table: Table::Intent,
-                key: intent_key(&job.id, &intent.operation),
+                key: intent_key(&job.id, &intent.operation.to_string()),
             });
             let recovered = Recovered::of(intent)?;
             transaction.write(audit(job, recovered.told(), &Outcome::Applied, &now));
@@ -374,7 +374,7 @@ impl Engine {
         for obsolete in made.recovery.obsolete(plan) {
             transaction.write(Write::Delete {
                 table: Table::Intent,
-                key: intent_key(&job.id, &obsolete.operation),
+                key: intent_key(&job.id, &obsolete.operation.to_string()),
             });
             if let Some(hour) = obsolete.quota {
                 transaction.write(Write::Add {

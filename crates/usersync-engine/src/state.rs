@@ -239,13 +239,13 @@ pub(crate) fn lease_name(tenant: &TenantId, job: &JobId) -> LeaseName {
     }
 }
 
-pub(crate) fn intent_key(job: &JobId, operation: &OperationId) -> Key {
-    operation.with_text(|id| Key::of(&[job.as_str(), id]))
+pub(crate) fn intent_key(job: &JobId, operation: &str) -> Key {
+    Key::of(&[job.as_str(), operation])
 }
 
 /// Notifications have the same key in the outbox and among those refused.
-pub(crate) fn letter_key(notification: &OperationId) -> Key {
-    notification.with_text(|id| Key::of(&[id]))
+pub(crate) fn letter_key(notification: &str) -> Key {
+    Key::of(&[notification])
 }
 
 pub(crate) fn approval_key(job: &JobId, held: &Digest) -> Key {

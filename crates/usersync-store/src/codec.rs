@@ -1,7 +1,6 @@
 //! The form of values: JSON with the name and version of its format.
 
 use std::cell::Cell;
-use std::io::Write as _;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -96,7 +95,7 @@ impl Format {
             draft.extend_from_slice(br#"{"format":""#);
             draft.extend_from_slice(self.name.as_bytes());
             draft.extend_from_slice(br#"","version":"#);
-            write!(draft, "{}", self.version).expect("a vector takes everything");
+            serde_json::to_writer(&mut *draft, &self.version).expect("a number has a JSON form");
             draft.extend_from_slice(br#","value":"#);
             let written = write(draft);
             draft.push(b'}');

@@ -10,6 +10,12 @@ use crate::error::Result;
 pub struct Encoded(Vec<u8>);
 
 impl Encoded {
+    /// An object whose fields `write` writes.
+    #[must_use]
+    pub fn object(write: impl FnOnce(&mut Fields<'_>)) -> Self {
+        Self(drafted(|draft| Fields::of(draft, write)).0)
+    }
+
     /// What `value` is written as within a value. `T` must have text keys in its maps.
     ///
     /// # Errors
@@ -38,6 +44,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Yes or no.
+    #[inline]
     pub fn flag(&mut self, name: &'static str, flag: bool) -> &mut Self {
         let value: &[u8] = if flag { b"true" } else { b"false" };
         self.name(name).extend_from_slice(value);
@@ -45,18 +52,21 @@ impl<'a> Fields<'a> {
     }
 
     /// An object within.
+    #[inline]
     pub fn object(&mut self, name: &'static str, write: impl FnOnce(&mut Fields<'_>)) -> &mut Self {
         Fields::of(self.name(name), write);
         self
     }
 
     /// What is written already.
+    #[inline]
     pub fn part(&mut self, name: &'static str, part: &Encoded) -> &mut Self {
         self.name(name).extend_from_slice(&part.0);
         self
     }
 
     /// A text.
+    #[inline]
     pub fn text(&mut self, name: &'static str, text: &str) -> &mut Self {
         push_text(self.name(name), text);
         self

@@ -17,10 +17,10 @@ use usersync_store::{Check, Encoded, Lease, LedgerKey, StateStore, StoreErrorKin
 
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
-use crate::ground::{Ground, RowBefore};
+use crate::ground::{Ground, RowBefore, Rows};
 use crate::job::Job;
 use crate::ports::Readers;
-use crate::record::{Moment, Told, WrittenEffect, base_write, intent_write};
+use crate::record::{Moment, Told, WrittenEffect, base_write, intent_write, subject_written};
 use crate::recover::Recovery;
 use crate::report::{OperationReport, Outcome};
 use crate::state::{Effect, window_hours, window_key, window_keys};
@@ -69,8 +69,9 @@ struct Work<'a> {
 
 /// What the operations on one container share.
 #[derive(Debug)]
-struct Shared {
+struct Shared<'a> {
     ids: OperationIds,
+    rows: Rows<'a>,
     /// The container as it is written within values.
     container: Arc<Encoded>,
 }
@@ -143,20 +144,23 @@ impl Work<'_> {
         }
     }
 
-    /// What is told of it in values.
-    fn told<'t>(&'t self, acting: &'t Acting) -> Told<'t> {
-        Told {
-            operation: self.id,
-            container: &self.container_written,
-            subject: self.subject,
-            subject_written: &self.subject_written,
-            effect: &self.effect,
-            effect_written: &self.effect_written,
-            actor: &acting.actor,
-            approved: self.approved,
-            reason: self.reason,
-            plan: &acting.plan,
-        }
+    /// What `then` makes of what is told of it in values.
+    fn told<T>(&self, acting: &Acting, then: impl FnOnce(Told<'_>) -> T) -> T {
+        let told = |id: &str| {
+            then(Told {
+                id,
+                container: &self.container_written,
+                subject: self.subject,
+                subject_written: &self.subject_written,
+                effect: &self.effect,
+                effect_written: &self.effect_written,
+                actor: &acting.actor,
+                approved: self.approved,
+                reason: self.reason,
+                plan: &acting.plan,
+            })
+        };
+        self.id.with_text(told)
     }
 
     /// The base of a record whose change was no change to the target: what it showed is how it spells what was written. Otherwise it
@@ -214,7 +218,7 @@ impl<'a> Applier<'a> {
                     container: section.container.clone(),
                     subject: change.subject.clone(),
                 };
-                let before = ground.row(&key.container, &key.subject, &self.job.id);
+                let before = ground.rows(&key.container).before(&key.subject, &self.job.id);
                 let after = self.row_after_step(&change.step, before.row.clone());
                 ground.set_row(&key.container, &key.subject, after.clone(), &self.job.id);
                 let base = base_write(
@@ -275,9 +279,9 @@ impl<'a> Applier<'a> {
         &self,
         place: usize,
         (section, operation): (&'a Section, &'a Operation),
-        shared: &Shared,
+        shared: &Shared<'_>,
         before: Option<&Work<'a>>,
-        (ground, recovery): (&Ground, &Recovery),
+        recovery: &Recovery,
     ) -> Result<Work<'a>> {
         let agreed = || operation.record_base().cloned().unwrap_or_default();
         let effect = match &operation.action {
@@ -295,7 +299,7 @@ impl<'a> Applier<'a> {
                 agreed: operation.member_base().unwrap_or(to).clone(),
             },
         };
-        let row = ground.row(&section.container, &operation.subject, &self.job.id);
+        let row = shared.rows.before(&operation.subject, &self.job.id);
         let begun = recovery
             .carried
             .get(&(section.container.clone(), operation.subject.clone()));
@@ -323,7 +327,7 @@ impl<'a> Applier<'a> {
             container: &section.container,
             container_written: Arc::clone(&shared.container),
             subject: &operation.subject,
-            subject_written: Encoded::of(&operation.subject)?,
+            subject_written: subject_written(&operation.subject),
             action: &operation.action,
             effect,
             effect_written,
@@ -331,7 +335,7 @@ impl<'a> Applier<'a> {
             row,
             shown: match operation.action {
                 // What an earlier attempt writes may come at any time, so that what was read says little of what is there.
-                Action::Change(_) if begun.is_none() => ground.shown(&section.container, &operation.subject),
+                Action::Change(_) if begun.is_none() => shared.rows.shown(&operation.subject),
                 _ => None,
             },
             approved: operation.approved,
@@ -378,8 +382,8 @@ impl<'a> Applier<'a> {
                 let carried = work.carried.map(|since| Encoded::of(&since)).transpose()?;
                 let since = carried.as_ref().unwrap_or(&now.written);
                 let row = work.row.as_of.filter(|_| work.effect.is_removal());
-                let told = work.told(acting);
-                transaction.write(intent_write(&self.job.id, told, since, (work.quota, row))?);
+                let write = |told: Told<'_>| intent_write(&self.job.id, told, since, (work.quota, row));
+                transaction.write(work.told(acting, write)?);
             }
         }
         Ok(())
