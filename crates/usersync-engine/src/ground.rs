@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::job::Job;
 use crate::records::RecordSurvey;
 use crate::source::Sources;
-use crate::survey::Survey;
+use crate::survey::{Sight, Survey};
 
 /// A ledger row as something that is to be written rests on it.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,34 @@ impl From<Option<LedgerEntry>> for RowBefore {
                 as_of: Some(revision),
             },
             None => Self::default(),
+        }
+    }
+}
+
+/// The ledger rows of one container that a plan rests on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rows<'a> {
+    Members(&'a Survey, Option<&'a Sight>),
+    Records(&'a RecordSurvey, &'a ContainerRef),
+}
+
+impl Rows<'_> {
+    pub(crate) fn before(&self, subject: &Subject, job: &JobId) -> RowBefore {
+        match (self, subject) {
+            (Self::Members(survey, Some(sight)), Subject::Principal(principal)) => {
+                let id = survey.graph().find(principal);
+                id.map_or_else(RowBefore::default, |id| sight.row_before(id, job))
+            }
+            (Self::Members(..), _) => RowBefore::default(),
+            (Self::Records(survey, container), subject) => survey.row(container, subject),
+        }
+    }
+
+    /// What the target shows of a record that the plan changes.
+    pub(crate) fn shown(&self, subject: &Subject) -> Option<Fingerprint> {
+        match self {
+            Self::Members(..) => None,
+            Self::Records(survey, container) => survey.shown(container, subject),
         }
     }
 }
@@ -78,25 +106,14 @@ impl Ground {
         }
     }
 
-    /// The ledger row that the plan rests on.
-    pub(crate) fn row(&self, container: &ContainerRef, subject: &Subject, job: &JobId) -> RowBefore {
-        match (self, subject) {
-            (Self::Members(survey), Subject::Principal(principal)) => {
-                match (survey.graph().find(principal), survey.place(container)) {
-                    (Some(id), Some(place)) => survey.sights[place].row_before(id, job),
-                    _ => RowBefore::default(),
-                }
-            }
-            (Self::Records(survey), subject) => survey.row(container, subject),
-            (Self::Members(_), Subject::Record(_)) => RowBefore::default(),
-        }
-    }
-
-    /// What the target shows of a record that the plan changes.
-    pub(crate) fn shown(&self, container: &ContainerRef, subject: &Subject) -> Option<Fingerprint> {
+    /// The ledger rows of a container that the plan rests on.
+    pub(crate) fn rows<'a>(&'a self, container: &'a ContainerRef) -> Rows<'a> {
         match self {
-            Self::Members(_) => None,
-            Self::Records(survey) => survey.shown(container, subject),
+            Self::Members(survey) => {
+                let sight = survey.place(container).map(|place| &survey.sights[place]);
+                Rows::Members(survey, sight)
+            }
+            Self::Records(survey) => Rows::Records(survey, container),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::caught::caught;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::job_audit::JobAuditRecord;
-use crate::state::NOTIFICATION;
+use crate::state::{NOTIFICATION, letter_key};
 
 const REFUSAL: Format = Format {
     name: "usersync.refusal",
@@ -138,7 +138,7 @@ impl Engine {
         self.end_dead_letter(tenant, key, |notification| {
             Ok(Write::Append {
                 log: Log::Outbox,
-                key: letter_key(key),
+                key: letter_key(&key.to_string()),
                 bytes: NOTIFICATION.encode(notification)?,
             })
         })
@@ -179,7 +179,7 @@ impl Engine {
         key: &OperationId,
         write: impl FnOnce(&Notification) -> Result<Write>,
     ) -> Result<bool> {
-        let key = letter_key(key);
+        let key = letter_key(&key.to_string());
         let store = &self.inner.store;
         let Some(stored) = store.value(tenant, Table::Delivery, &key).await? else {
             return Ok(false);
@@ -432,11 +432,6 @@ impl Delivery<'_> {
         }
         Ok(())
     }
-}
-
-/// Notifications have the same key in the outbox and among those refused.
-fn letter_key(key: &OperationId) -> Key {
-    Key::of(&[&key.to_string()])
 }
 
 fn deliver(entry: &LogEntry) -> Write {

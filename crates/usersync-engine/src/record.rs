@@ -1,32 +1,62 @@
 //! What a run writes of operations: intents, audit records, bases and notifications.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use usersync_connector::{Actor, News, Notification, Recipient};
-use usersync_model::{
-    ContainerRef, Digest, DigestBuilder, JobId, MemberFacets, OperationId, PrincipalRef, RecordRef, Subject,
-    TenantId,
-};
+use usersync_model::{ContainerRef, Digest, DigestBuilder, JobId, OperationId, Subject};
 use usersync_reconcile::RecordBase;
 use usersync_store::{Encoded, Key, Log, Revision, Table, Write};
 
 use crate::error::Result;
 use crate::job::Job;
 use crate::report::Outcome;
-use crate::state::{AUDIT, BASE, Effect, INTENT, Intent, NOTIFICATION, base_key, intent_key};
+use crate::state::{AUDIT, BASE, Effect, INTENT, Intent, NOTIFICATION, base_key, intent_key, letter_key};
 
-/// An operation, as its intent, the audit and a notification tell of it. What many operations have in common is written once.
+/// An operation, as its intent, the audit and a notification tell of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'a> {
-    pub(crate) operation: OperationId,
+    /// The id of the operation as text.
+    pub(crate) id: &'a str,
     pub(crate) container: &'a Encoded,
     pub(crate) subject: &'a Subject,
+    pub(crate) subject_written: &'a Encoded,
     pub(crate) effect: &'a Effect,
+    pub(crate) effect_written: &'a WrittenEffect,
     pub(crate) actor: &'a Encoded,
     /// Whether an approval let it go.
     pub(crate) approved: bool,
     pub(crate) reason: &'a str,
     pub(crate) plan: &'a Encoded,
+}
+
+/// A subject as values have it.
+pub(crate) fn subject_written(subject: &Subject) -> Encoded {
+    let (kind, system, object) = subject.parts();
+    Encoded::object(|subject| {
+        subject.object(kind, |id| {
+            id.text("system", system.as_str()).text("object", object.as_str());
+        });
+    })
+}
+
+/// An effect as values have it. Most of one container are alike.
+#[derive(Debug)]
+pub(crate) struct WrittenEffect {
+    whole: Encoded,
+    /// What a member has by it.
+    facets: Option<Encoded>,
+}
+
+impl WrittenEffect {
+    pub(crate) fn of(effect: &Effect) -> Result<Self> {
+        let facets = match effect {
+            Effect::Add(facets) | Effect::Update { to: facets, .. } => Some(Encoded::of(facets)?),
+            _ => None,
+        };
+        Ok(Self {
+            whole: Encoded::of(effect)?,
+            facets,
+        })
+    }
 }
 
 /// A time as values and keys have it.
@@ -47,24 +77,6 @@ impl Moment {
     }
 }
 
-/// What is read as an [`Intent`].
-#[derive(Serialize)]
-struct IntentLine<'a> {
-    operation: OperationId,
-    container: &'a Encoded,
-    subject: &'a Subject,
-    effect: &'a Effect,
-    actor: &'a Encoded,
-    approved: bool,
-    reason: &'a str,
-    plan: &'a Encoded,
-    since: &'a Encoded,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quota: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    row: Option<Revision>,
-}
-
 /// The intent of an operation that was first attempted at `since`. A removal uses the quota of an hour, and is of the ledger row as it was
 /// written last.
 pub(crate) fn intent_write(
@@ -73,70 +85,67 @@ pub(crate) fn intent_write(
     since: &Encoded,
     (quota, row): (Option<i64>, Option<Revision>),
 ) -> Result<Write> {
-    let line = IntentLine {
-        operation: told.operation,
-        container: told.container,
-        subject: told.subject,
-        effect: told.effect,
-        actor: told.actor,
-        approved: told.approved,
-        reason: told.reason,
-        plan: told.plan,
-        since,
-        quota,
-        row,
-    };
+    let quota = quota.map(|quota| Encoded::of(&quota)).transpose()?;
+    let row = row.map(|row| Encoded::of(&row)).transpose()?;
+    // What is read as an `Intent`.
+    let bytes = INTENT.encode_fields(|intent| {
+        intent
+            .text("operation", told.id)
+            .part("container", told.container)
+            .part("subject", told.subject_written)
+            .part("effect", &told.effect_written.whole)
+            .part("actor", told.actor)
+            .flag("approved", told.approved)
+            .text("reason", told.reason)
+            .part("plan", told.plan)
+            .part("since", since);
+        if let Some(quota) = &quota {
+            intent.part("quota", quota);
+        }
+        if let Some(row) = &row {
+            intent.part("row", row);
+        }
+    });
     Ok(Write::Put {
         table: Table::Intent,
-        key: intent_key(job, &told.operation),
-        bytes: INTENT.encode(&line)?,
+        key: intent_key(job, told.id),
+        bytes,
     })
 }
 
-/// What is read as an [`AuditRecord`](crate::state::AuditRecord).
-#[derive(Serialize)]
-struct AuditLine<'a> {
-    job: &'a JobId,
-    operation: OperationId,
-    container: &'a Encoded,
-    subject: &'a Subject,
-    action: &'a str,
-    reason: &'a str,
-    outcome: &'a str,
-    actor: &'a Encoded,
-    approved: bool,
-    plan: &'a Encoded,
-    at: &'a Encoded,
-}
-
-pub(crate) fn audit(job: &Job, told: Told<'_>, outcome: &Outcome, now: &Moment) -> Result<Write> {
-    let record = AuditLine {
-        job: &job.id,
-        operation: told.operation,
-        container: told.container,
-        subject: told.subject,
-        action: told.effect.code(),
-        reason: told.reason,
-        outcome: outcome.code(),
-        actor: told.actor,
-        approved: told.approved,
-        plan: told.plan,
-        at: &now.written,
-    };
+pub(crate) fn audit(job: &Job, told: Told<'_>, outcome: &Outcome, now: &Moment) -> Write {
+    // What is read as an `AuditRecord`.
+    let bytes = AUDIT.encode_fields(|record| {
+        record
+            .text("job", job.id.as_str())
+            .text("operation", told.id)
+            .part("container", told.container)
+            .part("subject", told.subject_written)
+            .text("action", told.effect.code())
+            .text("reason", told.reason)
+            .text("outcome", outcome.code())
+            .part("actor", told.actor)
+            .flag("approved", told.approved)
+            .part("plan", told.plan)
+            .part("at", &now.written);
+    });
     // Two attempts may fall on one tick of the clock, and both are kept.
-    let key = Key::of(&[&told.operation.to_string(), &now.ticks, outcome.code()]);
-    Ok(Write::Append {
+    let key = Key::of(&[told.id, &now.ticks, outcome.code()]);
+    Write::Append {
         log: Log::Audit,
         key,
-        bytes: AUDIT.encode(&record)?,
-    })
+        bytes,
+    }
 }
 
 /// The parts of an intent that was read.
 #[derive(Debug)]
 pub(crate) struct Recovered<'a> {
     intent: &'a Intent,
+    id: String,
     container: Encoded,
+    subject: Encoded,
+    effect: WrittenEffect,
     actor: Encoded,
     plan: Encoded,
 }
@@ -145,7 +154,10 @@ impl<'a> Recovered<'a> {
     pub(crate) fn of(intent: &'a Intent) -> Result<Self> {
         Ok(Self {
             intent,
+            id: intent.operation.to_string(),
             container: Encoded::of(&intent.container)?,
+            subject: subject_written(&intent.subject),
+            effect: WrittenEffect::of(&intent.effect)?,
             actor: Encoded::of(&intent.actor)?,
             plan: Encoded::of(&intent.plan)?,
         })
@@ -153,10 +165,12 @@ impl<'a> Recovered<'a> {
 
     pub(crate) fn told(&self) -> Told<'_> {
         Told {
-            operation: self.intent.operation,
+            id: &self.id,
             container: &self.container,
             subject: &self.intent.subject,
+            subject_written: &self.subject,
             effect: &self.intent.effect,
+            effect_written: &self.effect,
             actor: &self.actor,
             approved: self.intent.approved,
             reason: &self.intent.reason,
@@ -187,90 +201,44 @@ pub(crate) fn base_write(
     }))
 }
 
-/// What is read as a [`Notification`] of an effect.
-#[derive(Serialize)]
-struct NotificationLine<'a> {
-    key: OperationId,
-    tenant: &'a TenantId,
-    job: &'a JobId,
-    sender: &'a Encoded,
-    recipient: RecipientLine<'a>,
-    news: NewsLine<'a>,
-}
-
-/// What is read as a [`Recipient`].
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum RecipientLine<'a> {
-    Collection(&'a Encoded),
-    Principal(&'a PrincipalRef),
-}
-
-/// What is read as [`News`].
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum NewsLine<'a> {
-    MemberAdded {
-        container: &'a Encoded,
-        facets: &'a MemberFacets,
-    },
-    MemberRemoved {
-        container: &'a Encoded,
-    },
-    MemberUpdated {
-        container: &'a Encoded,
-        facets: &'a MemberFacets,
-    },
-    RecordChanged {
-        collection: &'a Encoded,
-        record: &'a RecordRef,
-    },
-    RecordCreated {
-        collection: &'a Encoded,
-        record: &'a RecordRef,
-    },
-    RecordDeleted {
-        collection: &'a Encoded,
-        record: &'a RecordRef,
-    },
-}
-
 /// What is told of an effect: to the member, or to whom a collection of records belongs.
 pub(crate) fn notification(job: &Job, told: Told<'_>) -> Result<Option<Write>> {
-    let container = told.container;
-    let (recipient, news) = match (told.subject, told.effect) {
-        (Subject::Principal(member), effect) => {
-            let news = match effect {
-                Effect::Add(facets) => NewsLine::MemberAdded { container, facets },
-                Effect::Remove => NewsLine::MemberRemoved { container },
-                Effect::Update { to, .. } => NewsLine::MemberUpdated {
-                    container,
-                    facets: to,
-                },
-                _ => return Ok(None),
-            };
-            (RecipientLine::Principal(member), news)
-        }
-        (Subject::Record(record), effect) => {
-            let collection = container;
-            let news = match effect {
-                Effect::Change { .. } => NewsLine::RecordChanged { collection, record },
-                Effect::Create { .. } => NewsLine::RecordCreated { collection, record },
-                Effect::Delete => NewsLine::RecordDeleted { collection, record },
-                _ => return Ok(None),
-            };
-            (RecipientLine::Collection(collection), news)
-        }
+    let (news, record) = match (told.subject, told.effect) {
+        (Subject::Principal(_), Effect::Add(_)) => ("member_added", None),
+        (Subject::Principal(_), Effect::Remove) => ("member_removed", None),
+        (Subject::Principal(_), Effect::Update { .. }) => ("member_updated", None),
+        (Subject::Record(record), Effect::Change { .. }) => ("record_changed", Some(record)),
+        (Subject::Record(record), Effect::Create { .. }) => ("record_created", Some(record)),
+        (Subject::Record(record), Effect::Delete) => ("record_deleted", Some(record)),
+        _ => return Ok(None),
     };
-    let line = NotificationLine {
-        key: told.operation,
-        tenant: &job.tenant,
-        job: &job.id,
-        sender: told.actor,
-        recipient,
-        news,
-    };
-    Ok(Some(append_news(&told.operation, NOTIFICATION.encode(&line)?)))
+    let record = record.map(Encoded::of).transpose()?;
+    // What is read as a `Notification`.
+    let bytes = NOTIFICATION.encode_fields(|line| {
+        line.text("key", told.id)
+            .text("tenant", job.tenant.as_str())
+            .text("job", job.id.as_str())
+            .part("sender", told.actor);
+        match &record {
+            // A subject that is a principal is written as the recipient is.
+            None => line.part("recipient", told.subject_written),
+            Some(_) => line.object("recipient", |recipient| {
+                recipient.part("collection", told.container);
+            }),
+        };
+        line.object("news", |kind| {
+            kind.object(news, |news| {
+                match &record {
+                    None => news.part("container", told.container),
+                    Some(record) => news.part("collection", told.container).part("record", record),
+                };
+                if let Some(facets) = &told.effect_written.facets {
+                    news.part("facets", facets);
+                }
+            });
+        });
+    });
+    Ok(Some(append_news(told.id, bytes)))
 }
 
 /// What the administrators are told of operations that wait.
@@ -333,13 +301,13 @@ fn outbox(
         recipient,
         news,
     };
-    Ok(append_news(&key, NOTIFICATION.encode(&notification)?))
+    Ok(append_news(&key.to_string(), NOTIFICATION.encode(&notification)?))
 }
 
-fn append_news(key: &OperationId, bytes: Vec<u8>) -> Write {
+fn append_news(key: &str, bytes: Vec<u8>) -> Write {
     Write::Append {
         log: Log::Outbox,
-        key: Key::of(&[&key.to_string()]),
+        key: letter_key(key),
         bytes,
     }
 }

@@ -17,6 +17,7 @@ use crate::departure::without_memberships;
 use crate::engine::{Engine, RunRequest};
 use crate::error::{EngineError, Result};
 use crate::event::{RunControl, RunEvent};
+use crate::grant::Grant;
 use crate::history::RunNumber;
 use crate::job::{Job, JobKind, Scope, Trigger};
 use crate::order::in_order;
@@ -266,17 +267,14 @@ impl Engine {
         };
         applier.settle_ledger(&mut made.ground).await?;
         report.operations = applier.apply(&made.ground, &made.recovery).await?;
-        let done = report
-            .operations
-            .iter()
-            .filter(|operation| operation.outcome.is_ok());
-        let done: HashSet<_> = done
-            .map(|operation| (&operation.container, &operation.subject))
-            .collect();
-        let granted = made.state.granted.as_ref();
-        let left = granted
-            .and_then(|grant| grant.without(|container, subject| done.contains(&(container, subject))));
-        if left != made.state.granted {
+        let left = made
+            .state
+            .granted
+            .as_ref()
+            .map(|grant| left_of(grant, &report.operations));
+        if let Some(left) = left
+            && left != made.state.granted
+        {
             let state = JobState {
                 granted: left,
                 ..made.state.clone()
@@ -320,10 +318,10 @@ impl Engine {
             }
             transaction.write(Write::Delete {
                 table: Table::Intent,
-                key: intent_key(&job.id, &intent.operation),
+                key: intent_key(&job.id, &intent.operation.to_string()),
             });
             let recovered = Recovered::of(intent)?;
-            transaction.write(audit(job, recovered.told(), &Outcome::Applied, &now)?);
+            transaction.write(audit(job, recovered.told(), &Outcome::Applied, &now));
             if let Some(write) = notification(job, recovered.told())? {
                 transaction.write(write);
             }
@@ -382,7 +380,7 @@ impl Engine {
         for obsolete in made.recovery.obsolete(plan) {
             transaction.write(Write::Delete {
                 table: Table::Intent,
-                key: intent_key(&job.id, &obsolete.operation),
+                key: intent_key(&job.id, &obsolete.operation.to_string()),
             });
             if let Some(hour) = obsolete.quota {
                 transaction.write(Write::Add {
@@ -519,6 +517,15 @@ impl Engine {
         commit(&self.inner.store, &job.id, transaction).await?;
         Ok(())
     }
+}
+
+/// What of a grant is not done yet.
+fn left_of(grant: &Grant, operations: &[OperationReport]) -> Option<Grant> {
+    let done = operations.iter().filter(|operation| operation.outcome.is_ok());
+    let done: HashSet<_> = done
+        .map(|operation| (&operation.container, &operation.subject))
+        .collect();
+    grant.without(|container, subject| done.contains(&(container, subject)))
 }
 
 fn end(plan: &Plan, report: &RunReport, request: &RunRequest) -> RunEnd {

@@ -287,8 +287,13 @@ pub(crate) fn lease_name(tenant: &TenantId, job: &JobId) -> LeaseName {
     }
 }
 
-pub(crate) fn intent_key(job: &JobId, operation: &OperationId) -> Key {
-    Key::of(&[job.as_str(), &operation.to_string()])
+pub(crate) fn intent_key(job: &JobId, operation: &str) -> Key {
+    Key::of(&[job.as_str(), operation])
+}
+
+/// Notifications have the same key in the outbox and among those refused.
+pub(crate) fn letter_key(notification: &str) -> Key {
+    Key::of(&[notification])
 }
 
 pub(crate) fn approval_key(job: &JobId, held: &Digest) -> Key {

@@ -88,6 +88,11 @@ impl OperationId {
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// What `then` makes of the id as text, which takes no allocation.
+    pub fn with_text<T>(&self, then: impl FnOnce(&str) -> T) -> T {
+        with_hex(&self.0, then)
+    }
 }
 
 /// What `then` makes of the digits of `bytes`, at most 32 of them. They are written so often that a text of their own is too much.

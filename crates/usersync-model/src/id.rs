@@ -97,7 +97,7 @@ macro_rules! text_id {
         ///
         /// Compared byte for byte, cheap to clone; never empty, at most [`MAX_ID_BYTES`](crate::MAX_ID_BYTES) long, free of
         /// control characters.
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, PartialEq, Eq, Hash)]
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {
@@ -115,6 +115,22 @@ macro_rules! text_id {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                // Clones of one id, as those of systems mostly are, need not be read.
+                if std::sync::Arc::ptr_eq(&self.0, &other.0) {
+                    return std::cmp::Ordering::Equal;
+                }
+                self.0.cmp(&other.0)
             }
         }
 

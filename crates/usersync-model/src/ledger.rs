@@ -1,6 +1,6 @@
 //! What our jobs know to be in place.
 
-use crate::id::{JobId, PrincipalRef, RecordRef};
+use crate::id::{JobId, ObjectId, PrincipalRef, RecordRef, SystemId};
 use crate::membership::MemberFacets;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,15 @@ impl Subject {
         match self {
             Self::Principal(principal) => Some(principal),
             Self::Record(_) => None,
+        }
+    }
+
+    /// The stable code of its kind, its system, and its id there.
+    #[must_use]
+    pub fn parts(&self) -> (&'static str, &SystemId, &ObjectId) {
+        match self {
+            Self::Principal(principal) => ("principal", &principal.system, &principal.object),
+            Self::Record(record) => ("record", &record.system, &record.object),
         }
     }
 

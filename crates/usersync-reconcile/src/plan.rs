@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use usersync_model::{ContainerRef, Digest, DigestBuilder, JobId, OperationId, SystemId, TenantId};
 
 use crate::decide::Mode;
-use crate::digest::{canonical, content_digest, held_digest, seal};
+use crate::digest::{content_digest, held_digest, seal};
 use crate::hold::HoldCause;
 use crate::operation::{Action, Operation, Section, Tally};
 use crate::policy::{OnExceeded, Policy};
@@ -142,7 +142,7 @@ impl Envelope {
     /// together in one place.
     #[must_use]
     pub fn operation_ids(&self, container: &ContainerRef) -> OperationIds {
-        let of_container = DigestBuilder::new("usersync.operation/2")
+        let of_container = DigestBuilder::new("usersync.operation/3")
             .part(self.lineage.as_bytes())
             .part(&self.serial.to_be_bytes())
             .part(container.system.as_str().as_bytes())
@@ -165,9 +165,12 @@ impl OperationIds {
     /// The id of an operation on the container: the same for every attempt at it under one envelope.
     #[must_use]
     pub fn of(&self, operation: &Operation) -> OperationId {
+        let (kind, system, object) = operation.subject.parts();
         let of_container = self.of_container.clone();
         let digest = of_container
-            .part(canonical(&operation.subject).as_slice())
+            .part(kind.as_bytes())
+            .part(system.as_str().as_bytes())
+            .part(object.as_str().as_bytes())
             .part(operation.action.code().as_bytes())
             .finish();
         OperationId::within(&self.group, &digest)

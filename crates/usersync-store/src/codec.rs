@@ -3,10 +3,10 @@
 use std::cell::Cell;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError, StoreErrorKind};
+use crate::fields::Fields;
 
 /// A format of stored values. A reader refuses newer versions and fields it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +15,6 @@ pub struct Format {
     pub name: &'static str,
     /// The version written, and the newest one read.
     pub version: u32,
-}
-
-#[derive(Serialize)]
-struct Envelope<'a, T> {
-    format: &'a str,
-    version: u32,
-    value: &'a T,
 }
 
 #[derive(Deserialize)]
@@ -40,31 +33,6 @@ struct Body<T> {
     value: T,
 }
 
-/// A part of many values, written once for all of them.
-///
-/// It is for what [`Format::encode`] writes, and reads as what it was made of.
-#[derive(Clone, Debug)]
-pub struct Encoded(Box<RawValue>);
-
-impl Encoded {
-    /// What `value` is written as within a value. `T` must have text keys in its maps.
-    ///
-    /// # Errors
-    /// [`StoreErrorKind::Corrupt`] if it has no JSON form.
-    pub fn of<T: Serialize>(value: &T) -> Result<Self> {
-        let written = to_raw_value(value);
-        written
-            .map(Self)
-            .map_err(|error| unwritten("part of a value", error))
-    }
-}
-
-impl Serialize for Encoded {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
 /// What is kept of the room for drafts.
 const MAX_DRAFT: usize = 64 * 1024;
 
@@ -73,7 +41,19 @@ thread_local! {
     static DRAFT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-fn unwritten(what: &str, error: serde_json::Error) -> StoreError {
+/// What `write` writes, in one allocation of its own size: values are many and kept for long.
+pub(crate) fn drafted<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> (Vec<u8>, T) {
+    let mut draft = DRAFT.take();
+    draft.clear();
+    let written = write(&mut draft);
+    let bytes = draft.as_slice().to_vec();
+    if draft.capacity() <= MAX_DRAFT {
+        DRAFT.set(draft);
+    }
+    (bytes, written)
+}
+
+pub(crate) fn unwritten(what: &str, error: serde_json::Error) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, format!("a {what} cannot be written")).with_source(error)
 }
 
@@ -83,22 +63,44 @@ impl Format {
     /// # Errors
     /// [`StoreErrorKind::Corrupt`] if the value has no JSON form.
     pub fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>> {
-        let envelope = Envelope {
-            format: self.name,
-            version: self.version,
-            value,
-        };
-        // Values are many and kept for long: each takes one allocation, of its own size.
-        let mut draft = DRAFT.take();
-        draft.clear();
-        let written = serde_json::to_writer(&mut draft, &envelope);
-        let bytes = draft.as_slice().to_vec();
-        if draft.capacity() <= MAX_DRAFT {
-            DRAFT.set(draft);
-        }
+        let (bytes, written) = self.within(|draft| serde_json::to_writer(draft, value));
         written
             .map(|()| bytes)
             .map_err(|error| unwritten(self.name, error))
+    }
+
+    /// Writes an object whose fields `write` writes: the bytes that [`encode`](Self::encode) makes of a struct with these fields, in
+    /// a fraction of its time.
+    ///
+    /// ```
+    /// use usersync_store::{Encoded, Format};
+    ///
+    /// let format = Format { name: "example.note", version: 1 };
+    /// let place = Encoded::of(&("shelf", 3))?;
+    /// let bytes = format.encode_fields(|note| {
+    ///     note.text("says", "hello").part("place", &place);
+    /// });
+    /// let note = r#"{"format":"example.note","version":1,"value":{"says":"hello","place":["shelf",3]}}"#;
+    /// assert_eq!(String::from_utf8(bytes).ok().as_deref(), Some(note));
+    /// # Ok::<(), usersync_store::StoreError>(())
+    /// ```
+    #[must_use]
+    pub fn encode_fields(&self, write: impl FnOnce(&mut Fields<'_>)) -> Vec<u8> {
+        self.within(|draft| Fields::of(draft, write)).0
+    }
+
+    /// What `write` writes, within what says that it is of this format.
+    fn within<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> (Vec<u8>, T) {
+        drafted(|draft| {
+            draft.extend_from_slice(br#"{"format":""#);
+            draft.extend_from_slice(self.name.as_bytes());
+            draft.extend_from_slice(br#"","version":"#);
+            serde_json::to_writer(&mut *draft, &self.version).expect("a number has a JSON form");
+            draft.extend_from_slice(br#","value":"#);
+            let written = write(draft);
+            draft.push(b'}');
+            written
+        })
     }
 
     /// Reads a value.

@@ -9,6 +9,11 @@ use usersync_model::{ContainerRef, PrincipalRef, Subject};
 /// Between the parts of a key. Ids hold no control characters, so no part can imitate it.
 const SEPARATOR: char = '\u{1f}';
 
+/// Whether it is a character of ASCII that is no control character.
+fn is_plain(byte: u8) -> bool {
+    byte == b' ' || byte.is_ascii_graphic()
+}
+
 /// The key of a value, a counter or a log entry: parts in the order of their significance.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -20,7 +25,8 @@ impl Key {
     pub fn of(parts: &[&str]) -> Self {
         let mut key = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
         for part in parts {
-            if part.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            // All bytes are looked at, so that many are looked at together.
+            if part.bytes().fold(true, |all, byte| all & is_plain(byte)) {
                 key.push_str(part);
             } else {
                 key.extend(part.chars().filter(|c| !c.is_control()));

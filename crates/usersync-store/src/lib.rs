@@ -6,14 +6,16 @@
 
 mod codec;
 mod error;
+mod fields;
 mod key;
 mod lease;
 mod ledger;
 mod store;
 mod transaction;
 
-pub use codec::{Encoded, Format};
+pub use codec::Format;
 pub use error::{Result, StoreError, StoreErrorKind};
+pub use fields::{Encoded, Fields};
 pub use key::{Key, LedgerKey, Log, Table};
 pub use lease::{Fence, FencingToken, Lease, LeaseName};
 pub use ledger::LedgerEntry;

@@ -71,22 +71,23 @@ impl Applier<'_> {
         transaction: &mut Transaction,
     ) -> Result<()> {
         let end = outcome(attempt.clone());
-        let told = work.told(acting);
-        if !stays_open(work, attempt) && work.effect != Effect::Adopt {
-            transaction.write(Write::Delete {
-                table: Table::Intent,
-                key: intent_key(&self.job.id, &work.id),
-            });
-        }
-        if !matches!(end, Outcome::NotStarted(_)) {
-            transaction.write(audit(self.job, told, &end, now)?);
-        }
-        if end == Outcome::Applied
-            && let Some(write) = notification(self.job, told)?
-        {
-            transaction.write(write);
-        }
-        Ok(())
+        work.told(acting, |told| {
+            if !stays_open(work, attempt) && work.effect != Effect::Adopt {
+                transaction.write(Write::Delete {
+                    table: Table::Intent,
+                    key: intent_key(&self.job.id, told.id),
+                });
+            }
+            if !matches!(end, Outcome::NotStarted(_)) {
+                transaction.write(audit(self.job, told, &end, now));
+            }
+            if end == Outcome::Applied
+                && let Some(write) = notification(self.job, told)?
+            {
+                transaction.write(write);
+            }
+            Ok(())
+        })
     }
 }
 

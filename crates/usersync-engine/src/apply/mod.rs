@@ -17,10 +17,10 @@ use usersync_store::{Check, Encoded, Lease, LedgerKey, StateStore, StoreErrorKin
 
 use crate::error::{EngineError, Result};
 use crate::event::RunControl;
-use crate::ground::{Ground, RowBefore};
+use crate::ground::{Ground, RowBefore, Rows};
 use crate::job::Job;
 use crate::ports::Readers;
-use crate::record::{Moment, Told, base_write, intent_write};
+use crate::record::{Moment, Told, WrittenEffect, base_write, intent_write, subject_written};
 use crate::recover::Recovery;
 use crate::report::{OperationReport, Outcome};
 use crate::state::{Effect, window_hours, window_key, window_keys};
@@ -48,8 +48,10 @@ struct Work<'a> {
     /// As it is written within values.
     container_written: Arc<Encoded>,
     subject: &'a Subject,
+    subject_written: Encoded,
     action: &'a Action,
     effect: Effect,
+    effect_written: Arc<WrittenEffect>,
     precondition: Precondition,
     /// The ledger row that the plan rests on.
     row: RowBefore,
@@ -67,8 +69,9 @@ struct Work<'a> {
 
 /// What the operations on one container share.
 #[derive(Debug)]
-struct Shared {
+struct Shared<'a> {
     ids: OperationIds,
+    rows: Rows<'a>,
     /// The container as it is written within values.
     container: Arc<Encoded>,
 }
@@ -141,18 +144,23 @@ impl Work<'_> {
         }
     }
 
-    /// What is told of it in values.
-    fn told<'t>(&'t self, acting: &'t Acting) -> Told<'t> {
-        Told {
-            operation: self.id,
-            container: &self.container_written,
-            subject: self.subject,
-            effect: &self.effect,
-            actor: &acting.actor,
-            approved: self.approved,
-            reason: self.reason,
-            plan: &acting.plan,
-        }
+    /// What `then` makes of what is told of it in values.
+    fn told<T>(&self, acting: &Acting, then: impl FnOnce(Told<'_>) -> T) -> T {
+        let told = |id: &str| {
+            then(Told {
+                id,
+                container: &self.container_written,
+                subject: self.subject,
+                subject_written: &self.subject_written,
+                effect: &self.effect,
+                effect_written: &self.effect_written,
+                actor: &acting.actor,
+                approved: self.approved,
+                reason: self.reason,
+                plan: &acting.plan,
+            })
+        };
+        self.id.with_text(told)
     }
 
     /// The base of a record whose change was no change to the target: what it showed is how it spells what was written. Otherwise it
@@ -210,7 +218,7 @@ impl<'a> Applier<'a> {
                     container: section.container.clone(),
                     subject: change.subject.clone(),
                 };
-                let before = ground.row(&key.container, &key.subject, &self.job.id);
+                let before = ground.rows(&key.container).before(&key.subject, &self.job.id);
                 let after = self.row_after_step(&change.step, before.row.clone());
                 ground.set_row(&key.container, &key.subject, after.clone(), &self.job.id);
                 let base = base_write(
@@ -270,12 +278,11 @@ impl<'a> Applier<'a> {
     fn work(
         &self,
         place: usize,
-        section: &'a Section,
-        operation: &'a Operation,
-        shared: &Shared,
-        ground: &Ground,
+        (section, operation): (&'a Section, &'a Operation),
+        shared: &Shared<'_>,
+        before: Option<&Work<'a>>,
         recovery: &Recovery,
-    ) -> Work<'a> {
+    ) -> Result<Work<'a>> {
         let agreed = || operation.record_base().cloned().unwrap_or_default();
         let effect = match &operation.action {
             Action::Add(facets) => Effect::Add(facets.clone()),
@@ -292,7 +299,7 @@ impl<'a> Applier<'a> {
                 agreed: operation.member_base().unwrap_or(to).clone(),
             },
         };
-        let row = ground.row(&section.container, &operation.subject, &self.job.id);
+        let row = shared.rows.before(&operation.subject, &self.job.id);
         let begun = recovery
             .carried
             .get(&(section.container.clone(), operation.subject.clone()));
@@ -307,7 +314,11 @@ impl<'a> Applier<'a> {
             (_, Some(version)) => Precondition::Version(Version(version.clone())),
             (_, None) => Precondition::None,
         };
-        Work {
+        let effect_written = match before {
+            Some(before) if before.effect == effect => Arc::clone(&before.effect_written),
+            _ => Arc::new(WrittenEffect::of(&effect)?),
+        };
+        Ok(Work {
             place,
             id: match carried {
                 Some(carried) => carried.operation,
@@ -316,13 +327,15 @@ impl<'a> Applier<'a> {
             container: &section.container,
             container_written: Arc::clone(&shared.container),
             subject: &operation.subject,
+            subject_written: subject_written(&operation.subject),
             action: &operation.action,
             effect,
+            effect_written,
             precondition,
             row,
             shown: match operation.action {
                 // What an earlier attempt writes may come at any time, so that what was read says little of what is there.
-                Action::Change(_) if begun.is_none() => ground.shown(&section.container, &operation.subject),
+                Action::Change(_) if begun.is_none() => shared.rows.shown(&operation.subject),
                 _ => None,
             },
             approved: operation.approved,
@@ -330,7 +343,7 @@ impl<'a> Applier<'a> {
             quota: carried.and_then(|carried| carried.quota),
             reserves: false,
             reason: operation.reason.code(),
-        }
+        })
     }
 
     /// Takes the quota of this hour for removals that have none within the window yet: what an earlier attempt took is not taken
@@ -369,8 +382,8 @@ impl<'a> Applier<'a> {
                 let carried = work.carried.map(|since| Encoded::of(&since)).transpose()?;
                 let since = carried.as_ref().unwrap_or(&now.written);
                 let row = work.row.as_of.filter(|_| work.effect.is_removal());
-                let told = work.told(acting);
-                transaction.write(intent_write(&self.job.id, told, since, (work.quota, row))?);
+                let write = |told: Told<'_>| intent_write(&self.job.id, told, since, (work.quota, row));
+                transaction.write(work.told(acting, write)?);
             }
         }
         Ok(())

@@ -55,7 +55,8 @@ impl<'a> Applier<'a> {
         let mut calls = FuturesUnordered::new();
         let mut ended = Vec::new();
         let mut turn: Option<BoxFuture<'_, Result<Turn<'a>>>> = None;
-        let (mut reports, mut told) = (Vec::new(), 0);
+        let mut reports = Vec::with_capacity(self.plan.summary().operations() as usize);
+        let mut told = 0;
         loop {
             loop {
                 let free = at_once.saturating_sub(calls.len()).min(ready.len());
@@ -77,7 +78,8 @@ impl<'a> Applier<'a> {
                     let operations = next.as_ref().map_or(0, |batch| batch.operations.len());
                     let span = tracing::info_span!("usersync.apply", operations);
                     let rests_on = (ground, recovery);
-                    let write = self.write(lease.clone(), std::mem::take(&mut ended), next, rests_on);
+                    let ended = std::mem::replace(&mut ended, Vec::with_capacity(batch));
+                    let write = self.write(lease.clone(), ended, next, rests_on);
                     turn = Some(write.instrument(span).boxed());
                 } else if is_over {
                     break;
@@ -109,9 +111,13 @@ impl<'a> Applier<'a> {
             lease = written.lease;
             reports.extend(written.reports);
             if let Some((begun, acting)) = written.begun {
-                let (adopted, called): (Vec<_>, Vec<_>) =
-                    begun.into_iter().partition(|work| work.effect == Effect::Adopt);
-                ended.extend(adopted.into_iter().map(|work| Ended::adopted(work, &acting)));
+                let mut called = Vec::with_capacity(begun.len());
+                for work in begun {
+                    match work.effect {
+                        Effect::Adopt => ended.push(Ended::adopted(work, &acting)),
+                        _ => called.push(work),
+                    }
+                }
                 ready.extend(self.errands(called, &acting));
             }
             if told < reports.len() {
@@ -156,12 +162,14 @@ impl<'a> Applier<'a> {
         for operations in by_section {
             let container = &operations[0].0.container;
             let shared = Shared {
+                rows: ground.rows(container),
                 ids: self.plan.envelope().operation_ids(container),
                 container: Arc::new(Encoded::of(container)?),
             };
-            for (section, operation) in operations {
+            for operation in operations {
                 let place = batch.first + works.len();
-                works.push(self.work(place, section, operation, &shared, ground, recovery));
+                let work = self.work(place, *operation, &shared, works.last(), recovery)?;
+                works.push(work);
             }
         }
         Ok(works)
@@ -198,6 +206,10 @@ impl<'a> Applier<'a> {
         ended.sort_unstable_by_key(|ended| ended.work.place);
         loop {
             let mut transaction = self.transaction();
+            let begins = begun.as_ref().map_or(0, |(batch, _)| batch.len());
+            // Of what ended a row, an end of the intent, an entry of the audit and a notification are written.
+            transaction.writes.reserve(4 * ended.len() + begins);
+            transaction.checks.reserve(ended.len() + begins);
             let checked = self.confirm(&ended, &now, &mut transaction)?;
             if let Some((batch, acting)) = &begun {
                 self.begin(batch, acting, &now, &mut transaction)?;

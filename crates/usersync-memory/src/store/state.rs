@@ -1,10 +1,12 @@
 //! What a store keeps, and how a transaction changes it.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use usersync_model::{ContainerRef, LedgerRow, Subject, TenantId};
 use usersync_store::{
     Check, Key, LedgerKey, Log, LogEntry, Result, Revision, StoreError, Stored, Table, Transaction, Write,
@@ -46,8 +48,32 @@ pub(super) struct Tenant {
 pub(super) struct LogState {
     last: u64,
     pub(super) entries: Arc<BTreeMap<u64, Arc<LogEntry>>>,
-    sequences: HashMap<Key, u64>,
+    named: HashSet<Named, RandomState>,
 }
+
+/// An entry of a log, found by its key.
+#[derive(Clone, Debug)]
+struct Named(Arc<LogEntry>);
+
+impl Borrow<Key> for Named {
+    fn borrow(&self) -> &Key {
+        &self.0.key
+    }
+}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for Named {}
 
 impl State {
     pub(super) fn tenant(&self, tenant: &TenantId) -> Arc<Tenant> {
@@ -203,17 +229,12 @@ impl Tenant {
 
     fn append(&mut self, log: Log, key: Key, bytes: Vec<u8>) {
         let log = Arc::make_mut(self.logs.entry(log).or_default());
-        let Entry::Vacant(place) = log.sequences.entry(key) else {
-            return;
-        };
-        log.last += 1;
-        let entry = LogEntry {
-            sequence: log.last,
-            key: place.key().clone(),
-            bytes,
-        };
-        place.insert(log.last);
-        Arc::make_mut(&mut log.entries).insert(log.last, Arc::new(entry));
+        let sequence = log.last + 1;
+        let entry = Arc::new(LogEntry { sequence, key, bytes });
+        if log.named.insert(Named(Arc::clone(&entry))) {
+            log.last = sequence;
+            Arc::make_mut(&mut log.entries).insert(sequence, entry);
+        }
     }
 
     fn deliver(&mut self, log: Log, sequence: u64) {
@@ -225,7 +246,7 @@ impl Tenant {
         }
         let log = Arc::make_mut(log);
         if let Some(entry) = Arc::make_mut(&mut log.entries).remove(&sequence) {
-            log.sequences.remove(&entry.key);
+            log.named.remove(&entry.key);
         }
     }
 }
