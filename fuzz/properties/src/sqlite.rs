@@ -117,7 +117,7 @@ fn script() -> String {
     // What is left over is in the way of nobody.
     let _ = std::fs::remove_file(&path);
     format!(
-        "{};\nINSERT INTO {PREFIX}meta VALUES (1, {version}, 0);",
+        "{};\nINSERT INTO {PREFIX}meta (id, version, clock) VALUES (1, {version}, 0);",
         sql.join(";\n")
     )
 }
