@@ -9,7 +9,8 @@ use usersync::connector::Directory;
 use usersync::engine::{RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, MemoryDirectory};
 use usersync::model::{
-    Activity, ContainerRef, GroupKind, PartialKind, Principal, PrincipalKind, PrincipalRef, UnknownMembers,
+    Activity, ContainerRef, GroupKind, PartialKind, Principal, PrincipalKind, PrincipalRef, Role,
+    UnknownMembers,
 };
 use usersync::reconcile::{Guards, Mode, Policy, Share};
 use usersync_tests::edit::{CONTAINERS, cases, edits, mode, world};
@@ -570,5 +571,29 @@ fn a_container_with_the_id_of_a_user_is_not_that_user() {
         let members: Vec<_> = members.into_iter().map(|member| member.principal).collect();
         assert_eq!(members, std::slice::from_ref(&ada));
         assert_eq!(world.members("ada"), "bob");
+    }
+}
+
+/// Whatever role the job gave somebody, who is wanted by nobody else does not keep himself in a container that selects itself.
+#[test]
+fn nobody_stays_in_a_container_that_selects_itself_by_the_role_that_he_has() {
+    for role in [Role::Member, Role::Manager] {
+        let world = World::builder()
+            .group("staff", "ada bob")
+            .container("team", "staff @team")
+            .job("sync", free_policy(Mode::Managed))
+            .build();
+        world
+            .catalog
+            .edit(&container("team"), |team| team.role = role.clone());
+        let _ = world.settle("sync");
+        world.leave("staff", "bob");
+        let _ = world.settle("sync");
+        let members = world
+            .target
+            .members_of(&container("team").object)
+            .expect("the team");
+        let members: Vec<_> = members.into_iter().map(|member| member.principal).collect();
+        assert_eq!(members, [user("ada")], "{role}");
     }
 }

@@ -97,7 +97,11 @@ impl Planner<'_> {
             .iter()
             .map(|&place| {
                 let sight = &survey.sights[place];
-                let ours = |id: &NodeId| sight.ours.binary_search(id).is_ok();
+                let in_other = |id: &NodeId| sight.other.binary_search_by_key(id, |row| row.id);
+                let is_alone =
+                    |at: usize| sight.other[at].standing.in_base() && !sight.other[at].standing.others;
+                let ours =
+                    |id: &NodeId| sight.ours.binary_search(id).is_ok() || in_other(id).is_ok_and(is_alone);
                 match self.job.policy.mode {
                     _ if undecidable => sight.present.clone(),
                     Mode::Mirror => Vec::new(),

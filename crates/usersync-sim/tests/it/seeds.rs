@@ -125,6 +125,10 @@ fn seeds_that_broke_a_rule_end_well() {
             313_299,
             "who had been in a container when it was looked at last came into another",
         ),
+        (
+            402_361,
+            "a member with a role stayed in a container that selects itself",
+        ),
     ];
     for (seed, why) in found {
         let report = Simulation::new(seed, Config::default()).run();
