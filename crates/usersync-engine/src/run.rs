@@ -119,12 +119,14 @@ impl Engine {
         if !matches!(report, Err(EngineError::Panicked { .. })) {
             self.let_go(job, lease).await;
         }
-        let report = report?;
-        if let Err(error) = self.deliver(&job.tenant).await {
+        if report.is_ok()
+            && let Err(error) = self.deliver(&job.tenant).await
+        {
             // The run is over and recorded; what was not delivered is delivered later.
             tracing::warn!(name: "usersync.outbox.failed", job = %job.id, %error, "notifications stay in the outbox");
         }
         control.tell(RunEvent::Finished);
+        let report = report?;
         tracing::info!(name: "usersync.run.finished", job = %job.id, end = report.end.code(), operations = report.operations.len(), "a run ended");
         Ok(report)
     }
@@ -199,7 +201,12 @@ impl Engine {
             }
             made => made?,
         };
-        if let Some(reviewed) = &request.reviewed {
+        // What was not read to its end is no other state of things.
+        if let Some(reviewed) = request
+            .reviewed
+            .as_ref()
+            .filter(|_| !request.control.is_cancelled())
+        {
             check_current(reviewed, &made)?;
         }
         let mut shown = None;

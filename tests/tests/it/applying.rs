@@ -431,6 +431,27 @@ fn a_cancelled_run_leaves_the_rest_to_the_next() {
     );
 }
 
+/// A run that somebody ends before it read everything says so, and not that things have changed since its plan was reviewed.
+#[test]
+fn a_cancelled_run_of_a_reviewed_plan_is_no_drift() {
+    let world = World::builder()
+        .group("staff", "ada bob")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let plan = world.plan("sync");
+    let control = RunControl::new();
+    let cancel = control.clone();
+    let cancelled = FaultRule::meanwhile(move || cancel.cancel()).on(CallKind::Directory);
+    world.faults.inject(cancelled.once());
+    let request = RunRequest::everything()
+        .exactly(plan.clone())
+        .controlled_by(control);
+    let report = world.try_run("sync", request).expect("a report");
+    assert_eq!(report.end, RunEnd::Cancelled);
+    assert_eq!(world.members("team"), "");
+}
+
 /// A window that has room for all removals has room for them after a crash, too.
 #[test]
 fn promise_14_a_crash_does_not_use_up_the_window_twice() {

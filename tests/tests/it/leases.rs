@@ -1,17 +1,18 @@
 //! One worker at a time has a job, for as long as its run takes.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
 use futures::{FutureExt, StreamExt};
 use usersync::connector::{CallContext, Clock, Cursor, Directory, DirectoryCapabilities, ReadStream};
-use usersync::engine::{Engine, EngineError, RunEnd, RunReport, RunRequest};
-use usersync::memory::{CallKind, Fault, FaultRule, ManualClock, MemoryDirectory};
+use usersync::engine::{Engine, EngineError, Options, RunEnd, RunReport, RunRequest};
+use usersync::memory::{CallKind, Calls, Fault, FaultRule, ManualClock, MemoryDirectory};
 use usersync::model::{DirectoryChange, SystemId, TenantId};
 use usersync::reconcile::Mode;
 use usersync::store::StoreErrorKind;
-use usersync_tests::yielding::{Workers, YieldingDirectory, YieldingStore};
+use usersync_tests::yielding::{Workers, YieldingDirectory, YieldingStore, YieldingTarget};
 use usersync_tests::{LEASE, World, free_policy, job};
 
 /// A directory whose reads take some time before they begin.
@@ -111,6 +112,50 @@ fn a_run_keeps_its_lease_for_as_long_as_it_takes() {
         );
         assert_eq!(world.members("team"), "bob cleo");
     }
+}
+
+/// A worker that is held up within one call, for as long as its lease lasts, makes no further one once somebody else has the job.
+#[test]
+fn promise_17_a_worker_that_was_held_up_within_a_call_makes_no_other() {
+    let world = World::builder()
+        .group("staff", "ada bob cleo dan")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build();
+    let own = Calls::default();
+    let target = world.target.clone().with_faults(&world.faults).with_calls(&own);
+    let mut options = Options::default();
+    (options.batch, options.lease) = (NonZeroUsize::MIN, LEASE);
+    let slow = Engine::builder(
+        Arc::new(YieldingStore(world.store.clone())),
+        Arc::new(world.clock.clone()),
+        Arc::new(world.catalog.clone()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone()),
+    )
+    .directory(Arc::new(YieldingDirectory::new(world.directory.clone(), 1)))
+    .target(Arc::new(YieldingTarget(target)))
+    .options(options)
+    .worker("slow")
+    .build();
+    let (clock, tenant) = (world.clock.clone(), world.tenant.clone());
+    let (other, seen) = (world.new_engine("two"), own.clone());
+    let held_up = move || {
+        clock.advance(LEASE);
+        let report = block_on(run(other.clone(), tenant.clone())).expect("the job is free");
+        assert_eq!(report.end, RunEnd::Changed);
+        // The call that holds it up is counted after this.
+        seen.clear();
+    };
+    world
+        .faults
+        .inject(FaultRule::meanwhile(held_up).on(CallKind::Add).once());
+    let mut workers = Workers::default();
+    workers.add(run(slow, world.tenant.clone()));
+    let results = workers.finish(&[]);
+    assert!(results[0].is_err(), "{results:?}");
+    assert_eq!(own.effects(), 1, "somebody else has the job");
+    assert_eq!(world.members("team"), "ada bob cleo dan");
 }
 
 /// Nobody else has the job then, and whoever asked for it is told what the store said.

@@ -14,7 +14,7 @@ use usersync::engine::{Engine, EngineError, RunControl, RunEnd, RunEvent, RunReq
 use usersync::memory::{CallKind, Fault, FaultRule, ManualClock, MemoryDirectory, Moment};
 use usersync::model::{DirectoryChange, SystemId};
 use usersync::reconcile::{Guards, Mode, Policy};
-use usersync::store::{Key, LeaseName, StateStore, Table};
+use usersync::store::{Key, LeaseName, StateStore, StoreErrorKind, Table};
 use usersync_tests::edit::{cases, edits, mode, world};
 use usersync_tests::{LEASE, World, container, crash, free_policy, job};
 
@@ -365,6 +365,30 @@ fn only_changes_are_read_where_the_directory_offers_them() {
     assert_eq!(read(&world), 1);
     world.restart();
     assert!(read(&world) >= 5);
+}
+
+/// Who follows a run learns of its end, whatever that is.
+#[test]
+fn the_end_of_a_run_is_told_however_it_ends() {
+    for fails in [false, true] {
+        let world = World::builder()
+            .group("staff", "ada")
+            .container("team", "staff")
+            .job("sync", free_policy(Mode::Managed))
+            .build();
+        if fails {
+            let failed = Fault::StoreFailed(StoreErrorKind::Full);
+            world.faults.inject(FaultRule::new(failed).on(CallKind::Commit));
+        }
+        let (control, mut events) = RunControl::with_events();
+        let request = RunRequest::everything().controlled_by(control.clone());
+        assert_eq!(world.try_run("sync", request).is_err(), fails);
+        let mut last = None;
+        while let Ok(event) = events.try_recv() {
+            last = Some(event);
+        }
+        assert_eq!(last, Some(RunEvent::Finished), "the run failed: {fails}");
+    }
 }
 
 /// What a run leaves on record says when, by whom and why.

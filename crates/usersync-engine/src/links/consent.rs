@@ -10,6 +10,7 @@ use usersync_model::{
 };
 use usersync_store::Table;
 
+use super::commit::Tries;
 use super::draft::{Action, Draft};
 use super::record::{Asked, CONSENT, LinkEntry, LinkId, consent_key};
 use super::report::{LinkOutcome, LinkReport};
@@ -60,6 +61,7 @@ impl Links {
     /// When there is no token store, when it or the store fails, or when there is no randomness.
     pub async fn request_consent(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
         let tokens = self.token_store()?;
+        let mut tries = Tries::default();
         loop {
             let book = self.book_of(context, chosen).await?;
             let until = after(self.clock.now(), self.settings.consent_lifetime);
@@ -84,7 +86,7 @@ impl Links {
                 };
                 outcomes.push((id.principal.clone(), outcome));
             }
-            if self.commit(context, &book, draft, None).await? {
+            if self.commit(context, &book, draft, None, &mut tries).await? {
                 return Ok(LinkReport::new(outcomes));
             }
         }
@@ -103,6 +105,7 @@ impl Links {
         token: &Secret,
     ) -> Result<std::result::Result<Consented, NotConsented>> {
         let hash = hash(&context.tenant, token);
+        let mut tries = Tries::default();
         loop {
             let key = consent_key(&hash);
             let Some(stored) = self.store.value(&context.tenant, Table::Link, &key).await? else {
@@ -136,7 +139,7 @@ impl Links {
             let principal = id.principal;
             let mut draft = Draft::default();
             draft.set(after, Action::Authorize);
-            if self.commit(context, &book, draft, None).await? {
+            if self.commit(context, &book, draft, None, &mut tries).await? {
                 return Ok(Ok(Consented { principal, state }));
             }
         }

@@ -9,6 +9,7 @@ use usersync_model::{Completeness, Digest, DigestBuilder, ObjectId, PrincipalRef
 use usersync_reconcile::{Share, Situation};
 use usersync_store::{Key, Revision};
 
+use super::commit::Tries;
 use super::draft::{Action, Draft, Quota};
 use super::load::Seen;
 use super::record::{Book, LinkEntry, LinkId};
@@ -90,6 +91,7 @@ impl Links {
         let (principals, accounts) = self.read(context).await;
         let (people, mailboxes) = (principals.shown(), accounts.shown());
         let shows_nobody = people.is_empty() || mailboxes.is_empty();
+        let mut tries = Tries::default();
         loop {
             let book = self.book(context).await?;
             let now = self.clock.now();
@@ -167,7 +169,10 @@ impl Links {
             let (limits, _) = self
                 .let_in(context, &book, &mut draft, &doubted, &mut let_in)
                 .await?;
-            if self.commit(context, &book, draft, limits.as_ref()).await? {
+            if self
+                .commit(context, &book, draft, limits.as_ref(), &mut tries)
+                .await?
+            {
                 return Ok(DepartureReport {
                     outcomes: outcomes.into_iter().collect(),
                     let_in,

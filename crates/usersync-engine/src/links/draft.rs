@@ -120,7 +120,8 @@ impl Draft {
         self.changes.insert(id, Change { after: None, action });
     }
 
-    /// The principals whose seats it gives back: it removes their last links, and the host does not keep their seats.
+    /// The principals whose seats it gives back: it removes their last links, and the host does not keep their seats. Whoever has one
+    /// without a link has it from the host, which seats of version 1 do not say.
     pub(super) fn releases(&self, book: &Book) -> BTreeSet<PrincipalRef> {
         let seated = self
             .changes
@@ -129,7 +130,7 @@ impl Draft {
             .collect::<BTreeSet<_>>();
         let is_released = |principal: &&PrincipalRef| {
             let is_for_links = book.seats.get(principal).is_some_and(|(seat, _)| !seat.is_hosts);
-            is_for_links && !self.is_kept_after(book, principal)
+            is_for_links && is_linked(book, principal) && !self.is_kept_after(book, principal)
         };
         seated.into_iter().filter(is_released).cloned().collect()
     }
@@ -197,11 +198,8 @@ impl Draft {
             let table = Table::Seat;
             match (seat, kind, self.is_kept_after(book, principal)) {
                 (Some((seat, _)), kind, is_kept) => {
-                    let had_link =
-                        of_principal(&book.links, principal).any(|(_, (entry, _))| entry.link.is_kept());
                     let mut seat = seat.clone();
-                    // Whoever has one without a link has it from the host, which seats of version 1 do not say.
-                    seat.is_hosts |= !had_link;
+                    seat.is_hosts |= !is_linked(book, principal);
                     if !is_kept && !seat.is_hosts {
                         moved.gives_back = true;
                         transaction.write(Write::Delete { table, key });
@@ -296,6 +294,11 @@ impl Draft {
 struct Moved {
     gives_back: bool,
     takes: bool,
+}
+
+/// Whether the principal has a saved link, before anything is changed.
+fn is_linked(book: &Book, principal: &PrincipalRef) -> bool {
+    of_principal(&book.links, principal).any(|(_, (entry, _))| entry.link.is_kept())
 }
 
 /// What a map has of the links of `principal`. O(log n).

@@ -1,6 +1,7 @@
 //! Links between the principals of one system and the accounts of another: load, stage, save, remove.
 
 mod check;
+mod commit;
 mod consent;
 mod departure;
 mod draft;
@@ -25,7 +26,7 @@ use usersync_model::{
     DirectoryGraph, LinkOptions, PrincipalRef, Rank, ResolvePolicy, Scratch, Selection, SuspendCause,
 };
 use usersync_reconcile::{Guards, MatchRule, Window};
-use usersync_store::{StateStore, StoreErrorKind};
+use usersync_store::StateStore;
 
 pub use check::{LinkProblem, check_links};
 pub use consent::{Consented, NotConsented};
@@ -39,6 +40,7 @@ pub use stage::ByHand;
 pub use work::{LinkWork, link_lease};
 pub(crate) use work::{is_work_of, lease_between, link_key, link_of, links_between};
 
+use commit::Tries;
 use draft::{Action, Draft};
 use record::{Book, LinkId};
 
@@ -299,6 +301,7 @@ impl Links {
         chosen: &Chosen,
         mut edit: impl FnMut(&mut LinkEntry) -> Option<Action>,
     ) -> Result<LinkReport> {
+        let mut tries = Tries::default();
         loop {
             let book = self.book_of(context, chosen).await?;
             let mut draft = Draft::default();
@@ -319,7 +322,7 @@ impl Links {
                 };
                 outcomes.push((id.principal.clone(), outcome));
             }
-            if self.commit(context, &book, draft, None).await? {
+            if self.commit(context, &book, draft, None, &mut tries).await? {
                 return Ok(LinkReport::new(outcomes));
             }
         }
@@ -333,25 +336,6 @@ impl Links {
         let missing = |principal: &&PrincipalRef| book.entry(&self.id(principal)).is_none();
         let none = |principal: &PrincipalRef| (principal.clone(), LinkOutcome::NoLink);
         principals.iter().filter(missing).map(none).collect()
-    }
-
-    /// Commits a draft; `false` if somebody else was faster: look again.
-    async fn commit(
-        &self,
-        context: &CallContext,
-        book: &Book,
-        draft: Draft,
-        limits: Option<&SeatLimits>,
-    ) -> Result<bool> {
-        let Some(transaction) = draft.transaction(book, context, limits, self.clock.now())? else {
-            return Ok(true);
-        };
-        match self.store.commit(transaction).await {
-            Ok(()) => Ok(true),
-            // Each round, somebody's change was committed, so there is an end to it.
-            Err(error) if error.kind() == StoreErrorKind::Conflict => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 
     async fn book(&self, context: &CallContext) -> Result<Book> {

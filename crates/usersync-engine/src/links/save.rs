@@ -8,6 +8,7 @@ use usersync_license::{Refusal, SeatHolder, SeatKind, SeatLimits, SeatPlan, Seat
 use usersync_model::PrincipalRef;
 use usersync_store::{StoreError, StoreErrorKind};
 
+use super::commit::Tries;
 use super::draft::{Action, Draft};
 use super::record::{Book, LinkEntry, LinkId};
 use super::report::{LinkOutcome, LinkReport};
@@ -26,6 +27,7 @@ impl Links {
     /// When the entitlement cannot be told, or the store fails.
     pub async fn save_added(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
         let (principals, accounts) = self.read(context).await;
+        let mut tries = Tries::default();
         loop {
             let book = self.book(context).await?;
             let limits = self.limits(context).await?;
@@ -57,7 +59,10 @@ impl Links {
                 wanted.contains(&self.id(principal)) || matches!(outcome, LinkOutcome::Saved(_))
             });
             outcomes.append(&mut seated);
-            if self.commit(context, &book, draft, Some(&limits)).await? {
+            if self
+                .commit(context, &book, draft, Some(&limits), &mut tries)
+                .await?
+            {
                 return Ok(report(outcomes, &plan).after([&principals, &accounts]));
             }
         }
@@ -92,6 +97,7 @@ impl Links {
         may_end: fn(&LinkEntry) -> bool,
     ) -> Result<LinkReport> {
         let mut seen = None;
+        let mut tries = Tries::default();
         loop {
             let book = self.book(context).await?;
             if seen.is_none() && self.pair(&book).any(|(_, entry)| entry.waiting.is_some()) {
@@ -130,7 +136,10 @@ impl Links {
                 };
                 (id.principal, outcome)
             }));
-            if self.commit(context, &book, draft, limits.as_ref()).await? {
+            if self
+                .commit(context, &book, draft, limits.as_ref(), &mut tries)
+                .await?
+            {
                 let reads = seen
                     .iter()
                     .flat_map(|(principals, accounts)| [principals, accounts]);

@@ -7,6 +7,7 @@ use usersync_connector::{Account, CallContext};
 use usersync_model::{AccountRef, Activity, AddressKey, Evidence, Link, ObjectId, PrincipalRef};
 use usersync_reconcile::{Ineligible, IneligibleReason, Situation};
 
+use super::commit::Tries;
 use super::draft::{Action, Draft};
 use super::load::Seen;
 use super::record::{Book, LinkEntry, LinkId};
@@ -51,6 +52,7 @@ impl Links {
     pub async fn stage(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
         let (principals, accounts) = self.read(context).await;
         let (people, mailboxes) = (by_id(&principals.parties), by_id(&accounts.parties));
+        let mut tries = Tries::default();
         loop {
             let book = self.book(context).await?;
             let claims = self.claims(&book);
@@ -95,7 +97,7 @@ impl Links {
                 let unseen = wanted.iter().filter(|principal| known.of(principal).is_none());
                 outcomes.extend(unseen.map(|principal| (principal.clone(), LinkOutcome::NotSeen)));
             }
-            if self.commit(context, &book, draft, None).await? {
+            if self.commit(context, &book, draft, None, &mut tries).await? {
                 return Ok(LinkReport::new(outcomes).after([&principals, &accounts]));
             }
         }
@@ -117,6 +119,7 @@ impl Links {
             return Ok(outcome);
         }
         let (person, mailbox) = (person.account, mailbox.account);
+        let mut tries = Tries::default();
         loop {
             let book = self.book(context).await?;
             let mut draft = Draft::default();
@@ -131,7 +134,7 @@ impl Links {
                 evidence,
                 self.clock.now(),
             );
-            if self.commit(context, &book, draft, None).await? {
+            if self.commit(context, &book, draft, None, &mut tries).await? {
                 return Ok(outcome);
             }
         }
@@ -142,6 +145,7 @@ impl Links {
     /// # Errors
     /// When the store fails.
     pub async fn unstage(&self, context: &CallContext, chosen: &Chosen) -> Result<LinkReport> {
+        let mut tries = Tries::default();
         loop {
             let book = self.book_of(context, chosen).await?;
             let mut draft = Draft::default();
@@ -155,7 +159,7 @@ impl Links {
                 };
                 outcomes.push((id.principal.clone(), outcome));
             }
-            if self.commit(context, &book, draft, None).await? {
+            if self.commit(context, &book, draft, None, &mut tries).await? {
                 return Ok(LinkReport::new(outcomes));
             }
         }

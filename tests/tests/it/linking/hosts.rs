@@ -55,23 +55,41 @@ fn promise_22_a_host_cannot_take_the_seat_from_a_link() {
     }
 }
 
+/// A seat of `p0`, as version 1 wrote it.
+fn put_seat_of_version_1(office: &Office) {
+    let bytes = br#"{"format":"usersync.seat","version":1,"value":{"principal":{"system":"crm","object":"p0"},"resource":false}}"#;
+    let mut transaction = Transaction::new(tenant());
+    transaction.write(Write::Put {
+        table: Table::Seat,
+        key: Key::of(&["crm", "p0"]),
+        bytes: bytes.to_vec(),
+    });
+    transaction.write(Write::Add {
+        counter: Key::of(&["seats", "user"]),
+        delta: 1,
+    });
+    block_on(office.store.commit(transaction)).expect("the store works");
+}
+
+/// Nobody is let in on a seat that a proposal's end does not give back.
+#[test]
+fn a_proposal_that_ends_gives_no_seat_back() {
+    let office = Office::new(1).with_pairs(2);
+    office.stage();
+    put_seat_of_version_1(&office);
+    assert_eq!(codes(&office.save(&only([1]))), "p1 waiting");
+    assert_eq!(codes(&office.remove(&only([0]))), "p0 unstaged");
+    assert_eq!(office.shown(), "p1-a1 proposed waits");
+    assert!(office.release(0));
+    assert_eq!(codes(&office.save(&Chosen::All)), "p1 saved");
+}
+
 /// Seats of version 1 do not say who took them: one without a link is the host's, and stays so once there is a link.
 #[test]
 fn a_seat_of_version_1_without_a_link_is_the_hosts() {
     for has_link in [false, true] {
         let office = office();
-        let bytes = br#"{"format":"usersync.seat","version":1,"value":{"principal":{"system":"crm","object":"p0"},"resource":false}}"#;
-        let mut transaction = Transaction::new(tenant());
-        transaction.write(Write::Put {
-            table: Table::Seat,
-            key: Key::of(&["crm", "p0"]),
-            bytes: bytes.to_vec(),
-        });
-        transaction.write(Write::Add {
-            counter: Key::of(&["seats", "user"]),
-            delta: 1,
-        });
-        block_on(office.store.commit(transaction)).expect("the store works");
+        put_seat_of_version_1(&office);
         if has_link {
             assert_eq!(codes(&office.save(&Chosen::All)), "p0 saved");
             office.remove(&Chosen::All);

@@ -1,7 +1,7 @@
 //! What contradicts itself is found.
 
 use futures::executor::block_on;
-use usersync::engine::{Chosen, check_links};
+use usersync::engine::{Chosen, LinkReport, check_links};
 use usersync::store::{Key, StateRead, StateStore, Table, Transaction, Write};
 use usersync_tests::tenant;
 
@@ -90,4 +90,43 @@ fn each_contradiction_is_found() {
         block_on(office.links().list(&context())).is_err(),
         "and nothing is built on it"
     );
+}
+
+/// What one value says and another one beside it does not, as after a store was restored in part: each call that rests on it ends,
+/// changes nothing and says where to look.
+#[test]
+fn a_call_that_meets_a_contradiction_ends() {
+    let commit = |office: &Office, write: Write| {
+        let mut transaction = Transaction::new(tenant());
+        transaction.write(write);
+        block_on(office.store.commit(transaction)).expect("the store works");
+    };
+    let refused = |office: &Office, result: usersync::engine::Result<LinkReport>| {
+        let error = result.expect_err("it contradicts itself");
+        assert!(format!("{error:?}").contains("check_links"), "{error:?}");
+        assert_ne!(problems(office), [""; 0]);
+    };
+    let office = Office::new(2).with_pairs(1);
+    office.stage();
+    // Seats that nobody has are counted.
+    let counter = Key::of(&["seats", "user"]);
+    commit(&office, Write::Add { counter, delta: 2 });
+    let before = office.list();
+    let saved = block_on(office.links().save_added(&context(), &Chosen::All));
+    refused(&office, saved);
+    assert_eq!(office.list(), before);
+
+    // A claim that no link knows.
+    let office = Office::new(2).with_pairs(1);
+    office.stage();
+    let values = office.store.snapshot(&tenant()).values[&Table::Link].clone();
+    let (key, _) = values
+        .into_iter()
+        .find(|(key, _)| key.parts().next() == Some("link"))
+        .expect("one is staged");
+    let table = Table::Link;
+    commit(&office, Write::Delete { table, key });
+    let staged = block_on(office.links().stage(&context(), &Chosen::All));
+    refused(&office, staged);
+    assert_eq!(office.list(), []);
 }
