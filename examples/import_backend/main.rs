@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `backend.rs` reads the backend's export, `bookings.rs` is the panel's table of subscriptions, `app.rs` puts the engine together,
-//! `show.rs` shows what comes in, and `acts.rs` plays. The panel's records are in `examples/src/records.rs`.
+//! `show.rs` shows what comes in, and `acts.rs` plays. The panel's records are in `examples/src/records/`.
 
 mod acts;
 mod app;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `staff.rs` is the directory with its mail domains as groups, `app.rs` puts the engine together, `acts.rs` plays. The address books
-//! are tables of `examples/src/records.rs`.
+//! are tables of `examples/src/records/`.
 
 mod acts;
 mod app;

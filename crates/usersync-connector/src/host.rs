@@ -82,7 +82,8 @@ pub enum News {
         /// Until when the recipient can consent with it.
         until: DateTime<Utc>,
     },
-    /// The job does nothing until somebody sees to it.
+    /// The job does nothing until somebody sees to it; or, where the reason is that of operations which were not begun, nothing in the
+    /// containers that these are about, whose owners are gone.
     JobPaused {
         /// The stable code of the reason.
         reason: String,

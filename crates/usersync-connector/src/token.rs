@@ -9,6 +9,18 @@ use usersync_model::{AccountRef, OperationId, TenantId};
 use crate::error::Result;
 
 /// A secret text. It cannot be displayed or serialized, and `Debug` shows nothing of it.
+///
+/// ```compile_fail,E0277
+/// fn display(secret: &usersync_connector::Secret) -> String {
+///     secret.to_string()
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn serialize<S: serde::Serializer>(secret: &usersync_connector::Secret, to: S) -> Result<S::Ok, S::Error> {
+///     serde::Serialize::serialize(secret, to)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Secret(String);
 

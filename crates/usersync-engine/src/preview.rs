@@ -24,11 +24,26 @@ use crate::source::{Sources, read_sources};
 use crate::state::{Intent, JobState, load_approvals, load_departures, load_intents, load_job, load_state};
 use crate::survey::survey;
 
-/// Plans without writing: it holds nothing that could write, by type.
+/// Plans without writing: it holds nothing that could write, by type. This is all that it is made of, and none of these traits has a
+/// method that writes:
 ///
-/// ```compile_fail
-/// fn write(preview: &usersync_engine::Preview) {
-///     preview.run(); // there is no such thing
+/// ```
+/// use std::sync::Arc;
+/// use usersync_connector::{ActorDirectory, Clock, ContainerCatalog, Directory, MembershipRead, RecordRead};
+/// use usersync_engine::{Preview, Readers};
+/// use usersync_store::StateRead;
+///
+/// fn preview(
+///     state: Arc<dyn StateRead>,
+///     clock: Arc<dyn Clock>,
+///     catalog: Arc<dyn ContainerCatalog>,
+///     actors: Arc<dyn ActorDirectory>,
+///     directory: Arc<dyn Directory>,
+///     members: Arc<dyn MembershipRead>,
+///     records: Arc<dyn RecordRead>,
+/// ) -> Preview {
+///     let readers = Readers::new(state, clock, catalog, actors);
+///     Preview::new(readers.with_directory(directory).with_target(members).with_records(records))
 /// }
 /// ```
 #[derive(Clone, Debug)]

@@ -24,7 +24,7 @@ use crate::order::in_order;
 use crate::preview::{Made, PlanRequest, make_plan};
 use crate::record::{Moment, Recovered, audit, base_write, held, notification, paused};
 use crate::recover::{Recovery, base_after};
-use crate::report::{OperationReport, Outcome, PausedBy, RunEnd, RunReport};
+use crate::report::{NotStarted, OperationReport, Outcome, PausedBy, RunEnd, RunReport};
 use crate::source::Sources;
 use crate::state::{
     CURSOR, DEPARTURE, Departure, JobState, approval_key, cursor_key, departure_key, intent_key, job_key,
@@ -94,7 +94,7 @@ impl Engine {
         let kept = self.keep_lease_while(job, lease, asked, run);
         let report = caught(kept).instrument(span).await;
         let report = report.unwrap_or_else(|message| {
-            tracing::error!(name: "usersync.run.panicked", job = %job.id, message, "a connector or the host panicked");
+            tracing::error!(name: "usersync.run.panicked", job = %job.id, panic = ?message, "a connector or the host panicked");
             let job = job.id.clone();
             Err(EngineError::Panicked { job, message })
         });
@@ -229,14 +229,24 @@ impl Engine {
             }));
         }
         // With the report, and not before: a run that is killed has shown nobody what it holds.
-        if let Some(policy) = shown {
-            writes.extend(
-                made.state
-                    .shown(policy)
-                    .map(|state| state.write(job))
-                    .transpose()?,
-            );
+        let mut state = shown.and_then(|policy| made.state.shown(policy));
+        let nobody = Outcome::NotStarted(NotStarted::NobodyActs);
+        let unowned = report
+            .operations
+            .iter()
+            .any(|operation| operation.outcome == nobody);
+        if report.end != RunEnd::Cancelled
+            && let Some(known) = state
+                .as_ref()
+                .unwrap_or(&made.state)
+                .waiting(unowned, &request.scope)
+        {
+            if unowned {
+                writes.push(paused(job, nobody.code(), known.serial)?);
+            }
+            state = Some(known);
         }
+        writes.extend(state.map(|state| state.write(job)).transpose()?);
         let Made { ground, planned, .. } = made;
         let mut sources = ground.into_sources();
         report.failed_reads = std::mem::take(&mut sources.failed);

@@ -82,6 +82,9 @@ pub(crate) struct JobState {
     pub(crate) told_within: BTreeMap<Digest, Digest>,
     /// Why the job waits for somebody, if that was told.
     pub(crate) paused: Option<String>,
+    /// Whether it was told that operations wait for somebody who may act for the owners of their containers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unowned: bool,
     /// The guards that stay shut.
     pub(crate) holds: StandingHolds,
     /// What an approval let go and is not known to be done yet.
@@ -103,6 +106,7 @@ impl JobState {
             told: None,
             told_within: BTreeMap::new(),
             paused: None,
+            unowned: false,
             holds: StandingHolds::default(),
             granted: None,
         }
@@ -144,6 +148,17 @@ impl JobState {
         (self.mixed || self.policy != Some(policy)).then(|| Self {
             policy: Some(policy),
             mixed: false,
+            ..self.clone()
+        })
+    }
+
+    /// The same state once it is told whether operations wait for somebody who may act, as a run of `scope` found; `None` if it is the
+    /// same.
+    pub(crate) fn waiting(&self, unowned: bool, scope: &Scope) -> Option<Self> {
+        // Single containers say nothing about the others.
+        let is_news = unowned != self.unowned && (unowned || *scope == Scope::Everything);
+        is_news.then(|| Self {
+            unowned,
             ..self.clone()
         })
     }

@@ -32,11 +32,6 @@ pub enum HoldCause {
     IncompleteSource(PartialReason),
     /// The container was not read completely.
     IncompleteTarget(PartialReason),
-    /// The entitlement has no seat left.
-    NoSeat {
-        /// The place in the waiting list, from 1.
-        place: u64,
-    },
     /// The mode, the policy or the source's filter changed since the last run.
     PolicyChanged,
     /// The principal is protected.
@@ -92,7 +87,6 @@ impl HoldCause {
             Self::IncompleteExclusion(_) => "incomplete_exclusion",
             Self::IncompleteSource(_) => "incomplete_source",
             Self::IncompleteTarget(_) => "incomplete_target",
-            Self::NoSeat { .. } => "no_seat",
             Self::PolicyChanged => "policy_changed",
             Self::Protected(Protection::Administrator) => "protected_administrator",
             Self::Protected(Protection::LastOwner) => "protected_last_owner",
@@ -120,10 +114,10 @@ impl HoldCause {
         )
     }
 
-    /// Whether an approval lifts it. What is not known is not lifted by anybody, nor is a missing seat.
+    /// Whether an approval lifts it. What is not known is not lifted by anybody.
     #[must_use]
     pub fn is_approvable(&self) -> bool {
-        !self.is_incompleteness() && !matches!(self, Self::NoSeat { .. })
+        !self.is_incompleteness()
     }
 
     /// What somebody can do about it.
@@ -143,7 +137,6 @@ impl HoldCause {
             Self::IncompleteTarget(_) => {
                 "see why the target was not read completely; the next complete read decides"
             }
-            Self::NoSeat { .. } => "free a seat or extend the licence",
             Self::PolicyChanged => {
                 "check the plan against the new policy; approve, or let the next run decide"
             }
@@ -183,7 +176,6 @@ impl fmt::Display for HoldCause {
             Self::IncompleteExclusion(reason) => write!(f, "an exclusion is not known completely: {reason}"),
             Self::IncompleteSource(reason) => write!(f, "the directory is not known completely: {reason}"),
             Self::IncompleteTarget(reason) => write!(f, "the container is not known completely: {reason}"),
-            Self::NoSeat { place } => write!(f, "no seat is left; number {place} in the waiting list"),
             Self::PolicyChanged => f.write_str("the policy changed since the last run"),
             Self::Protected(Protection::Administrator) => f.write_str("an administrator"),
             Self::Protected(Protection::LastOwner) => f.write_str("the last owner of the container"),

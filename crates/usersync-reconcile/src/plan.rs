@@ -470,7 +470,7 @@ fn stop(sections: &[Section]) -> Option<HoldCause> {
         Some(HoldCause::StoppedIncomplete)
     } else {
         causes()
-            .any(|cause| !matches!(cause, HoldCause::Adoption | HoldCause::NoSeat { .. }))
+            .any(|cause| !matches!(cause, HoldCause::Adoption))
             .then_some(HoldCause::Stopped)
     }
 }

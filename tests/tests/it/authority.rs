@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use proptest::prelude::*;
-use usersync::connector::{ActorState, Authority, ErrorKind, News, Recipient, Retry};
+use usersync::connector::{ActorState, Authority, ErrorKind, News, Notification, Recipient, Retry};
 use usersync::engine::{NotStarted, Outcome, RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{Principal, PrincipalKind, TenantId};
@@ -286,6 +286,26 @@ fn promise_23_without_an_administrator_nobody_acts_for_the_owner() {
     );
     assert_eq!(world.members("team"), "u1 u2");
     assert_eq!(world.members("poll"), "u1");
+    let told = |world: &World| {
+        let delivered = world.notifier.delivered();
+        let is_told = |told: &&Notification| match &told.news {
+            News::JobPaused { reason } => reason == "not_started_nobody_acts",
+            _ => false,
+        };
+        delivered.iter().filter(is_told).count()
+    };
+    assert_eq!(told(&world), 1, "the administrators can name somebody");
+    let _ = world.run("sync");
+    assert_eq!(told(&world), 1, "they know");
+    world.actors.set(&world.tenant, user("eve"), ActorState::Active);
+    let _ = world.settle("sync");
+    assert_eq!(world.members("team"), "u1 u2 u3 u4 u5 u6");
+    world.actors.set(&world.tenant, user("eve"), ActorState::Missing);
+    world.leave("staff", "u1");
+    for _ in 0..2 {
+        let _ = world.run("sync");
+        assert_eq!(told(&world), 2, "it is so anew");
+    }
 }
 
 trait Poll {

@@ -5,7 +5,7 @@
 //! cargo run --release -p usersync-benches --bin report -- [--only FAMILY] [--largest hundredth|tenth|full] [FOLDER]
 //! ```
 //!
-//! `FOLDER` is `target/report` unless told otherwise. Everything at full size takes about an hour and 6 GB; `--largest tenth`
+//! `FOLDER` is `target/report` unless told otherwise. Everything at full size takes about half an hour and 6 GB; `--largest tenth`
 //! takes some minutes.
 #![allow(clippy::print_stdout, reason = "it tells how far it is")]
 

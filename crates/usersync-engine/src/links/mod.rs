@@ -99,7 +99,7 @@ pub struct LinkSettings {
     /// How many links of a pair may be suspended or removed by departures within some hours, in however many calls, without an
     /// approval.
     pub departure_window: Option<Window>,
-    /// How long a link whose principal or account is missing stays suspended before it is removed.
+    /// How long a link whose principal or account is missing is suspended before `after_grace` says what becomes of it.
     pub grace: Duration,
     /// Whether owners must consent before their accounts are worked on; otherwise a service account may.
     pub needs_consent: bool,

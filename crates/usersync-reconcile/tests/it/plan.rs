@@ -139,7 +139,6 @@ fn where_everything_stops_it_stops_for_guards_only() {
     let incomplete = || HoldCause::IncompleteTarget(PartialReason::new(PartialKind::Limit, ""));
     let cases = [
         (HoldCause::Adoption, vec!["adoption"]),
-        (HoldCause::NoSeat { place: 1 }, vec!["no_seat"]),
         (
             HoldCause::Protected(Protection::Owner),
             vec!["protected_owner", "stopped"],

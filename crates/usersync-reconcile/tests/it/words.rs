@@ -213,10 +213,6 @@ fn every_hold_says_what_to_do_next() {
             "see why the target was not read completely; the next complete read decides",
         ),
         (
-            HoldCause::NoSeat { place: 1 },
-            "free a seat or extend the licence",
-        ),
-        (
             HoldCause::PolicyChanged,
             "check the plan against the new policy; approve, or let the next run decide",
         ),
