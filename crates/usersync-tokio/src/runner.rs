@@ -24,7 +24,8 @@ use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 /// other processes, share the work over one store.
 ///
 /// What a run reads and another one fills waits for that one, also where another process does that because it is due. What another
-/// process notes meanwhile is seen at the next look, after [`look_every`](Self::look_every) at the latest; within the process, [`RunnerHandle::nudge`] makes it look at once.
+/// process notes meanwhile is seen at the next look, after [`look_every`](Self::look_every) at the latest; within the process,
+/// [`RunnerHandle::nudge`] makes it look at once.
 pub struct Runner {
     engine: Engine,
     tenants: BTreeSet<TenantId>,
