@@ -172,6 +172,14 @@ impl Job {
         self.sources.iter().chain(from.filter(is_new))
     }
 
+    /// Whether the job has something to do when that system changes: it reads it beside its target, or keeps items in step with it,
+    /// which go both ways.
+    #[must_use]
+    pub fn follows(&self, system: &SystemId) -> bool {
+        let is_side = matches!(&self.kind, JobKind::Items(items) if items.second == *system);
+        is_side || self.reads().any(|read| read == system)
+    }
+
     /// The same job for containers of these kinds only. What it claims in others from before, it hands over to whichever job
     /// claims it, too; what nobody else claims stays its own, and as it is, until somebody does.
     #[must_use]

@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod choice;
 mod clock;
 mod runner;
 mod sync;

@@ -17,13 +17,15 @@ use usersync_connector::Clock;
 use usersync_engine::{Agenda, Engine, EngineError, RunControl, RunEvent, RunReport};
 use usersync_model::{JobId, SystemId, TenantId};
 
+use crate::choice::{Due, chosen};
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Runs the jobs of tenants whenever they are due, several at once, and delivers their notifications. Several runners, also in
 /// other processes, share the work over one store.
 ///
-/// What a run reads and another one fills waits for that one. What another process notes meanwhile is seen at the next look,
-/// after [`look_every`](Self::look_every) at the latest; within the process, [`RunnerHandle::nudge`] makes it look at once.
+/// What a run reads and another one fills waits for that one, also where another process does that because it is due. What another
+/// process notes meanwhile is seen at the next look, after [`look_every`](Self::look_every) at the latest; within the process,
+/// [`RunnerHandle::nudge`] makes it look at once.
 pub struct Runner {
     engine: Engine,
     tenants: BTreeSet<TenantId>,
@@ -172,19 +174,22 @@ impl RunnerHandle {
     /// Stops: begins nothing more, ends every run before its next effect, and waits for that for at most `limit` by the engine's
     /// clock. What was ended stays due, for another process or the next start.
     ///
-    /// Answers the jobs that were still being run when the limit was over. They were dropped where they stood, which harms
-    /// nothing, but nobody else runs them until their leases expire.
+    /// Answers the jobs that were still being run when the limit was over, or when the runner came to an end before because the clock
+    /// panicked. They were dropped where they stood, which harms nothing, but nobody else runs them until their leases expire.
     pub async fn shutdown(mut self, limit: Duration) -> Vec<JobName> {
         self.shared.stopping.store(true, Ordering::Release);
         self.shared.wake.notify_one();
         let limit = self.clock.sleep(limit);
-        if let Either::Right(_) = select(&mut self.task, limit).await {
-            let left = self.shared.running().keys().cloned().collect();
-            self.task.abort();
-            let _ = (&mut self.task).await;
-            return left;
+        match select(&mut self.task, limit).await {
+            Either::Left((Ok(()), _)) => Vec::new(),
+            Either::Left((Err(_), _)) => self.shared.running().keys().cloned().collect(),
+            Either::Right(_) => {
+                let left = self.shared.running().keys().cloned().collect();
+                self.task.abort();
+                let _ = (&mut self.task).await;
+                left
+            }
         }
-        Vec::new()
     }
 }
 
@@ -205,8 +210,15 @@ struct Work {
     shared: Arc<Shared>,
     tasks: JoinSet<Done>,
     doing: BTreeSet<Doing>,
-    /// What is left alone for a while, because another process has it or because it failed.
-    resting: BTreeMap<Doing, DateTime<Utc>>,
+    /// What is left alone for a while.
+    resting: BTreeMap<Doing, Rest>,
+}
+
+/// Until when something is left alone, and why.
+struct Rest {
+    until: DateTime<Utc>,
+    /// Because another process has it, and not because it failed.
+    is_elsewhere: bool,
 }
 
 /// What a task does.
@@ -216,41 +228,15 @@ enum Doing {
     Run(JobName),
 }
 
-/// What a task did, and whether it went well.
-type Done = (Doing, bool);
+/// What a task did, and how that went.
+type Done = (Doing, Went);
 
-/// A job that could be begun.
-struct Candidate {
-    due: DateTime<Utc>,
-    name: JobName,
-    target: SystemId,
-}
-
-/// A job that is due, and may have to wait for others.
-struct Waiting {
-    due: DateTime<Utc>,
-    name: JobName,
-    entry: Agenda,
-}
-
-impl Waiting {
-    /// Whether it reads one of these systems.
-    fn reads(&self, systems: &BTreeSet<SystemId>) -> bool {
-        !self.entry.sources.is_disjoint(systems)
-    }
-
-    /// Whether it reads what `filler` fills, and that ran since this became due: it is not waited for once more.
-    fn has_waited_for(&self, filler: &Self) -> bool {
-        self.entry.sources.contains(&filler.entry.target)
-            && filler.entry.done.is_some_and(|done| done >= self.due)
-    }
-
-    /// Whether nothing that comes before it is to run first.
-    fn is_next(&self, before: &[Self]) -> bool {
-        before
-            .iter()
-            .all(|filler| !self.entry.sources.contains(&filler.entry.target) || self.has_waited_for(filler))
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Went {
+    Badly,
+    /// Nothing was done: another process does it, or did.
+    Elsewhere,
+    Well,
 }
 
 impl Work {
@@ -273,25 +259,29 @@ impl Work {
         if self.shared.nudged.swap(false, Ordering::AcqRel) {
             self.resting.clear();
         }
-        self.resting.retain(|_, until| now < *until);
+        self.resting.retain(|_, rest| now < rest.until);
         let mut again = after(now, self.runner.look_every);
         let mut candidates = Vec::new();
         for tenant in self.runner.tenants.clone() {
-            match self.runner.engine.agenda(&tenant).await {
-                Ok(agenda) => self.choose(&tenant, agenda, now, &mut again, &mut candidates),
+            match caught(self.runner.engine.agenda(&tenant)).await {
+                Ok(agenda) => candidates.extend(self.choose(&tenant, agenda, now, &mut again)),
                 Err(error) => {
-                    tracing::warn!(name: "usersync.runner.agenda", %tenant, %error, "what is due cannot be read");
+                    tracing::warn!(name: "usersync.runner.agenda", %tenant, error, "what is due cannot be read");
                 }
             }
-            match self.runner.engine.next_delivery(&tenant).await {
+            let delivery = caught(self.runner.engine.next_delivery(&tenant)).await;
+            if self.shared.is_stopping() {
+                return again;
+            }
+            match delivery {
                 Ok(Some(due)) if due <= now => self.deliver(tenant, &mut again),
                 Ok(due) => again = due.map_or(again, |due| again.min(due)),
                 Err(error) => {
-                    tracing::warn!(name: "usersync.runner.outbox", %tenant, %error, "the outbox cannot be read");
+                    tracing::warn!(name: "usersync.runner.outbox", %tenant, error, "the outbox cannot be read");
                 }
             }
         }
-        candidates.sort_by(|one, other| (one.due, &one.name).cmp(&(other.due, &other.name)));
+        candidates.sort_by(|one, other| (one.since, &one.name).cmp(&(other.since, &other.name)));
         let free = self
             .runner
             .parallel
@@ -303,16 +293,14 @@ impl Work {
         again
     }
 
-    /// The jobs of a tenant that are due, and read nothing that is being filled or about to be. What fills a system again and again, as
-    /// a feed asks for, goes first once: then it waits for what reads the system and waits for those that are filling it.
+    /// The jobs of a tenant that are due and can be begun.
     fn choose(
         &self,
         tenant: &TenantId,
         agenda: Vec<Agenda>,
         now: DateTime<Utc>,
         again: &mut DateTime<Utc>,
-        candidates: &mut Vec<Candidate>,
-    ) {
+    ) -> Vec<Due> {
         let running = self.shared.running();
         let of_tenant = running.iter().filter(|(name, _)| name.tenant == *tenant);
         let filled: BTreeSet<SystemId> = of_tenant.map(|(_, progress)| progress.target.clone()).collect();
@@ -320,38 +308,35 @@ impl Work {
         for entry in agenda {
             let name = JobName {
                 tenant: tenant.clone(),
-                job: entry.job.clone(),
+                job: entry.job,
             };
-            let Some(due) = entry.due else { continue };
+            let Some(since) = entry.due else { continue };
             if running.contains_key(&name) {
                 continue;
             }
-            let rests = self.resting.get(&Doing::Run(name.clone())).copied();
-            if let Some(until) = rests.or((now < due).then_some(due)) {
-                *again = until.min(*again);
+            let rest = self.resting.get(&Doing::Run(name.clone()));
+            let from = rest.map_or(since, |rest| rest.until.max(since));
+            if now < from {
+                *again = from.min(*again);
+            }
+            // A job that failed is nobody's to wait for.
+            if now < since || rest.is_some_and(|rest| !rest.is_elsewhere) {
                 continue;
             }
-            waiting.push(Waiting { due, name, entry });
+            waiting.push(Due {
+                name,
+                since,
+                done: entry.done,
+                sources: entry.sources,
+                target: entry.target,
+                is_elsewhere: rest.is_some(),
+            });
         }
-        for (place, one) in waiting.iter().enumerate() {
-            let (before, behind) = (&waiting[..place], &waiting[place + 1..]);
-            let is_overdue = |(n, reader): (usize, &Waiting)| {
-                let before = &waiting[..=place + n];
-                reader.has_waited_for(one) && reader.is_next(before) && reader.reads(&filled)
-            };
-            let gives_way = behind.iter().enumerate().any(is_overdue);
-            if one.is_next(before) && !one.reads(&filled) && !gives_way {
-                candidates.push(Candidate {
-                    due: one.due,
-                    name: one.name.clone(),
-                    target: one.entry.target.clone(),
-                });
-            }
-        }
+        chosen(&waiting, &filled)
     }
 
-    fn begin(&mut self, candidate: Candidate, since: DateTime<Utc>) {
-        let Candidate { name, target, .. } = candidate;
+    fn begin(&mut self, due: Due, since: DateTime<Utc>) {
+        let Due { name, target, .. } = due;
         let (control, events) = RunControl::with_events();
         let progress = Progress {
             since,
@@ -377,31 +362,40 @@ impl Work {
             for result in &reports {
                 on_end(Ended { name: &run, result });
             }
-            !reports.is_empty() && reports.iter().all(Result::is_ok)
+            if reports.is_empty() {
+                Went::Elsewhere
+            } else if reports.iter().all(Result::is_ok) {
+                Went::Well
+            } else {
+                Went::Badly
+            }
         });
     }
 
     fn deliver(&mut self, tenant: TenantId, again: &mut DateTime<Utc>) {
         let doing = Doing::Deliver(tenant.clone());
-        if let Some(until) = self.resting.get(&doing) {
-            *again = (*again).min(*until);
+        if let Some(rest) = self.resting.get(&doing) {
+            *again = rest.until.min(*again);
         } else if !self.doing.contains(&doing) {
             let engine = self.runner.engine.clone();
             self.spawn(doing, async move {
-                engine.deliver(&tenant).await.is_ok_and(|count| count > 0)
+                match engine.deliver(&tenant).await {
+                    Ok(0) | Err(_) => Went::Badly,
+                    Ok(_) => Went::Well,
+                }
             });
         }
     }
 
     /// Begins a task. That one of them panics is its own matter.
-    fn spawn(&mut self, doing: Doing, work: impl Future<Output = bool> + Send + 'static) {
+    fn spawn(&mut self, doing: Doing, work: impl Future<Output = Went> + Send + 'static) {
         self.doing.insert(doing.clone());
         self.tasks.spawn(async move {
-            let went_well = AssertUnwindSafe(work).catch_unwind().await;
-            if went_well.is_err() {
+            let went = AssertUnwindSafe(work).catch_unwind().await;
+            if went.is_err() {
                 tracing::error!(name: "usersync.runner.panicked", ?doing, "a connector or the host panicked");
             }
-            (doing, went_well.unwrap_or(false))
+            (doing, went.unwrap_or(Went::Badly))
         });
     }
 
@@ -430,17 +424,28 @@ impl Work {
 
     /// Notes the end of a task; `None` of one that was aborted, which happens to all of them together.
     fn ended(&mut self, done: Option<Done>) {
-        let Some((doing, went_well)) = done else {
+        let Some((doing, went)) = done else {
             return;
         };
         self.doing.remove(&doing);
         if let Doing::Run(name) = &doing {
             self.shared.running().remove(name);
         }
-        if !went_well {
-            let until = after(self.clock.now(), self.runner.look_every);
-            self.resting.insert(doing, until);
+        if went != Went::Well {
+            let rest = Rest {
+                until: after(self.clock.now(), self.runner.look_every),
+                is_elsewhere: went == Went::Elsewhere,
+            };
+            self.resting.insert(doing, rest);
         }
+    }
+}
+
+/// What a look at the store comes to, or why to nothing: a host's store that panics fails like any other.
+async fn caught<T>(look: impl Future<Output = Result<T, EngineError>>) -> Result<T, String> {
+    match AssertUnwindSafe(look).catch_unwind().await {
+        Ok(seen) => seen.map_err(|error| error.to_string()),
+        Err(_) => Err("the store panicked".to_owned()),
     }
 }
 

@@ -8,6 +8,7 @@ use usersync::engine::{Engine, Job, RunControl, RunReport, Schedule, Scope, Trig
 use usersync::memory::{CallKind, FaultRule};
 use usersync::model::SystemId;
 use usersync::reconcile::Mode;
+use usersync_tests::records::RecordWorld;
 use usersync_tests::yielding::{Workers, YieldingDirectory, YieldingStore};
 use usersync_tests::{Crash, World, container, crash, free_policy, job, user};
 
@@ -68,6 +69,22 @@ fn every_job_that_reads_the_system_runs_once_for_any_number_of_changes() {
     assert_eq!(changed(&world, "share"), "");
     assert_eq!(changed(&world, "crm"), "");
     assert_eq!(due(&world), "");
+}
+
+#[test]
+fn jobs_of_records_follow_where_those_come_from() {
+    let world = RecordWorld::builder()
+        .job(RecordWorld::distribution("copies", "staff"))
+        .job(RecordWorld::import("import", "north>n"))
+        .build();
+    let changed = |system: &str| {
+        let system = SystemId::new(system).expect("an id");
+        let jobs = block_on(world.engine().changed(&world.tenant, &system)).expect("the store works");
+        jobs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(changed("hr"), "copies");
+    assert_eq!(changed("book"), "copies import");
+    assert_eq!(changed("share"), "");
 }
 
 #[test]

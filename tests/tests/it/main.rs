@@ -51,6 +51,7 @@ mod records_rounds;
 mod records_subscriptions;
 mod run_history;
 mod runner;
+mod runner_looks;
 mod runs;
 mod schedules;
 mod seats;

@@ -1,17 +1,19 @@
 //! Jobs that copy a group of contacts to others.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use futures::executor::block_on;
 use proptest::prelude::*;
 use usersync::connector::News;
-use usersync::engine::{PausedBy, RunEnd, RunRequest, Scope};
-use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{Origin, PartialKind, Principal, PrincipalKind};
+use usersync::engine::{Engine, JobKind, PausedBy, RunEnd, RunRequest, Scope, Trigger};
+use usersync::memory::{CallKind, Fault, FaultRule, MemoryCatalog, MemoryRecords};
+use usersync::model::{Origin, PartialKind, Principal, PrincipalKind, SystemId};
 use usersync::store::Table;
 use usersync_tests::edit::cases;
 use usersync_tests::records::edit::{edits, staff};
 use usersync_tests::records::{RecordWorld, contact, contact_id, contents, distributed, own};
-use usersync_tests::{all, container, user};
+use usersync_tests::{all, container, every_capability, user};
 
 /// Two contacts, three destinations.
 fn world() -> RecordWorld {
@@ -33,6 +35,61 @@ fn everybody_gets_a_copy_of_every_contact() {
     for who in ["ada", "bob", "cleo"] {
         assert_eq!(world.names(who), "c1=One c2=Two");
     }
+}
+
+/// What is imported into a panel and copied from there to everybody takes one round of all jobs, whatever they are called.
+#[test]
+fn what_is_imported_first_is_copied_in_the_same_round() {
+    let world = RecordWorld::builder().staff("ada bob").build();
+    let panel = SystemId::new("panel").expect("an id");
+    let mut copies = RecordWorld::distribution("a", "staff");
+    let JobKind::Records(records) = &mut copies.kind else {
+        unreachable!("it copies records")
+    };
+    records.from = panel.clone();
+    let mut import = RecordWorld::import("import", "sales>sales");
+    import.target = panel.clone();
+    world.put_contact("c1", "general:name=One");
+    let panel = MemoryRecords::new(panel, every_capability());
+    panel.create_collection(container("sales").object);
+    let engine = Engine::builder(
+        Arc::new(world.store.clone()),
+        Arc::new(world.clock.clone()),
+        Arc::new(MemoryCatalog::default()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone()),
+    )
+    .directory(Arc::new(world.directory.clone()))
+    .record_source(Arc::new(world.source.clone()))
+    .record_target(Arc::new(panel))
+    .record_target(Arc::new(world.target.clone()))
+    .build();
+    for job in [&copies, &import] {
+        block_on(engine.save_job(job)).expect("jobs can be saved");
+    }
+    let ran = block_on(engine.run_all(&world.tenant, Trigger::Manual)).expect("jobs can be read");
+    let ends: Vec<_> = ran
+        .into_iter()
+        .map(|(job, report)| (job.to_string(), report.expect("the run comes to a report").end))
+        .collect();
+    let changed = |name: &str| (name.to_owned(), RunEnd::Changed);
+    assert_eq!(ends, ["import", "a"].map(changed));
+    for who in ["ada", "bob"] {
+        assert_eq!(world.names(who), "c1=One");
+    }
+    let agenda = block_on(engine.agenda(&world.tenant)).expect("jobs can be read");
+    let reads: Vec<String> = agenda
+        .iter()
+        .map(|entry| {
+            entry
+                .sources
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(reads, ["book", "hr panel"]);
 }
 
 /// After one run, the next one reads the source once, asks each destination for changes, and reads nothing of the ledger.

@@ -18,7 +18,7 @@ use usersync_tests::{LEASE, World, container, free_policy, job, user};
 
 const HOUR: u64 = 3600;
 
-fn world(jobs: &[&str]) -> World {
+pub(crate) fn world(jobs: &[&str]) -> World {
     let world = World::builder()
         .group("staff", "ada bob")
         .container("team", "staff")
@@ -30,16 +30,16 @@ fn world(jobs: &[&str]) -> World {
 }
 
 /// Lets every task go as far as it can without time passing.
-async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..2000 {
         tokio::task::yield_now().await;
     }
 }
 
 /// How often each job ran well, and to which other ends.
-type Ran = Arc<Mutex<BTreeMap<String, usize>>>;
+pub(crate) type Ran = Arc<Mutex<BTreeMap<String, usize>>>;
 
-fn noting(engine: Engine, world: &World) -> (Runner, Ran) {
+pub(crate) fn noting(engine: Engine, world: &World) -> (Runner, Ran) {
     let ran = Ran::default();
     let note = Arc::clone(&ran);
     let runner = Runner::new(engine)
@@ -55,7 +55,7 @@ fn noting(engine: Engine, world: &World) -> (Runner, Ran) {
     (runner, ran)
 }
 
-fn shown(ran: &Ran) -> String {
+pub(crate) fn shown(ran: &Ran) -> String {
     let ran = ran.lock().expect("nobody panics");
     ran.iter()
         .map(|(line, count)| format!("{line} {count}"))
@@ -63,7 +63,7 @@ fn shown(ran: &Ran) -> String {
         .join(", ")
 }
 
-async fn stop(runner: RunnerHandle) {
+pub(crate) async fn stop(runner: RunnerHandle) {
     assert_eq!(runner.shutdown(Duration::from_secs(60)).await, []);
 }
 

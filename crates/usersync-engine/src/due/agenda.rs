@@ -9,7 +9,7 @@ use super::state::{ScheduleState, Waiting};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::job::Job;
-use crate::order::{in_order, selects_from_own_target};
+use crate::order::{FillersWithin, in_order};
 use crate::state::job_key;
 
 /// When a job runs, as far as is known.
@@ -24,7 +24,8 @@ pub struct Agenda {
     pub done: Option<DateTime<Utc>>,
     /// Why it does not run now, although it may be asked to.
     pub waiting: Option<Waiting>,
-    /// What it reads; with its target, where another job keeps the groups that it selects there.
+    /// What it reads beside its target; with its target, where another job keeps the groups, or makes the accounts, that it selects
+    /// there.
     pub sources: BTreeSet<SystemId>,
     /// What it fills.
     pub target: SystemId,
@@ -40,9 +41,12 @@ impl Engine {
         let backoff = &self.inner.preview.readers().options.retry;
         let mut states = self.schedules(tenant).await?;
         let jobs = in_order(self.jobs(tenant).await?);
+        let fillers = FillersWithin::among(&jobs);
         let entry = |job: &Job| {
-            let mut sources = job.sources.clone();
-            if selects_from_own_target(job, &jobs) {
+            // Copies within one system are made beside each other.
+            let mut sources: BTreeSet<SystemId> = job.reads().cloned().collect();
+            sources.remove(&job.target);
+            if fillers.feed(job) {
                 sources.insert(job.target.clone());
             }
             let mut state = states

@@ -9,8 +9,9 @@ use crate::job::{Scope, Trigger};
 use crate::order::in_order;
 
 impl Engine {
-    /// Notes that something changed in a directory: every job of the tenant that reads it is due at once, if nothing keeps it
-    /// [waiting](crate::Waiting), and otherwise after that. Answers which jobs these are, those that fill what others read first.
+    /// Notes that something changed in a directory, or in another system: every job of the tenant that
+    /// [follows](crate::Job::follows) it is due at once, if nothing keeps it [waiting](crate::Waiting), and otherwise after that.
+    /// Answers which jobs these are, those that fill what others read first.
     /// Nothing is run by this call: [`run_due`](Self::run_due), or a runner, does.
     ///
     /// Any number of changes until a run begins are one run, and those that come while it is under way are one more. For hosts
@@ -26,7 +27,7 @@ impl Engine {
         };
         let mut noted = Vec::new();
         for job in in_order(self.jobs(tenant).await?) {
-            if job.sources.contains(system) {
+            if job.follows(system) {
                 self.change(&job, None, |state| Ok((state.want(wish.clone()), None)))
                     .await?;
                 noted.push(job.id);

@@ -48,6 +48,21 @@ fn a_job_of_items_runs_by_itself_and_is_in_the_history() {
     assert_eq!(audit.len(), 1, "links and items share the log of audits");
 }
 
+/// Both of its systems are read, and what changes in one of them is for the other.
+#[test]
+fn a_job_of_items_follows_what_changes_in_either_system() {
+    let home = Home::new(1, GENEROUS);
+    let engine = saved(&home);
+    for (system, follows) in [
+        (&home.items.first, true),
+        (&home.items.second, true),
+        (&user("ada").system, false),
+    ] {
+        let noted = block_on(engine.changed(&tenant(), system)).unwrap();
+        assert_eq!(noted.contains(&job("items")), follows, "{system}");
+    }
+}
+
 #[test]
 fn a_job_of_items_reports_where_it_did_what_and_pauses_if_nobody_may_act() {
     let home = Home::new(1, GENEROUS);
