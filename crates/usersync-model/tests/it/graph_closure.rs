@@ -383,10 +383,7 @@ fn below_picks_are_groups_and_whom_nobody_showed_each_once() {
         names
     };
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(
-        below(&["a:g0"]),
-        names(&["a:g0", "a:g1", "a:u9", "b:g2", "b:u8"])
-    );
+    assert_eq!(below(&["a:g0"]), names(&["a:g0", "a:g1", "a:u9", "b:g2", "b:u8"]));
     assert_eq!(below(&["a:g3", "a:u0", "a:g3"]), names(&["a:g3", "a:u0", "a:u9"]));
     assert_eq!(below(&[]), names(&[]));
 }
