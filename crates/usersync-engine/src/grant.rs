@@ -64,11 +64,13 @@ type Part = BTreeMap<ContainerRef, Allowed>;
 struct Stored {
     policy: Digest,
     expires: DateTime<Utc>,
-    allowed: Vec<(ContainerRef, Allowed)>,
+    allowed: StoredPart,
     /// What ends later.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    later: Vec<(DateTime<Utc>, Vec<(ContainerRef, Allowed)>)>,
+    later: Vec<(DateTime<Utc>, StoredPart)>,
 }
+
+type StoredPart = Vec<(ContainerRef, Allowed)>;
 
 impl From<Stored> for Grant {
     fn from(stored: Stored) -> Self {
