@@ -41,9 +41,24 @@ pub(crate) struct Edge {
     pub(crate) excludes: bool,
 }
 
-/// The stages of `containers` in the order in which they are planned, and who selects whom. O(V+E) of the groups above containers, and of the
-/// selections.
-pub(crate) fn stages(graph: &DirectoryGraph, containers: &[Container]) -> (Vec<Stage>, BTreeSet<Edge>) {
+/// In which order containers are planned, and what they select.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// In the order in which they are planned.
+    pub(crate) stages: Vec<Stage>,
+    /// Who selects whom of them.
+    pub(crate) edges: BTreeSet<Edge>,
+    /// The hosts that are not among them, by the place of the container that selects them, and by whether it excludes them.
+    pub(crate) hosts: BTreeMap<(usize, bool), BTreeSet<NodeId>>,
+}
+
+/// The order of `containers`, and who selects one of them, or one of `hosts`, directly or through groups. O(V+E) of the groups above those, and of
+/// the selections.
+pub(crate) fn order(
+    graph: &DirectoryGraph,
+    containers: &[Container],
+    hosts: impl Iterator<Item = NodeId>,
+) -> Order {
     let places: HashMap<NodeId, usize> = containers
         .iter()
         .enumerate()
@@ -60,14 +75,23 @@ pub(crate) fn stages(graph: &DirectoryGraph, containers: &[Container]) -> (Vec<S
             }
         }
     }
+    let who_selects = |node: NodeId| -> Vec<(usize, bool)> {
+        if !picks.contains_key(&node) && graph.direct_groups(node).next().is_none() {
+            return Vec::new();
+        }
+        let above = groups_above(graph, node, &places).into_iter();
+        let found = above.filter_map(|group| picks.get(&group));
+        found.flatten().copied().collect()
+    };
     let mut edges = BTreeSet::new();
     for (&node, &to) in &places {
-        if picks.contains_key(&node) || graph.direct_groups(node).next().is_some() {
-            for group in groups_above(graph, node, &places) {
-                for &(from, excludes) in picks.get(&group).into_iter().flatten() {
-                    edges.insert(Edge { from, to, excludes });
-                }
-            }
+        let found = who_selects(node).into_iter();
+        edges.extend(found.map(|(from, excludes)| Edge { from, to, excludes }));
+    }
+    let mut beside: BTreeMap<(usize, bool), BTreeSet<NodeId>> = BTreeMap::new();
+    for host in hosts.filter(|host| !places.contains_key(host)) {
+        for by in who_selects(host) {
+            beside.entry(by).or_default().insert(host);
         }
     }
     let sources: BTreeSet<usize> = edges.iter().map(|edge| edge.to).collect();
@@ -77,7 +101,11 @@ pub(crate) fn stages(graph: &DirectoryGraph, containers: &[Container]) -> (Vec<S
             .filter(|place| !sources.contains(place))
             .collect(),
     ));
-    (stages, edges)
+    Order {
+        stages,
+        edges,
+        hosts: beside,
+    }
 }
 
 /// `node` and the groups above it. What is above another container is that container's business: its members come from

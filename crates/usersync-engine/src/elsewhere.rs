@@ -13,6 +13,7 @@ use usersync_model::{
 use usersync_store::LedgerKey;
 
 use crate::error::Result;
+use crate::full::finish_full;
 use crate::ground::RowBefore;
 use crate::job::Job;
 use crate::ports::Readers;
@@ -71,6 +72,10 @@ struct Seen {
 #[derive(Default)]
 struct Members {
     shown: BTreeMap<PrincipalRef, MemberFacets>,
+    /// Whether the target shows the container, perhaps without members.
+    is_shown: bool,
+    /// Whether the target says that there is none.
+    is_missing: bool,
     /// Whether there is nobody else.
     is_all: bool,
 }
@@ -122,21 +127,25 @@ impl Seen {
         let mut found: BTreeMap<ObjectId, Members> = BTreeMap::new();
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
-                let (container, shown) = match entry {
-                    MembersEntry::Members { container, members } => (container, members),
-                    MembersEntry::Missing { container } => (container, Vec::new()),
-                };
-                let members = found.entry(container).or_default();
-                members.is_all = true;
-                let shown = shown.into_iter().map(|present| present.member);
-                members
-                    .shown
-                    .extend(shown.map(|member| (member.principal, member.facets)));
+                match entry {
+                    MembersEntry::Members { container, members } => {
+                        let found = found.entry(container).or_default();
+                        found.is_shown = true;
+                        let shown = members.into_iter().map(|present| present.member);
+                        found
+                            .shown
+                            .extend(shown.map(|member| (member.principal, member.facets)));
+                    }
+                    MembersEntry::Missing { container } => {
+                        found.entry(container).or_default().is_missing = true;
+                    }
+                }
             }
         }
-        let end = reader.finish();
+        let end = finish_full(reader);
         for members in found.values_mut() {
-            members.is_all &= end.verdict.is_complete();
+            // What is told in both ways is not known.
+            members.is_all = end.verdict.is_complete() && members.is_shown != members.is_missing;
         }
         for (object, _) in end.partial {
             found.entry(object).or_default().is_all = false;

@@ -34,80 +34,140 @@ impl Allowed {
         codes.insert(operation.action.code().to_owned());
     }
 
+    fn absorb(&mut self, other: Self) {
+        for (subject, codes) in other.0 {
+            self.0.entry(subject).or_default().extend(codes);
+        }
+    }
+
     pub(crate) fn covers(&self, operation: &Operation) -> bool {
         let codes = self.0.get(&operation.subject);
         codes.is_some_and(|codes| codes.contains(operation.action.code()))
     }
 }
 
-/// The operations that an approval let go. The approval is used up when a run takes it; this keeps what it allowed for the run
-/// that follows a crash, a cancellation or a failure.
+/// The operations that approvals let go. An approval is used up when a run takes it; this keeps what it allowed for the run
+/// that follows a crash, a cancellation or a failure, and for no longer than it was given for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Stored", into = "Stored")]
 pub(crate) struct Grant {
     policy: Digest,
+    /// By the times at which the approvals end; never empty.
+    parts: BTreeMap<DateTime<Utc>, Part>,
+}
+
+type Part = BTreeMap<ContainerRef, Allowed>;
+
+/// A [`Grant`] as it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    policy: Digest,
     expires: DateTime<Utc>,
-    allowed: Vec<(ContainerRef, Allowed)>,
+    allowed: StoredPart,
+    /// What ends later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    later: Vec<(DateTime<Utc>, StoredPart)>,
+}
+
+type StoredPart = Vec<(ContainerRef, Allowed)>;
+
+impl From<Stored> for Grant {
+    fn from(stored: Stored) -> Self {
+        let first = (stored.expires, stored.allowed);
+        let parts = [first].into_iter().chain(stored.later);
+        Self {
+            policy: stored.policy,
+            parts: parts
+                .map(|(expires, allowed)| (expires, allowed.into_iter().collect()))
+                .collect(),
+        }
+    }
+}
+
+impl From<Grant> for Stored {
+    fn from(grant: Grant) -> Self {
+        let parts = grant.parts.into_iter();
+        let mut parts = parts.map(|(expires, part)| (expires, part.into_iter().collect()));
+        let (expires, allowed) = parts.next().unwrap_or_default();
+        Self {
+            policy: grant.policy,
+            expires,
+            allowed,
+            later: parts.collect(),
+        }
+    }
 }
 
 impl Grant {
-    /// What is approved in `plan`; `None` if nothing is.
-    pub(crate) fn of(plan: &Plan, expires: DateTime<Utc>) -> Option<Self> {
-        let mut allowed = Vec::new();
+    /// What is approved in `plan`; `None` if nothing is. What `before` let go stays so for as long as it was, and all else until the new
+    /// approval ends.
+    pub(crate) fn of(plan: &Plan, before: Option<&Self>, new: Option<DateTime<Utc>>) -> Option<Self> {
+        let mut parts: BTreeMap<DateTime<Utc>, Part> = BTreeMap::new();
         for section in plan.sections() {
-            let mut approved = Allowed::default();
             let operations = section.operations.iter();
             for operation in operations.filter(|operation| operation.approved) {
-                approved.insert(operation);
-            }
-            if !approved.0.is_empty() {
-                allowed.push((section.container.clone(), approved));
+                let known = before.and_then(|before| before.until(&section.container, operation));
+                if let Some(until) = known.or(new) {
+                    let part = parts.entry(until).or_default();
+                    let allowed = part.entry(section.container.clone()).or_default();
+                    allowed.insert(operation);
+                }
             }
         }
-        let policy = plan.header().policy;
-        (!allowed.is_empty()).then_some(Self {
-            policy,
-            expires,
-            allowed,
-        })
+        Self::with(plan.header().policy, parts)
+    }
+
+    fn with(policy: Digest, parts: BTreeMap<DateTime<Utc>, Part>) -> Option<Self> {
+        (!parts.is_empty()).then_some(Self { policy, parts })
+    }
+
+    /// Until when `operation` is let go, if it is.
+    fn until(&self, container: &ContainerRef, operation: &Operation) -> Option<DateTime<Utc>> {
+        let covers = |part: &Part| {
+            part.get(container)
+                .is_some_and(|allowed| allowed.covers(operation))
+        };
+        let mut latest = self.parts.iter().rev();
+        latest.find(|(_, part)| covers(part)).map(|(until, _)| *until)
     }
 
     /// What is left of it once some of it is done; `None` if nothing is.
     pub(crate) fn without(&self, is_done: impl Fn(&ContainerRef, &Subject) -> bool) -> Option<Self> {
-        let mut left = self.clone();
-        for (container, allowed) in &mut left.allowed {
-            allowed.0.retain(|subject, _| !is_done(container, subject));
+        let mut parts = self.parts.clone();
+        for part in parts.values_mut() {
+            for (container, allowed) in part.iter_mut() {
+                allowed.0.retain(|subject, _| !is_done(container, subject));
+            }
+            part.retain(|_, allowed| !allowed.0.is_empty());
         }
-        left.allowed.retain(|(_, allowed)| !allowed.0.is_empty());
-        (!left.allowed.is_empty()).then_some(left)
+        parts.retain(|_, part| !part.is_empty());
+        Self::with(self.policy, parts)
     }
 
-    /// Both, for as long as the one that ends first. Of one policy.
-    pub(crate) fn and(self, other: Self) -> Self {
-        let mut allowed = self.by_container();
-        for (container, more) in other.allowed {
-            let here = allowed.entry(container).or_default();
-            for (subject, codes) in more.0 {
-                here.0.entry(subject).or_default().extend(codes);
+    /// Both, each for as long as it lasts. Of one policy.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        for (until, part) in other.parts {
+            let here = self.parts.entry(until).or_default();
+            for (container, more) in part {
+                here.entry(container).or_default().absorb(more);
             }
         }
-        Self {
-            policy: self.policy,
-            expires: self.expires.min(other.expires),
-            allowed: allowed.into_iter().collect(),
-        }
+        self
     }
 
-    /// Whether it has an effect at `now` under `policy`.
-    pub(crate) fn is_valid(&self, policy: &Digest, now: DateTime<Utc>) -> bool {
-        self.policy == *policy && now < self.expires
-    }
-
-    pub(crate) fn expires(&self) -> DateTime<Utc> {
-        self.expires
+    /// What of it has an effect at `now` under `policy`; `None` if nothing has.
+    pub(crate) fn valid(&self, policy: &Digest, now: DateTime<Utc>) -> Option<Self> {
+        let mut parts = self.parts.clone();
+        parts.retain(|until, _| now < *until);
+        Self::with(self.policy, parts).filter(|grant| grant.policy == *policy)
     }
 
     pub(crate) fn by_container(&self) -> BTreeMap<ContainerRef, Allowed> {
-        self.allowed.iter().cloned().collect()
+        let mut allowed = Part::new();
+        for (container, part) in self.parts.values().flatten() {
+            allowed.entry(container.clone()).or_default().absorb(part.clone());
+        }
+        allowed
     }
 }

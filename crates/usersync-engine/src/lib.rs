@@ -14,6 +14,7 @@ mod elsewhere;
 mod engine;
 mod error;
 mod event;
+mod full;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

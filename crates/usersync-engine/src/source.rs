@@ -12,6 +12,7 @@ use usersync_model::{
 
 use crate::error::Result;
 use crate::event::{RunControl, RunEvent};
+use crate::full::finish_full;
 use crate::job::Job;
 use crate::ports::Readers;
 use crate::report::FailedRead;
@@ -29,8 +30,8 @@ pub(crate) struct Sources {
     guests: HashMap<NodeId, Vec<NodeId>>,
     /// What selections stand for, kept where the next read may hold only changes.
     kept: Option<Kept>,
-    /// How many members each group names that its completely read directory does not have.
-    unknown_members: BTreeMap<NodeId, u64>,
+    /// Groups with members that they name and a completely read directory of the job does not have, as of the latest reads.
+    unknown_members: Vec<(NodeId, NodeId)>,
     /// What the latest reads met, of targets too.
     pub(crate) failed: Vec<FailedRead>,
     /// The groups that are partial by themselves, of systems that keep track of them.
@@ -41,16 +42,19 @@ pub(crate) struct Sources {
 #[derive(Debug)]
 struct Kept {
     policy: ResolvePolicy,
+    /// Whose containers stand in the graph.
+    target: SystemId,
     selections: LiveSelections,
     ids: HashMap<ContainerRef, SelectionId>,
     resolved: HashMap<SelectionId, Arc<Resolved>>,
 }
 
 impl Kept {
-    fn new(policy: ResolvePolicy) -> Self {
+    fn new(job: &Job) -> Self {
         Self {
-            policy,
-            selections: LiveSelections::new(policy),
+            policy: job.resolve,
+            target: job.target.clone(),
+            selections: LiveSelections::new(job.resolve),
             ids: HashMap::new(),
             resolved: HashMap::new(),
         }
@@ -72,37 +76,38 @@ impl Sources {
             filled: BTreeMap::new(),
             guests: HashMap::new(),
             kept: None,
-            unknown_members: BTreeMap::new(),
+            unknown_members: Vec::new(),
             failed: Vec::new(),
             partial: BTreeMap::new(),
         }
     }
 
-    /// Counts the members that nobody shows. O(V), and the memberships of those.
-    fn count_unknown_members(&mut self) {
-        let mut counts: BTreeMap<NodeId, u64> = BTreeMap::new();
-        for node in self
-            .graph
-            .nodes()
-            .filter(|node| self.graph.node(*node).kind().is_none())
-        {
-            if self
-                .graph
-                .system_verdict(self.graph.node(node).system())
-                .is_complete()
-            {
-                for group in self.graph.direct_groups(node) {
-                    *counts.entry(group).or_default() += 1;
-                }
-            }
-        }
-        self.unknown_members = counts;
+    /// Notes who names members that nobody shows. O(V), and the memberships of those.
+    fn note_unknown_members(&mut self, job: &Job) {
+        let graph = &self.graph;
+        let is_unknown = |id: &NodeId| {
+            let node = graph.node(*id);
+            node.kind().is_none()
+                && job.sources.contains(node.system())
+                && graph.system_verdict(node.system()).is_complete()
+        };
+        let unknown = graph.nodes().filter(is_unknown);
+        let named = unknown.flat_map(|member| graph.direct_groups(member).map(move |group| (group, member)));
+        self.unknown_members = named.collect();
     }
 
-    /// The groups that name members whom their completely read directory does not have, and how many.
+    /// The groups that name members whom their completely read directory does not have, and how many. A filled container names nobody of
+    /// that kind: what it has are members.
     pub(crate) fn unknown_members(&self) -> impl Iterator<Item = (PrincipalRef, u64)> + '_ {
-        let groups = self.unknown_members.iter();
-        groups.map(|(group, count)| (self.graph.principal_ref(*group), *count))
+        let filled: BTreeSet<NodeId> = self.filled.values().copied().collect();
+        let mut counts: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for &(group, member) in &self.unknown_members {
+            if self.graph.node(member).kind().is_none() && !filled.contains(&group) {
+                *counts.entry(group).or_default() += 1;
+            }
+        }
+        let counts = counts.into_iter();
+        counts.map(|(group, count)| (self.graph.principal_ref(group), count))
     }
 
     pub(crate) fn graph(&self) -> &DirectoryGraph {
@@ -146,11 +151,13 @@ impl Sources {
                 id
             }
         };
-        let resolved = kept
-            .resolved
-            .entry(id)
-            .or_insert_with(|| Arc::new(kept.selections.resolve(graph, id, scratch)));
-        Arc::clone(resolved)
+        let known = kept.resolved.get(&id);
+        if let Some(resolved) = known.filter(|known| kept.selections.still_holds(graph, id, known)) {
+            return Arc::clone(resolved);
+        }
+        let resolved = Arc::new(kept.selections.resolve(graph, id, scratch));
+        kept.resolved.insert(id, Arc::clone(&resolved));
+        resolved
     }
 
     /// Who the container's selection stands for, without keeping that for the next run.
@@ -166,6 +173,17 @@ impl Sources {
     /// The members of a filled container whom no directory shows; ascending.
     pub(crate) fn guests(&self, container: NodeId) -> &[NodeId] {
         self.guests.get(&container).map_or(&[], Vec::as_slice)
+    }
+
+    /// The filled containers that have such members.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let filled = self.filled.values().copied();
+        filled.filter(|container| !self.guests(*container).is_empty())
+    }
+
+    /// Whether the members that stand in the graph for a container are those of a plan, or of a read of the target.
+    pub(crate) fn is_filled(&self, container: &ContainerRef) -> bool {
+        self.filled.contains_key(container)
     }
 
     /// Makes a container the group that others select, with the members that a plan leaves, or that it has.
@@ -198,14 +216,21 @@ impl Sources {
         }
     }
 
-    /// Takes the members out of a container that is no more.
-    pub(crate) fn empty(&mut self, container: &ContainerRef) {
-        if self.filled.contains_key(container) {
-            self.fill(container, &[], Completeness::Complete);
+    /// Lets a container be what it was before it was filled: nobody knows what it is. Who is in one that a directory of the job shows is not
+    /// known before that is read anew, as the next run does.
+    pub(crate) fn empty(&mut self, job: &Job, container: &ContainerRef) {
+        let Some(&node) = self.filled.get(container) else {
+            return;
+        };
+        if job.sources.contains(&container.system) {
+            self.cursors.remove(&container.system);
+            self.fill(container, &[], Completeness::Partial(listed_no_more()));
+        } else {
+            let removed = DirectoryChange::Removed(container.object.clone());
+            self.apply(&container.system, &removed);
         }
-        if let Some(node) = self.filled.remove(container) {
-            self.guests.remove(&node);
-        }
+        self.filled.remove(container);
+        self.guests.remove(&node);
     }
 
     /// Takes the members out of every filled container that is not one of those listed: who is in it by now is not known.
@@ -223,16 +248,10 @@ impl Sources {
             .collect()
     }
 
-    /// Takes the members out of every filled container that is not one of those listed, and drops what was kept of their
-    /// selections. Who is in one that a directory of the job shows is not known before that is read anew, as the next run does.
+    /// [Empties](Self::empty) every filled container that is not one of those listed, and drops what was kept of their selections.
     pub(crate) fn retain(&mut self, job: &Job, is_listed: impl Fn(&ContainerRef) -> bool) {
         for container in self.filled_beside(&is_listed) {
-            if job.sources.contains(&container.system) {
-                self.cursors.remove(&container.system);
-                self.fill(&container, &[], Completeness::Partial(listed_no_more()));
-            } else {
-                self.empty(&container);
-            }
+            self.empty(job, &container);
         }
         if let Some(kept) = &mut self.kept {
             let gone: Vec<_> = kept
@@ -259,8 +278,13 @@ impl Sources {
     }
 
     fn set_group_verdict(&mut self, system: &SystemId, group: &ObjectId, verdict: Completeness) {
-        let Some(node) = self.graph.find_parts(system, group.as_str()) else {
-            return;
+        let node = match self.graph.find_parts(system, group.as_str()) {
+            Some(node) => node,
+            None if verdict.is_complete() => return,
+            // That it is partial says that it is a group.
+            None => self
+                .graph
+                .intern(&PrincipalRef::new(system.clone(), group.clone())),
         };
         match &mut self.kept {
             Some(kept) => {
@@ -319,11 +343,11 @@ pub(crate) async fn read_sources(
     read_everything(readers, job, context, control).await
 }
 
-/// Whether `known` is of these systems, resolved as the job says now, and every cursor of it is the stored one. It is not when an earlier
+/// Whether `known` is of these systems and of this target, resolved as the job says now, and every cursor of it is the stored one. It is not when an earlier
 /// run did not commit what it read, or another worker went on.
 async fn is_current(readers: &Readers, job: &Job, known: &Sources) -> Result<bool> {
-    let is_resolved_so = known.kept.as_ref().is_some_and(|kept| kept.policy == job.resolve);
-    if !is_resolved_so || !known.cursors.keys().eq(&job.sources) {
+    let is_of_job = |kept: &Kept| kept.policy == job.resolve && kept.target == job.target;
+    if !known.kept.as_ref().is_some_and(is_of_job) || !known.cursors.keys().eq(&job.sources) {
         return Ok(false);
     }
     for system in &job.sources {
@@ -404,7 +428,7 @@ async fn read_changes(
         }
     }
     if changed {
-        sources.count_unknown_members();
+        sources.note_unknown_members(job);
     }
     Ok(Some(sources))
 }
@@ -421,7 +445,6 @@ async fn read_everything(
     let mut partial = BTreeMap::new();
     for system in &job.sources {
         let mut reader = readers.follow(readers.directory(system)?.read(None, context));
-        let extent = reader.begin().await;
         let mut entries = 0;
         while let Some(chunk) = reader.next_chunk().await {
             entries += chunk.len() as u64;
@@ -440,16 +463,11 @@ async fn read_everything(
             failed.push(FailedRead::source(system, error));
             tracing::warn!(name: "usersync.read.failed", %system, kind = error.kind().code(), "a directory was read in part");
         }
-        let end = reader.finish();
-        let verdict = if extent == Some(Extent::Changes) {
-            Completeness::Partial(told_changes())
-        } else {
-            end.verdict
-        };
+        let end = finish_full(reader);
         let keeps_track = readers.directory(system)?.capabilities().tracks_partial;
         // Elsewhere a group that was cut short is told in full only by the next full read.
         if (keeps_track || end.partial.is_empty())
-            && verdict.is_complete()
+            && end.verdict.is_complete()
             && let Some(cursor) = end.cursor
         {
             cursors.insert(system.clone(), cursor);
@@ -458,15 +476,15 @@ async fn read_everything(
             let groups = end.partial.iter().map(|(group, _)| group.clone());
             partial.insert(system.clone(), groups.collect());
         }
-        builder.end(system, verdict, end.partial);
+        builder.end(system, end.verdict, end.partial);
     }
     let mut sources = Sources::new(builder.finish());
     sources.failed = failed;
     sources.partial = partial;
-    sources.count_unknown_members();
+    sources.note_unknown_members(job);
     if job.sources.iter().all(|system| cursors.contains_key(system)) {
         sources.cursors = cursors;
-        sources.kept = Some(Kept::new(job.resolve));
+        sources.kept = Some(Kept::new(job));
     }
     Ok(sources)
 }
@@ -476,13 +494,5 @@ fn listed_no_more() -> PartialReason {
     PartialReason::new(
         PartialKind::Unreadable,
         "it is no longer listed among the containers, and is read again by the next run",
-    )
-}
-
-/// Who asked for everything and is told changes does not know since when: what is not told is not what is known of it.
-pub(crate) fn told_changes() -> PartialReason {
-    PartialReason::new(
-        PartialKind::Failed,
-        "asked for everything, the connector told changes",
     )
 }

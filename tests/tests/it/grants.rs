@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::executor::block_on;
 use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{RunControl, RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
@@ -247,4 +248,67 @@ fn promise_10_an_approval_to_adopt_lets_nobody_go() {
             "killed at call {call}"
         );
     }
+}
+
+/// What was let go for an hour is not let go for a month because something else is.
+#[test]
+fn promise_10_one_approval_does_not_prolong_another() {
+    let (world, held) = waiting(Mode::Managed);
+    for who in ["fay", "gus", "hal"] {
+        world.join("crew", who);
+    }
+    let _ = world.run("sync");
+    assert_eq!(world.members("band"), "eve fay gus hal");
+    world.approve("sync", held);
+    let fault = Fault::Failed {
+        kind: ErrorKind::Unavailable,
+        retry: Retry::Later,
+    };
+    world.faults.inject(FaultRule::new(fault).on(CallKind::Remove));
+    assert_eq!(world.run("sync").end, RunEnd::Failed);
+    for who in ["fay", "gus", "hal"] {
+        world.leave("crew", who);
+    }
+    assert_eq!(
+        world.run("sync").end,
+        RunEnd::Failed,
+        "the team fails, the band waits"
+    );
+    let held = world.plan("sync").held_digest().expect("the band waits");
+    let (boss, month) = (user("boss"), Duration::from_secs(30 * 24 * 3600));
+    let sync = job("sync");
+    let approval = world.engine().approve(&world.tenant, &sync, held, boss, month);
+    block_on(approval).expect("an approval can be given");
+    for _ in 0..2 {
+        assert_eq!(world.run("sync").end, RunEnd::Failed);
+    }
+    world.clock.advance(Duration::from_secs(3600));
+    world.faults.heal();
+    assert_eq!(world.run("sync").end, RunEnd::Held);
+    assert_eq!(
+        (&*world.members("team"), &*world.members("band")),
+        ("ada bob cleo dan", "eve")
+    );
+}
+
+/// What one approval let go, and another one lets go as well, is let go until the later one ends.
+#[test]
+fn promise_10_what_is_approved_twice_lasts_as_the_later_approval() {
+    let (world, held) = waiting(Mode::Managed);
+    world.approve("sync", held);
+    let fault = Fault::Failed {
+        kind: ErrorKind::Unavailable,
+        retry: Retry::Later,
+    };
+    world.faults.inject(FaultRule::new(fault).on(CallKind::Remove));
+    assert_eq!(world.run("sync").end, RunEnd::Failed);
+    world.clock.advance(Duration::from_secs(3600));
+    assert_eq!(world.run("sync").end, RunEnd::Held);
+    let held = world.plan("sync").held_digest().expect("the team waits again");
+    world.approve("sync", held);
+    assert_eq!(world.run("sync").end, RunEnd::Failed);
+    world.clock.advance(Duration::from_secs(3599));
+    world.faults.heal();
+    assert_eq!(world.run("sync").end, RunEnd::Changed);
+    assert_eq!(world.members("team"), "dan");
 }

@@ -12,9 +12,9 @@ use usersync_model::{Completeness, ItemKind, ObjectId, PartialKind, PartialReaso
 
 use super::report::{ItemFinding, ItemProblem};
 use super::state::{Row, Side, Written};
+use crate::full::told_changes;
 use crate::ports::Bounds;
 use crate::report::{FailedRead, ReadOf};
-use crate::source::told_changes;
 
 /// An item as one side shows it.
 #[derive(Clone, Debug)]

@@ -127,7 +127,13 @@ async fn seen(mut reader: Reader<AccountEntry>, what: ReadOf, vouched: bool) -> 
         }
     }
     let error = reader.take_error();
-    let mut verdict = reader.finish().verdict;
+    let end = reader.finish();
+    // Whoever is shown in part may have any address.
+    let cut = end.partial.into_iter().map(|(_, reason)| reason).min();
+    let mut verdict = match (end.verdict, cut) {
+        (Completeness::Complete, Some(reason)) => Completeness::Partial(reason),
+        (verdict, _) => verdict,
+    };
     if verdict.is_complete() && (says_removed || !is_full) {
         verdict = Completeness::partial(
             PartialKind::Failed,

@@ -100,19 +100,16 @@ impl Frame {
         } else {
             state.holds.clone()
         };
-        let granted = state
-            .granted
-            .as_ref()
-            .filter(|grant| grant.is_valid(&policy, now));
+        let granted = state.granted.as_ref().and_then(|grant| grant.valid(&policy, now));
         Self {
             removals: missing_sentinel(graph, job)
                 .map(HoldCause::SentinelMissing)
                 .or(policy_changed.then_some(HoldCause::PolicyChanged))
                 .or_else(|| standing.of_run(scope)),
-            approved: granted.map(Grant::by_container).unwrap_or_default(),
+            approved: granted.as_ref().map(Grant::by_container).unwrap_or_default(),
             shut: standing.by_container(),
             policy,
-            granted: granted.cloned(),
+            granted,
             standing,
             scope: scope.clone(),
         }
@@ -192,8 +189,7 @@ impl<'a> Assembly<'a> {
         let is_complete = !missed && !is_incomplete(&plan);
         let holds = frame.standing.after(&plan, &frame.scope, is_seen, is_complete);
         let until = approval.and_then(|held| self.valid.get(&held).copied());
-        let until = until.or_else(|| frame.granted.as_ref().map(Grant::expires));
-        let granted = until.and_then(|until| Grant::of(&plan, until));
+        let granted = Grant::of(&plan, frame.granted.as_ref(), until);
         // Where nobody looked, or something else holds it now, what was let go earlier stays so.
         let held: BTreeSet<(&ContainerRef, &Subject)> = plan
             .sections()

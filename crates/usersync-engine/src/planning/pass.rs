@@ -8,7 +8,7 @@ use usersync_reconcile::{Drafts, RunEvidence};
 
 use super::planner::Planner;
 use super::{Assembly, Circumstances, DepartureChanges, Frame, Grace, Planned, grace, header};
-use crate::dependency::{Stage, stages};
+use crate::dependency::{Order, Stage, order};
 use crate::error::Result;
 use crate::event::RunControl;
 use crate::job::Job;
@@ -55,7 +55,7 @@ pub(crate) async fn plan(
         &circumstances.scope,
         circumstances.now,
     );
-    let (stages, edges) = stages(survey.graph(), &survey.containers);
+    let Order { stages, edges, hosts } = order(survey.graph(), &survey.containers, survey.sources.hosts());
     let mut planner = Planner {
         job,
         in_grace: BTreeMap::new(),
@@ -72,6 +72,7 @@ pub(crate) async fn plan(
         approved: frame.approved.clone(),
         shut: frame.shut.clone(),
         selects: edges,
+        hosts,
     };
     let is_staged = stages.len() > 1;
     let portions = portions(survey, stages, options.portion.get() as u64);

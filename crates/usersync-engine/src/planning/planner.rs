@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use usersync_model::{
-    Completeness, ContainerRef, DirectoryGraph, NodeId, PartialReason, PrincipalRef, Resolved, Rest, Scratch,
-    Selection, Subject, SystemId,
+    Completeness, ContainerRef, DirectoryGraph, NodeId, PartialReason, Resolved, Rest, Scratch, Selection,
+    Subject, SystemId,
 };
 use usersync_reconcile::{
     Action, ActualMembers, Base, DesiredMembers, Drafts, Hold, HoldCause, Mode, Operation, Plan, RunEvidence,
@@ -39,6 +39,8 @@ pub(super) struct Planner<'a> {
     pub(super) shut: BTreeMap<ContainerRef, HoldCause>,
     /// Which containers select which.
     pub(super) selects: BTreeSet<Edge>,
+    /// Which containers that are not planned, and have guests, each selects; as [`Order`](crate::dependency::Order) says.
+    pub(super) hosts: BTreeMap<(usize, bool), BTreeSet<NodeId>>,
 }
 
 impl Planner<'_> {
@@ -288,24 +290,23 @@ impl Planner<'_> {
     fn add_guests(&self, survey: &Survey, place: usize, resolved: &mut Arc<Resolved>) {
         let graph = survey.graph();
         let selection = &survey.containers[place].selection;
-        let guests_of = |picks: &BTreeSet<PrincipalRef>, excludes: bool| {
+        let guests_of = |excludes: bool| {
             let edges = self.selects.range(edge_from(place)..edge_from(place + 1));
             let planned = edges
                 .filter(|edge| edge.excludes == excludes)
                 .filter_map(|edge| graph.find(&survey.containers[edge.to].id.as_principal()));
-            // A container that is not planned here is selected directly or not at all.
-            let picked: Vec<NodeId> = picks.iter().filter_map(|pick| graph.find(pick)).collect();
-            let groups: BTreeSet<NodeId> = planned.chain(picked).collect();
+            let beside = self.hosts.get(&(place, excludes)).into_iter().flatten().copied();
+            let groups: BTreeSet<NodeId> = planned.chain(beside).collect();
             groups
                 .into_iter()
                 .flat_map(|group| survey.sources.guests(group).iter().copied())
                 .collect::<BTreeSet<_>>()
         };
-        let mut guests = guests_of(&selection.include, false);
+        let mut guests = guests_of(false);
         if guests.is_empty() {
             return;
         }
-        for excluded in guests_of(&selection.exclude, true) {
+        for excluded in guests_of(true) {
             guests.remove(&excluded);
         }
         for excluded in selection.exclude.iter().filter_map(|pick| graph.find(pick)) {

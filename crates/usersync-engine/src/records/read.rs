@@ -7,8 +7,8 @@ use usersync_connector::{
 };
 use usersync_model::{Completeness, ObjectId, PartialReason, RecordRef};
 
+use crate::full::told_changes;
 use crate::ports::Bounds;
-use crate::source::told_changes;
 
 /// The records of one collection as its system shows them.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! is here at once: planning has each [loaded](Survey::load) when it comes to it, and lets go of it then.
 
 mod portion;
+mod selected;
 mod sight;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,18 +13,19 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use usersync_connector::{CallContext, Error as ConnectorError, MembersEntry};
 use usersync_model::{
-    Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, NodeId, ObjectId,
-    PartialKind, PartialReason, Principal, PrincipalKind, PrincipalRef, Resolved, Scratch, Subject,
+    Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, ObjectId, PartialKind,
+    PartialReason, Principal, PrincipalKind, Resolved, Scratch, Subject,
 };
 use usersync_reconcile::Warning;
 use usersync_store::LedgerEntry;
 
 use crate::error::Result;
 use crate::event::{RunControl, RunEvent};
+use crate::full::{finish_full, not_mentioned, shown_and_missing};
 use crate::job::{Job, Scope};
 use crate::ports::Readers;
 use crate::report::FailedRead;
-use crate::source::{Sources, is_somebody};
+use crate::source::Sources;
 use crate::warnings::Warnings;
 
 pub(crate) use self::sight::Sight;
@@ -147,13 +149,18 @@ impl Survey {
         };
         let mut reader = readers.follow(readers.catalog.containers(only, context));
         let mut listed = BTreeMap::new();
+        let mut elsewhere = BTreeSet::new();
         while let Some(chunk) = reader.next_chunk().await {
             for container in chunk {
                 let wanted = match scope {
                     Scope::Containers(wanted) => wanted.contains(&container.id),
                     Scope::Everything => true,
                 };
-                if !wanted || container.id.system != job.target {
+                if container.id.system != job.target {
+                    elsewhere.insert(container.id.object);
+                    continue;
+                }
+                if !wanted {
                     continue;
                 }
                 if job.covers(&container.kind) {
@@ -163,7 +170,28 @@ impl Survey {
                 }
             }
         }
-        let end = reader.finish();
+        let end = finish_full(reader);
+        let cut: BTreeMap<ObjectId, PartialReason> = end
+            .partial
+            .into_iter()
+            .filter(|(object, _)| {
+                let container = ContainerRef::new(job.target.clone(), object.clone());
+                match scope {
+                    Scope::Containers(wanted) => wanted.contains(&container),
+                    Scope::Everything => listed.contains_key(&container) || !elsewhere.contains(object),
+                }
+            })
+            .collect();
+        // Whom one selects of which something is not shown is not known, nor whom it excludes: it counts as not shown.
+        listed.retain(|container, _| !cut.contains_key(&container.object));
+        let cut = cut
+            .into_iter()
+            .map(|(object, reason)| PartialReason::new(reason.kind, format!("{object}: {}", reason.detail)))
+            .min();
+        let verdict = match (end.verdict, cut) {
+            (Completeness::Complete, Some(reason)) => Completeness::Partial(reason),
+            (verdict, _) => verdict,
+        };
         self.containers = listed.into_values().collect();
         self.sights.resize_with(self.containers.len(), Sight::default);
         self.places = self
@@ -172,7 +200,7 @@ impl Survey {
             .enumerate()
             .map(|(place, container)| (container.id.clone(), place))
             .collect();
-        match end.verdict {
+        match verdict {
             Completeness::Complete => {
                 if let Scope::Containers(wanted) = scope {
                     let unlisted = wanted
@@ -243,7 +271,7 @@ impl Survey {
             }
         }
         self.note_failed(job, reader.error());
-        let end = reader.finish();
+        let end = finish_full(reader);
         let whole = match end.verdict {
             Completeness::Complete => None,
             Completeness::Partial(reason) => Some(reason),
@@ -257,9 +285,15 @@ impl Survey {
         for &place in asked {
             let (container, sight) = (&self.containers[place], &mut self.sights[place]);
             sight.settle();
+            let contradicted = sight.shown && sight.missing;
+            if contradicted {
+                sight.missing = false;
+            }
             if let Some(reason) = &whole {
                 sight.rest = Some(reason.clone());
-            } else if !sight.told && sight.rest.is_none() {
+            } else if contradicted {
+                sight.rest = Some(shown_and_missing());
+            } else if !sight.shown && !sight.missing && sight.rest.is_none() {
                 sight.rest = Some(not_mentioned());
             }
             if sight.missing {
@@ -282,7 +316,7 @@ impl Survey {
                     return 0;
                 };
                 let sight = &mut self.sights[*place];
-                sight.told = true;
+                sight.shown = true;
                 let count = members.len() as u64;
                 let ids = self
                     .sources
@@ -294,7 +328,6 @@ impl Survey {
             }
             MembersEntry::Missing { container } => {
                 if let Some(place) = places.get(&container) {
-                    self.sights[*place].told = true;
                     self.sights[*place].missing = true;
                 }
                 0
@@ -384,76 +417,6 @@ impl Survey {
         }
     }
 
-    /// Containers that are selected and not planned, since they are not asked for or not listed, count as they are.
-    async fn read_selected_containers(
-        &mut self,
-        readers: &Readers,
-        job: &Job,
-        context: &CallContext,
-    ) -> Result<()> {
-        let picks: BTreeSet<PrincipalRef> = self
-            .containers
-            .iter()
-            .flat_map(|container| {
-                container
-                    .selection
-                    .include
-                    .iter()
-                    .chain(&container.selection.exclude)
-            })
-            .filter(|pick| pick.system == job.target && self.place(&pick.as_container()).is_none())
-            .filter(|pick| {
-                let node = self.graph().find(pick);
-                node.is_none_or(|node| !is_somebody(self.graph(), node))
-            })
-            .cloned()
-            .collect();
-        if picks.is_empty() {
-            return Ok(());
-        }
-        let asked = picks.iter().map(|pick| pick.object.clone()).collect();
-        let mut found: BTreeMap<ObjectId, Vec<NodeId>> = BTreeMap::new();
-        let mut missing: BTreeSet<ObjectId> = BTreeSet::new();
-        let mut reader = readers.follow(readers.target(&job.target)?.members(asked, context));
-        while let Some(chunk) = reader.next_chunk().await {
-            for entry in chunk {
-                match entry {
-                    MembersEntry::Members { container, members } => {
-                        let ids = self
-                            .sources
-                            .intern_all(members.iter().map(|m| &m.member.principal));
-                        found.entry(container).or_default().extend(ids);
-                    }
-                    MembersEntry::Missing { container } => {
-                        missing.insert(container);
-                    }
-                }
-            }
-        }
-        self.note_failed(job, reader.error());
-        let end = reader.finish();
-        let mut partial: BTreeMap<ObjectId, PartialReason> = end.partial.into_iter().collect();
-        for pick in picks {
-            let members = found.remove(&pick.object);
-            let told = members.is_some();
-            let mut members = members.unwrap_or_default();
-            members.sort_unstable();
-            members.dedup();
-            let verdict = match (&end.verdict, partial.remove(&pick.object)) {
-                (Completeness::Partial(reason), _) => Completeness::Partial(reason.clone()),
-                (Completeness::Complete, Some(reason)) => Completeness::Partial(reason),
-                (Completeness::Complete, None) if told => Completeness::Complete,
-                (Completeness::Complete, None) if missing.contains(&pick.object) => {
-                    self.sources.empty(&pick.as_container());
-                    continue;
-                }
-                (Completeness::Complete, None) => Completeness::Partial(not_mentioned()),
-            };
-            self.sources.fill(&pick.as_container(), &members, verdict);
-        }
-        Ok(())
-    }
-
     /// A target that is no directory of the job is known by its containers.
     fn judge_target(&mut self, job: &Job, complete: bool) {
         if job.sources.contains(&job.target) {
@@ -473,9 +436,4 @@ fn catalog_in_part() -> PartialReason {
         PartialKind::Unreadable,
         "the catalog of containers was read in part",
     )
-}
-
-/// A container that was asked for and not told of.
-pub(crate) fn not_mentioned() -> PartialReason {
-    PartialReason::new(PartialKind::NoVerdict, "the target did not mention it")
 }

@@ -32,8 +32,8 @@ pub(crate) struct Sight {
     newest: Revision,
     /// Whose rows the run wrote, or will before it comes to what rests on them.
     written: BTreeSet<NodeId>,
-    /// Whether the target mentioned it.
-    pub(super) told: bool,
+    /// Whether the target showed it, perhaps without members.
+    pub(super) shown: bool,
 }
 
 impl Sight {
@@ -154,7 +154,7 @@ impl Sight {
             written: std::mem::take(&mut self.written),
             rest: self.rest.take(),
             missing: self.missing,
-            told: self.told,
+            shown: self.shown,
             ..Self::default()
         };
     }

@@ -12,12 +12,12 @@ use usersync_model::{
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::full::{finish_full, not_mentioned, shown_and_missing};
 use crate::job::{Job, JobKind};
 use crate::ports::Readers;
 use crate::preview::Preview;
 use crate::records::read_collection;
 use crate::state::{Intent, load_intents, load_job};
-use crate::survey::not_mentioned;
 
 pub use self::finding::{Discrepancy, RowCounts, Verification};
 
@@ -188,19 +188,23 @@ impl Verifier<'_> {
     /// Finds out which containers are still listed.
     async fn look_up(&self, batch: &mut [Claimed]) {
         let asked = batch.iter().map(|claimed| claimed.container.clone()).collect();
-        let (containers, end) = self
-            .readers
-            .follow(self.readers.catalog.containers(Some(asked), self.context))
-            .collect()
-            .await;
-        let listed: BTreeSet<ContainerRef> = containers.into_iter().map(|container| container.id).collect();
+        let catalog = &self.readers.catalog;
+        let mut reader = self.readers.follow(catalog.containers(Some(asked), self.context));
+        let mut listed = BTreeSet::new();
+        while let Some(chunk) = reader.next_chunk().await {
+            listed.extend(chunk.into_iter().map(|container| container.id));
+        }
+        let end = finish_full(reader);
+        let cut: BTreeMap<ObjectId, PartialReason> = end.partial.into_iter().collect();
         for claimed in batch
             .iter_mut()
             .filter(|claimed| !listed.contains(&claimed.container))
         {
-            claimed.sight = match &end.verdict {
-                Completeness::Complete => Sight::Unlisted,
-                Completeness::Partial(reason) => Sight::Partial(reason.clone()),
+            claimed.sight = match (&end.verdict, cut.get(&claimed.container.object)) {
+                (Completeness::Partial(reason), _) | (Completeness::Complete, Some(reason)) => {
+                    Sight::Partial(reason.clone())
+                }
+                (Completeness::Complete, None) => Sight::Unlisted,
             };
         }
     }
@@ -211,7 +215,6 @@ impl Verifier<'_> {
         let mut places: HashMap<ObjectId, usize> = HashMap::new();
         for (place, claimed) in batch.iter_mut().enumerate() {
             if claimed.sight == Sight::Whole {
-                claimed.sight = Sight::Partial(not_mentioned());
                 places.insert(claimed.container.object.clone(), place);
             }
         }
@@ -225,30 +228,33 @@ impl Verifier<'_> {
             .cloned()
             .collect();
         let mut reader = self.readers.follow(target.members(asked, self.context));
+        let (mut shown, mut missing): (BTreeSet<usize>, BTreeSet<usize>) = Default::default();
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
                 match entry {
                     MembersEntry::Members { container, members } => {
                         if let Some(place) = places.get(&container) {
-                            batch[*place].sight = Sight::Whole;
+                            shown.insert(*place);
                             for PresentMember { member, .. } in members {
                                 batch[*place].meet(&Subject::Principal(member.principal), member.facets);
                             }
                         }
                     }
                     MembersEntry::Missing { container } => {
-                        if let Some(place) = places.get(&container) {
-                            batch[*place].sight = Sight::Missing;
-                        }
+                        missing.extend(places.get(&container));
                     }
                 }
             }
         }
-        let ReadEnd { verdict, partial, .. } = reader.finish();
-        if let Completeness::Partial(reason) = verdict {
-            for place in places.values() {
-                batch[*place].sight = Sight::Partial(reason.clone());
-            }
+        let ReadEnd { verdict, partial, .. } = finish_full(reader);
+        for place in places.values() {
+            batch[*place].sight = match (&verdict, shown.contains(place), missing.contains(place)) {
+                (Completeness::Partial(reason), ..) => Sight::Partial(reason.clone()),
+                (Completeness::Complete, true, false) => Sight::Whole,
+                (Completeness::Complete, false, true) => Sight::Missing,
+                (Completeness::Complete, true, true) => Sight::Partial(shown_and_missing()),
+                (Completeness::Complete, false, false) => Sight::Partial(not_mentioned()),
+            };
         }
         for (object, reason) in partial {
             if let Some(place) = places.get(&object) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::bits::{Bits, SparseBits};
 use super::resolve::{ResolvePolicy, UnknownMembers};
 use super::taint::Taint;
-use super::{Category, DirectoryGraph};
+use super::{Category, DirectoryGraph, NodeId};
 use crate::completeness::PartialReason;
 use crate::id::PrincipalRef;
 
@@ -83,6 +83,28 @@ pub(super) struct Survey {
     pub(super) partial: Option<PartialReason>,
     /// Picks that a complete system does not have.
     pub(super) missing: Vec<PrincipalRef>,
+}
+
+impl DirectoryGraph {
+    /// `picks`, and all that is below those of them that are groups, to any depth and each once, but for the users and resources below: so
+    /// these are groups, and principals that are named and were never shown.
+    ///
+    /// O(V+E) of the groups below.
+    #[must_use]
+    pub fn groups_below(&self, picks: impl IntoIterator<Item = NodeId>) -> Vec<NodeId> {
+        let mut visited = Bits::default();
+        visited.grow(self.len());
+        let mut below: Vec<NodeId> = picks.into_iter().filter(|pick| visited.insert(pick.0)).collect();
+        let mut next = 0;
+        while let Some(&NodeId(group)) = below.get(next) {
+            next += 1;
+            if self.category(group) == Category::Group {
+                let members = self.other_members.row(group);
+                below.extend(members.filter(|member| visited.insert(*member)).map(NodeId));
+            }
+        }
+        below
+    }
 }
 
 impl Side {

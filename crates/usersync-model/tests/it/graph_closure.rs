@@ -355,3 +355,35 @@ fn a_contradiction_makes_its_system_partial_and_is_taken_for_neither() {
     graph.apply(&sys("a"), &DirectoryChange::Removed(obj("u0")));
     assert_eq!(graph.system_verdict(&sys("a")), Completeness::Complete);
 }
+
+#[test]
+fn below_picks_are_groups_and_whom_nobody_showed_each_once() {
+    let mut builder = GraphBuilder::new();
+    for change in [
+        upsert("g0", true),
+        upsert("g1", true),
+        upsert("g3", true),
+        upsert("u0", true),
+        upsert("u1", true),
+        members("g0", "a", &["g1", "u0"]),
+        members("g1", "a", &["g0", "u1", "u9"]),
+        members("g1", "b", &["g2"]),
+        members("g3", "a", &["u9"]),
+    ] {
+        builder.add(&sys("a"), change);
+    }
+    builder.add(&sys("b"), members("g2", "b", &["u8"]));
+    let graph = builder.finish();
+    let below = |picks: &[&str]| -> BTreeSet<String> {
+        let picks = picks.iter().filter_map(|pick| graph.find(&parse(pick)));
+        let below = graph.groups_below(picks);
+        let names = below.iter().map(|node| graph.principal_ref(*node).to_string());
+        let names: BTreeSet<String> = names.collect();
+        assert_eq!(names.len(), below.len());
+        names
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(below(&["a:g0"]), names(&["a:g0", "a:g1", "a:u9", "b:g2", "b:u8"]));
+    assert_eq!(below(&["a:g3", "a:u0", "a:g3"]), names(&["a:g3", "a:u0", "a:u9"]));
+    assert_eq!(below(&[]), names(&[]));
+}

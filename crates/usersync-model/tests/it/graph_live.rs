@@ -130,6 +130,8 @@ struct Fixture {
     live: LiveSelections,
     policy: ResolvePolicy,
     ids: Vec<SelectionId>,
+    /// What resolving said, for as long as no change speaks against it.
+    resolved: BTreeMap<SelectionId, Resolved>,
 }
 
 impl Fixture {
@@ -146,6 +148,7 @@ impl Fixture {
             live,
             policy,
             ids,
+            resolved: BTreeMap::new(),
         }
     }
 
@@ -207,6 +210,7 @@ impl Fixture {
             Act::Select(at, selection) => {
                 let id = self.ids[at % self.ids.len()];
                 self.live.replace(&self.graph, id, selection.clone());
+                self.resolved.remove(&id);
                 assert_eq!(self.live.selection(id).unwrap(), selection);
             }
         }
@@ -221,6 +225,10 @@ impl Fixture {
         let before: Vec<Expected> = self.ids.iter().map(|&id| self.expected(id)).collect();
         change_world(&mut self.world);
         let impact = change(&mut self.graph, &mut self.live);
+        let named = impact.affected.iter().map(|one| &one.selection);
+        for id in named.chain(&impact.re_resolve) {
+            self.resolved.remove(id);
+        }
         let mut affected = Vec::new();
         let mut re_resolve = Vec::new();
         for (&id, before) in self.ids.iter().zip(&before) {
@@ -248,10 +256,14 @@ impl Fixture {
         assert_eq!(spelled_out(&impact, &uncertain), affected, "{impact:?}");
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         let mut scratch = Scratch::new();
         for &id in &self.ids {
             let resolved = self.live.resolve(&self.graph, id, &mut scratch);
+            let kept = self.resolved.insert(id, resolved.clone());
+            if let Some(kept) = kept.filter(|kept| self.live.still_holds(&self.graph, id, kept)) {
+                assert_eq!(kept, resolved);
+            }
             check(
                 &self.world,
                 &self.graph,

@@ -1,13 +1,18 @@
 //! What was certain when a pair was staged, and is not when it is saved.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::executor::block_on;
-use usersync::connector::{Account, ErrorKind, Retry};
+use usersync::connector::{
+    Account, AccountCapabilities, AccountDirectory, AccountEntry, CallContext, Cursor, ErrorKind, ReadEvent,
+    ReadStream, Retry,
+};
 use usersync::engine::{ByHand, Chosen, LinkOutcome, ReadOf};
 use usersync::license::Entitlement;
-use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{Activity, PartialKind};
+use usersync::memory::{CallKind, Fault, FaultRule, MemoryAccounts};
+use usersync::model::{Activity, PartialKind, PartialReason, SystemId};
 use usersync_tests::tenant;
 
 use crate::linking::{Office, account, codes, context, object, only, person, plain, principal, room, system};
@@ -381,4 +386,49 @@ fn options_of_a_proposal_are_not_told() {
     );
     assert_eq!(codes(&report.expect("it works")), "p0 changed");
     assert!(office.outbox().is_empty());
+}
+
+/// Accounts of which one is shown in part.
+#[derive(Debug)]
+struct Short(MemoryAccounts);
+
+impl AccountDirectory for Short {
+    fn system(&self) -> &SystemId {
+        self.0.system()
+    }
+
+    fn capabilities(&self) -> AccountCapabilities {
+        self.0.capabilities()
+    }
+
+    fn accounts(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<AccountEntry> {
+        let named = |event| match event {
+            ReadEvent::End(mut end) => {
+                let reason = PartialReason::new(PartialKind::Limit, "its addresses");
+                end.partial.push((object("a1"), reason));
+                ReadEvent::End(end)
+            }
+            event => event,
+        };
+        let events = self.0.accounts(since, context);
+        events.map(move |event| event.map(named)).boxed()
+    }
+}
+
+/// Whoever is shown in part may have any address, also one by which another account would be the only candidate.
+#[test]
+fn promise_20_nothing_is_proposed_where_an_account_is_shown_in_part() {
+    let office = Office::new(9).with_pairs(2);
+    let links = usersync::engine::Links::new(
+        Arc::new(office.store.clone()),
+        Arc::new(office.clock.clone()),
+        Arc::new(office.people.clone()),
+        Arc::new(Short(office.mail.clone())),
+        Arc::new(office.entitlement.clone()),
+    );
+    let loaded = block_on(links.load(&context(), &Chosen::All)).expect("it works");
+    assert!(loaded.principals.is_complete() && !loaded.accounts.is_complete());
+    let report = block_on(links.stage(&context(), &Chosen::All)).expect("staging works");
+    assert_eq!(report.count("staged"), 0);
+    assert_eq!(report.failed_reads.len(), 1);
 }

@@ -60,7 +60,8 @@ pub struct Elsewhere {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Impact {
     /// Whose standing changed, ascending, each once; with `elsewhere` complete for all selections that are not in
-    /// `re_resolve`, and silent about those that are.
+    /// `re_resolve`, and silent about those that are. What it says of lists that [`Resolved`] made,
+    /// [`LiveSelections::still_holds`] tells.
     ///
     /// An entry whose standing is the same before and after is there only to say so where `elsewhere` does not hold.
     pub affected: Vec<Affected>,
@@ -206,6 +207,22 @@ impl LiveSelections {
                 missing: Vec::new(),
             },
         }
+    }
+
+    /// Whether `resolved` is still who the selection stands for: what [`resolve`](Self::resolve) answered once, and of which no
+    /// [`Impact`] since named the selection.
+    ///
+    /// Those tell how everybody stands, and where the rest is unknown, somebody may come to be listed among those who are perhaps
+    /// selected, or be so no more, and stand as before. So this may say no where nothing changed, if the rest is unknown and an exclusion is in
+    /// doubt or a system partial. O(systems).
+    #[must_use]
+    pub fn still_holds(&self, graph: &DirectoryGraph, id: SelectionId, resolved: &Resolved) -> bool {
+        let Some(kept) = self.kept.get(id.index()).and_then(Option::as_ref) else {
+            return false;
+        };
+        let lists_nobody = || resolved.maybe.is_empty() && kept.header.doubt.is_none();
+        let is_whole = || graph.systems.iter().all(|system| system.partial.is_none());
+        resolved.rest == Rest::Absent || (lists_nobody() && is_whole())
     }
 
     /// How `node` stands in the selection; unknown where `id` is kept no longer. Costs the groups above the node.
