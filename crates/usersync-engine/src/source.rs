@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::event::{RunControl, RunEvent};
 use crate::job::Job;
 use crate::ports::Readers;
-use crate::report::FailedRead;
+use crate::report::{FailedRead, ReadOf};
 use crate::state::load_cursor;
 
 /// The directories of a job as last read.
@@ -166,6 +166,17 @@ impl Sources {
     /// The members of a filled container whom no directory shows; ascending.
     pub(crate) fn guests(&self, container: NodeId) -> &[NodeId] {
         self.guests.get(&container).map_or(&[], Vec::as_slice)
+    }
+
+    /// The containers that have `guest` as such; ascending.
+    pub(crate) fn hosts(&self, guest: NodeId) -> Vec<NodeId> {
+        let hosts = self
+            .guests
+            .iter()
+            .filter(|(_, guests)| guests.binary_search(&guest).is_ok());
+        let mut hosts: Vec<NodeId> = hosts.map(|(host, _)| *host).collect();
+        hosts.sort_unstable();
+        hosts
     }
 
     /// Makes a container the group that others select, with the members that a plan leaves, or that it has.
@@ -371,11 +382,11 @@ async fn read_changes(
         {
             return Ok(None);
         }
-        sources
-            .failed
-            .extend(reader.error().map(|error| FailedRead::source(system, error)));
+        let error = reader.take_error();
         changed |= entries > 0;
         let end = reader.finish();
+        let what = ReadOf::Source(system.clone());
+        sources.failed.extend(FailedRead::cut(what, error.as_ref(), &end));
         if !end.verdict.is_complete() && !control.is_cancelled() {
             // Who left may be in the missing part: what the graph says of them is older than this read.
             return Ok(None);
@@ -436,11 +447,13 @@ async fn read_everything(
                 break;
             }
         }
-        if let Some(error) = reader.error() {
-            failed.push(FailedRead::source(system, error));
+        let error = reader.take_error();
+        if let Some(error) = &error {
             tracing::warn!(name: "usersync.read.failed", %system, kind = error.kind().code(), "a directory was read in part");
         }
         let end = reader.finish();
+        let what = ReadOf::Source(system.clone());
+        failed.extend(FailedRead::cut(what, error.as_ref(), &end));
         let verdict = if extent == Some(Extent::Changes) {
             Completeness::Partial(told_changes())
         } else {

@@ -127,7 +127,8 @@ async fn seen(mut reader: Reader<AccountEntry>, what: ReadOf, vouched: bool) -> 
         }
     }
     let error = reader.take_error();
-    let mut verdict = reader.finish().verdict;
+    let end = reader.finish();
+    let mut verdict = end.verdict.clone();
     if verdict.is_complete() && (says_removed || !is_full) {
         verdict = Completeness::partial(
             PartialKind::Failed,
@@ -138,7 +139,7 @@ async fn seen(mut reader: Reader<AccountEntry>, what: ReadOf, vouched: bool) -> 
         Completeness::Complete => None,
         Completeness::Partial(reason) => Some(reason),
     };
-    let failed = FailedRead::partial(what, error.as_ref(), rest);
+    let failed = FailedRead::partial(what, error.as_ref(), &end, rest);
     Seen {
         parties,
         verdict,

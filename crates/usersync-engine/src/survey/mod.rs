@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use usersync_connector::{CallContext, Error as ConnectorError, MembersEntry};
+use usersync_connector::{CallContext, MembersEntry};
 use usersync_model::{
     Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, NodeId, ObjectId,
     PartialKind, PartialReason, Principal, PrincipalKind, PrincipalRef, Resolved, Scratch, Subject,
@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::event::{RunControl, RunEvent};
 use crate::job::{Job, Scope};
 use crate::ports::Readers;
-use crate::report::FailedRead;
+use crate::report::{FailedRead, ReadOf};
 use crate::source::{Sources, is_somebody};
 use crate::warnings::Warnings;
 
@@ -163,7 +163,9 @@ impl Survey {
                 }
             }
         }
+        let error = reader.take_error();
         let end = reader.finish();
+        let failed = FailedRead::catalog(error.as_ref(), &end);
         self.containers = listed.into_values().collect();
         self.sights.resize_with(self.containers.len(), Sight::default);
         self.places = self
@@ -184,7 +186,7 @@ impl Survey {
                 true
             }
             Completeness::Partial(reason) => {
-                self.sources.failed.extend(FailedRead::catalog(&reason));
+                self.sources.failed.extend(failed);
                 self.warnings.insert(Warning::PartialCatalog { reason });
                 self.is_catalog_partial = true;
                 false
@@ -242,8 +244,13 @@ impl Survey {
                 break;
             }
         }
-        self.note_failed(job, reader.error());
+        let error = reader.take_error();
         let end = reader.finish();
+        self.note_failed(FailedRead::cut(
+            ReadOf::Target(job.target.clone()),
+            error.as_ref(),
+            &end,
+        ));
         let whole = match end.verdict {
             Completeness::Complete => None,
             Completeness::Partial(reason) => Some(reason),
@@ -377,8 +384,7 @@ impl Survey {
     }
 
     /// A read of the target ended with this error, if it did. A target that is gone fails for each of them.
-    fn note_failed(&mut self, job: &Job, error: Option<&ConnectorError>) {
-        let failed = error.map(|error| FailedRead::target(&job.target, error));
+    pub(crate) fn note_failed(&mut self, failed: Option<FailedRead>) {
         if failed.is_some() && failed.as_ref() != self.sources.failed.last() {
             self.sources.failed.extend(failed);
         }
@@ -430,8 +436,13 @@ impl Survey {
                 }
             }
         }
-        self.note_failed(job, reader.error());
+        let error = reader.take_error();
         let end = reader.finish();
+        self.note_failed(FailedRead::cut(
+            ReadOf::Target(job.target.clone()),
+            error.as_ref(),
+            &end,
+        ));
         let mut partial: BTreeMap<ObjectId, PartialReason> = end.partial.into_iter().collect();
         for pick in picks {
             let members = found.remove(&pick.object);
