@@ -3,6 +3,7 @@
 //! The engine knows no concrete connector or store, and no async runtime: whoever polls its futures runs it.
 
 mod actor;
+mod answers;
 mod apply;
 mod audit;
 mod backoff;
