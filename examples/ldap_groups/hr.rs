@@ -191,6 +191,7 @@ impl Inner {
             verdict,
             partial,
             cursor: None,
+            retry: None,
         };
         Ok(read_stream(Extent::Full, changes, end))
     }

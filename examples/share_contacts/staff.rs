@@ -84,6 +84,7 @@ impl Staff {
             verdict: contents.verdict,
             partial: contents.partial,
             cursor: None,
+            retry: None,
         };
         // The second reading may have met another file, or a part of it.
         if end.verdict.is_complete() {

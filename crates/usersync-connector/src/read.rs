@@ -6,7 +6,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use usersync_model::{Completeness, ObjectId, PartialReason};
 
-use crate::error::Result;
+use crate::error::{Result, Retry};
 
 /// A read: [`ReadEvent::Begin`], any number of [`ReadEvent::Chunk`], [`ReadEvent::End`].
 ///
@@ -47,6 +47,9 @@ pub struct ReadEnd {
     pub partial: Vec<(ObjectId, PartialReason)>,
     /// Where the next read of changes continues, if the system offers that.
     pub cursor: Option<Cursor>,
+    /// What the system asked for, where it asked not to be called any more and the read ended early for that. What is missing
+    /// is partial all the same. A read that shows nothing at all ends with the error instead.
+    pub retry: Option<Retry>,
 }
 
 impl ReadEnd {
@@ -57,6 +60,7 @@ impl ReadEnd {
             verdict: Completeness::Complete,
             partial: Vec::new(),
             cursor: None,
+            retry: None,
         }
     }
 
@@ -67,6 +71,7 @@ impl ReadEnd {
             verdict: Completeness::Partial(reason),
             partial: Vec::new(),
             cursor: None,
+            retry: None,
         }
     }
 

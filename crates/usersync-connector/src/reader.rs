@@ -28,7 +28,7 @@ where
     I: IntoIterator<Item = T>,
     I::IntoIter: Send + 'static,
 {
-    let mut entries = entries.into_iter();
+    let mut entries = entries.into_iter().fuse();
     let chunks = std::iter::from_fn(move || {
         let chunk: Vec<T> = entries.by_ref().take(CHUNK_ENTRIES).collect();
         (!chunk.is_empty()).then_some(ReadEvent::Chunk(chunk))

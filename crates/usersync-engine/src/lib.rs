@@ -3,6 +3,7 @@
 //! The engine knows no concrete connector or store, and no async runtime: whoever polls its futures runs it.
 
 mod actor;
+mod answers;
 mod apply;
 mod audit;
 mod backoff;
@@ -69,7 +70,7 @@ pub use links::{
 pub use list::{JobEntry, NextRun, Pending};
 pub use outbox::DeadLetter;
 pub use ports::{Options, Readers};
-pub use preview::{Answer, Preview, Previewed};
+pub use preview::{About, Answer, Preview, Previewed};
 pub use records::{Booked, BookingRecord, Collections, Distribution, OrganisationUse, RecordJob};
 pub use report::{FailedRead, NotStarted, OperationReport, Outcome, PausedBy, ReadOf, RunEnd, RunReport};
 pub use schedule::{Cadence, Interval, InvalidSchedule, Schedule};

@@ -7,7 +7,7 @@ use crate::due::{ScheduleState, Waiting};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::history::{RunNumber, RunRecord, RunState};
-use crate::job::{Job, Scope, Trigger};
+use crate::job::{Job, JobKind, Scope, Trigger};
 use crate::order::in_order;
 use crate::state::job_key;
 
@@ -22,6 +22,7 @@ pub struct JobEntry {
     /// The run that began after that, if one did. It is under way, or was killed and the next run will find out.
     pub under_way: Option<RunRecord>,
     /// What waits for an approval since the last run of everything: the digest to approve, and how many operations it lets go.
+    /// `None` for a job of items: its digests are those of its pairs, in [`RunReport::items`](crate::RunReport::items).
     pub held: Option<(Digest, u64)>,
     /// When it runs next.
     pub next: NextRun,
@@ -130,7 +131,9 @@ impl JobEntry {
             return false;
         }
         let result = record.result().filter(|_| record.scope == Scope::Everything);
-        let found = result.is_some_and(|result| result.plan.is_some());
+        // Runs of items have no plan, and tell what waits pair by pair.
+        let has_no_plans = matches!(self.job.kind, JobKind::Items(_));
+        let found = result.is_some_and(|result| has_no_plans || result.plan.is_some());
         self.held = result.and_then(|result| Some((result.held?, result.summary.approvable)));
         self.last.get_or_insert(record);
         found

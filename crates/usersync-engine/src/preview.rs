@@ -1,12 +1,16 @@
 //! Planning without writing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use tracing::Instrument;
 use usersync_connector::CallContext;
-use usersync_model::{Absence, ContainerRef, Explanation, JobId, PrincipalRef, TenantId};
+use usersync_model::{
+    Absence, Completeness, ContainerRef, Explanation, JobId, MAX_PATHS, PrincipalRef, Scratch, Selection,
+    Standing, TenantId,
+};
 use usersync_reconcile::{Hold, HoldCause, Plan, What};
 
 use crate::actor::job_actor;
@@ -17,12 +21,12 @@ use crate::ground::Ground;
 use crate::job::{Job, JobKind, Scope};
 use crate::planning::{Circumstances, Planned, Task, plan};
 use crate::ports::Readers;
-use crate::records::{self, RecordSurvey};
+use crate::records::{self, Collections, RecordSurvey};
 use crate::recover::Recovery;
 use crate::report::FailedRead;
 use crate::source::{Sources, read_sources};
 use crate::state::{Intent, JobState, load_approvals, load_departures, load_intents, load_job, load_state};
-use crate::survey::survey;
+use crate::survey::{Survey, survey};
 
 /// Plans without writing: it holds nothing that could write, by type. This is all that it is made of, and none of these traits has a
 /// method that writes:
@@ -61,17 +65,32 @@ pub struct Previewed {
 
 /// Why somebody is a member, or will be, or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
+    /// What it is about.
+    pub about: About,
     /// The ways from the container's selection to the principal; `None` if it is not selected.
     pub selected: Option<Explanation>,
     /// Why it is not selected, or not for sure.
     pub absent: Vec<Absence>,
-    /// Whether it is there now; `None` where that is not known.
+    /// Whether it is there now; `None` where that is not known, and of copies.
     pub present: Option<bool>,
     /// An operation on it waits, for this reason.
     pub held: Option<HoldCause>,
     /// What else the plan says about it.
     pub finding: Option<What>,
+}
+
+/// What an [`Answer`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum About {
+    /// Whether the principal gets copies in its collection.
+    Copies,
+    /// Whether the principal is a member.
+    Membership,
+    /// Copies of what is the principal's own, who never gets any.
+    Own,
 }
 
 impl Preview {
@@ -157,9 +176,17 @@ impl Previewed {
             .find(|section| section.container == *container);
         let is_about = |subject: &usersync_model::Subject| matches!(subject, usersync_model::Subject::Principal(other) if other == principal);
         let is_held = |hold: &&Hold| is_about(&hold.operation.subject);
+        let (selected, absent) =
+            explain_guest(survey, &self.job, selection, principal).unwrap_or_else(|| {
+                (
+                    graph.explain(selection, principal, &self.job.resolve),
+                    graph.explain_absence(selection, principal, &self.job.resolve),
+                )
+            });
         Some(Answer {
-            selected: graph.explain(selection, principal, &self.job.resolve),
-            absent: graph.explain_absence(selection, principal, &self.job.resolve),
+            about: About::Membership,
+            selected,
+            absent,
             present: match graph.find(principal) {
                 Some(id) => sight.presence(id),
                 None => sight.rest.is_none().then_some(false),
@@ -183,15 +210,33 @@ impl Previewed {
         principal: &PrincipalRef,
     ) -> Option<Answer> {
         let to = survey.to.as_ref()?;
-        if collection.object != principal.object {
+        if collection.object != principal.object || collection.system != self.job.target {
             return None;
         }
+        let is_own = match &self.job.kind {
+            JobKind::Records(records) => match &records.collections {
+                Collections::Distribute { owner, group, .. } => {
+                    owner == principal || (records.from == collection.system && *group == collection.object)
+                }
+                Collections::Each(_) => false,
+            },
+            _ => false,
+        };
         let graph = survey.sources.graph();
         let sections = self.plan.sections();
         let section = sections.iter().find(|section| section.container == *collection);
+        let (selected, absent) = if is_own {
+            (None, Vec::new())
+        } else {
+            (
+                graph.explain(to, principal, &self.job.resolve),
+                graph.explain_absence(to, principal, &self.job.resolve),
+            )
+        };
         Some(Answer {
-            selected: graph.explain(to, principal, &self.job.resolve),
-            absent: graph.explain_absence(to, principal, &self.job.resolve),
+            about: if is_own { About::Own } else { About::Copies },
+            selected,
+            absent,
             present: None,
             held: section
                 .and_then(|s| s.holds.first())
@@ -203,13 +248,86 @@ impl Previewed {
     }
 }
 
+/// Of somebody whom no directory shows, and who is a member of containers that the selection reaches: how they are selected by these,
+/// or why not. `None` if this is about nobody like that.
+fn explain_guest(
+    survey: &Survey,
+    job: &Job,
+    selection: &Selection,
+    principal: &PrincipalRef,
+) -> Option<(Option<Explanation>, Vec<Absence>)> {
+    let graph = survey.graph();
+    let guest = graph.find(principal)?;
+    let hosts = survey.sources.hosts_of(guest);
+    let ways = |picks: &BTreeSet<PrincipalRef>| {
+        let (mut ways, mut more) = (Vec::new(), false);
+        for &host in &hosts {
+            let (found, is_cut) = graph.ways(picks, host);
+            ways.extend(found);
+            more |= is_cut;
+        }
+        for way in &mut ways {
+            way.steps.push(graph.last_step(guest));
+        }
+        let shortest = ways.iter().map(|way| way.steps.len()).min();
+        ways.retain(|way| Some(way.steps.len()) == shortest);
+        ways.sort_by_cached_key(|way| {
+            let ids = way.steps.iter().map(|step| step.principal.clone());
+            ids.collect::<Vec<_>>()
+        });
+        more |= ways.len() > MAX_PATHS;
+        ways.truncate(MAX_PATHS);
+        (ways, more)
+    };
+    let (paths, more) = ways(&selection.include);
+    if paths.is_empty() {
+        return None;
+    }
+    let own = graph.ways(&selection.exclude, guest).0;
+    if let Some(way) = own.into_iter().chain(ways(&selection.exclude).0).next() {
+        return Some((None, vec![Absence::Excluded(way)]));
+    }
+    // As when the container is planned: whom a directory would show that was read in part is a guest or not, and where an
+    // exclusion is in doubt, it may cover guests, too.
+    let mut scratch = Scratch::new();
+    let excluded = Selection::of(selection.exclude.iter().cloned());
+    let exclusion = graph.resolve(&excluded, &job.resolve, &mut scratch).rest;
+    let resolved = graph.resolve(selection, &job.resolve, &mut scratch);
+    let directory = job.sources.contains(&principal.system);
+    let directory = directory.then(|| graph.system_verdict(&principal.system));
+    let directory = match &directory {
+        Some(Completeness::Partial(reason)) => Some(reason),
+        _ => None,
+    };
+    let doubts = [directory, exclusion.reason(), resolved.maybe_reason.as_ref()];
+    let doubt = doubts.into_iter().flatten().min().cloned();
+    let standing = match doubt {
+        Some(_) => Standing::Unknown,
+        None => Standing::Yes,
+    };
+    let explanation = Explanation {
+        standing,
+        paths,
+        more,
+    };
+    Some((
+        Some(explanation),
+        doubt.into_iter().map(Absence::Unknown).collect(),
+    ))
+}
+
 impl fmt::Display for Answer {
     /// One line for each thing there is to say.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.present {
-            Some(true) => "is a member",
-            Some(false) => "is no member",
-            None => "may be a member: the container was not read completely",
+        let standing = self.selected.as_ref().map(|selected| selected.standing);
+        f.write_str(match (self.about, self.present, standing) {
+            (About::Copies, _, Some(Standing::Yes)) => "gets copies",
+            (About::Copies, _, Some(Standing::Unknown)) => "may get copies",
+            (About::Copies, _, Some(Standing::No) | None) => "gets no copies",
+            (About::Membership, Some(true), _) => "is a member",
+            (About::Membership, Some(false), _) => "is no member",
+            (About::Membership, None, _) => "may be a member: the container was not read completely",
+            (About::Own, _, _) => "gets no copies: what is copied is the principal's own",
         })?;
         if let Some(selected) = &self.selected {
             write!(f, "\nselected: {selected}")?;

@@ -5,8 +5,10 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use usersync_connector::{Error as ConnectorError, Retry};
-use usersync_model::{ContainerRef, JobId, OperationId, PartialKind, PartialReason, Subject, SystemId};
+use usersync_connector::{Error as ConnectorError, ErrorKind, ReadEnd, Retry};
+use usersync_model::{
+    Completeness, ContainerRef, JobId, OperationId, PartialKind, PartialReason, Subject, SystemId,
+};
 use usersync_reconcile::Plan;
 
 use crate::history::RunNumber;
@@ -92,36 +94,49 @@ pub enum ReadOf {
 }
 
 impl FailedRead {
-    pub(crate) fn catalog(reason: &PartialReason) -> Option<Self> {
-        (reason.kind == PartialKind::Failed).then_some(Self {
-            what: ReadOf::Catalog,
-            kind: "failed",
-            retry: Retry::Later,
+    /// The list of containers, read in part for this reason.
+    pub(crate) fn catalog(error: Option<&ConnectorError>, end: &ReadEnd) -> Option<Self> {
+        Self::cut(ReadOf::Catalog, error, end).or_else(|| {
+            let failed =
+                matches!(&end.verdict, Completeness::Partial(reason) if reason.kind == PartialKind::Failed);
+            failed.then_some(Self {
+                what: ReadOf::Catalog,
+                kind: "failed",
+                retry: Retry::Later,
+            })
         })
-    }
-
-    pub(crate) fn source(system: &SystemId, error: &ConnectorError) -> Self {
-        Self::of(ReadOf::Source(system.clone()), error)
     }
 
     pub(crate) fn target(system: &SystemId, error: &ConnectorError) -> Self {
         Self::of(ReadOf::Target(system.clone()), error)
     }
 
+    /// A read that ended by an error, or because the system asked not to be called any more.
+    pub(crate) fn cut(what: ReadOf, error: Option<&ConnectorError>, end: &ReadEnd) -> Option<Self> {
+        match error {
+            Some(error) => Some(Self::of(what, error)),
+            None => end.retry.map(|retry| Self {
+                what,
+                kind: ErrorKind::RateLimited.code(),
+                retry,
+            }),
+        }
+    }
+
     /// A read that did not show everything, whether it says so by an error or by its verdict alone.
     pub(crate) fn partial(
         what: ReadOf,
         error: Option<&ConnectorError>,
+        end: &ReadEnd,
         rest: Option<&PartialReason>,
     ) -> Option<Self> {
-        match error {
-            Some(error) => Some(Self::of(what, error)),
-            None => rest.map(|_| Self {
+        Self::cut(what.clone(), error, end).or_else(|| {
+            rest.map(|_| Self {
                 what,
                 kind: "partial",
                 retry: Retry::Later,
-            }),
-        }
+            })
+        })
     }
 
     fn of(what: ReadOf, error: &ConnectorError) -> Self {
@@ -132,6 +147,19 @@ impl FailedRead {
         }
     }
 }
+
+/// Whether a system that answers this does not work for anybody.
+pub(crate) fn is_out_of_order(kind: ErrorKind) -> bool {
+    OUT_OF_ORDER.contains(&kind)
+}
+
+/// What a system answers that does not work for anybody.
+pub(crate) const OUT_OF_ORDER: [ErrorKind; 4] = [
+    ErrorKind::RateLimited,
+    ErrorKind::TimedOut,
+    ErrorKind::Unauthenticated,
+    ErrorKind::Unavailable,
+];
 
 impl fmt::Display for RunReport {
     /// One line for the run, and one for each kind of outcome.

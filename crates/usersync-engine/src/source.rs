@@ -15,7 +15,7 @@ use crate::event::{RunControl, RunEvent};
 use crate::full::finish_full;
 use crate::job::Job;
 use crate::ports::Readers;
-use crate::report::FailedRead;
+use crate::report::{FailedRead, ReadOf};
 use crate::state::load_cursor;
 
 /// The directories of a job as last read.
@@ -179,6 +179,17 @@ impl Sources {
     pub(crate) fn hosts(&self) -> impl Iterator<Item = NodeId> + '_ {
         let filled = self.filled.values().copied();
         filled.filter(|container| !self.guests(*container).is_empty())
+    }
+
+    /// The containers that have `guest` as such; ascending.
+    pub(crate) fn hosts_of(&self, guest: NodeId) -> Vec<NodeId> {
+        let hosts = self
+            .guests
+            .iter()
+            .filter(|(_, guests)| guests.binary_search(&guest).is_ok());
+        let mut hosts: Vec<NodeId> = hosts.map(|(host, _)| *host).collect();
+        hosts.sort_unstable();
+        hosts
     }
 
     /// Whether the members that stand in the graph for a container are those of a plan, or of a read of the target.
@@ -395,11 +406,11 @@ async fn read_changes(
         {
             return Ok(None);
         }
-        sources
-            .failed
-            .extend(reader.error().map(|error| FailedRead::source(system, error)));
+        let error = reader.take_error();
         changed |= entries > 0;
         let end = reader.finish();
+        let what = ReadOf::Source(system.clone());
+        sources.failed.extend(FailedRead::cut(what, error.as_ref(), &end));
         if !end.verdict.is_complete() && !control.is_cancelled() {
             // Who left may be in the missing part: what the graph says of them is older than this read.
             return Ok(None);
@@ -459,11 +470,13 @@ async fn read_everything(
                 break;
             }
         }
-        if let Some(error) = reader.error() {
-            failed.push(FailedRead::source(system, error));
+        let error = reader.take_error();
+        if let Some(error) = &error {
             tracing::warn!(name: "usersync.read.failed", %system, kind = error.kind().code(), "a directory was read in part");
         }
         let end = finish_full(reader);
+        let what = ReadOf::Source(system.clone());
+        failed.extend(FailedRead::cut(what, error.as_ref(), &end));
         let keeps_track = readers.directory(system)?.capabilities().tracks_partial;
         // Elsewhere a group that was cut short is told in full only by the next full read.
         if (keeps_track || end.partial.is_empty())

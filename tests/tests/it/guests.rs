@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{ReadOf, RunEnd, RunRequest, Scope};
 use usersync::memory::{CallKind, Fault, FaultRule};
-use usersync::model::{Activity, PartialKind, Principal, PrincipalKind};
+use usersync::model::{
+    Absence, Activity, ContainerRef, PartialKind, Principal, PrincipalKind, Standing, Subject,
+};
 use usersync::reconcile::{Guards, Mode, Policy, Share};
 use usersync_tests::{World, container, free_policy, user};
 
@@ -56,6 +58,65 @@ fn a_guest_of_a_selected_container_is_a_member_of_what_selects_it() {
     assert!(
         world.members("event").contains("stranger"),
         "nobody's business but theirs"
+    );
+}
+
+/// What is said of a guest is what is planned for them.
+#[test]
+fn a_guest_is_explained_by_the_container_that_has_them() {
+    let world = world(free());
+    world.add_by_hand("crew", "guest");
+    let explain = |container: &ContainerRef, who: &str| {
+        let preview = world.planned("sync", &Scope::Everything);
+        let planned = |operation: &usersync::reconcile::Operation| {
+            operation.subject == Subject::Principal(user("guest"))
+        };
+        let sections = preview.plan().sections().iter();
+        let is_added = sections
+            .filter(|section| section.container == *container)
+            .any(|section| section.operations.iter().any(planned));
+        (
+            is_added,
+            preview.explain(container, &user(who)).expect("it is covered"),
+        )
+    };
+    let event = container("event");
+    let (is_added, why) = explain(&event, "guest");
+    assert!(is_added);
+    assert_eq!(why.absent, []);
+    let selected = why.selected.expect("the guest is selected");
+    assert_eq!(selected.standing, Standing::Yes);
+    assert_eq!(selected.to_string(), "crew (share group) > hr:guest");
+    // Of the crew itself, the guest is no more than a guest.
+    let (_, why) = explain(&container("crew"), "guest");
+    assert_eq!((why.selected, why.present), (None, Some(true)));
+    assert_eq!(why.absent, [Absence::NotInDirectory, Absence::NotSelected]);
+    let (_, why) = explain(&event, "stranger");
+    assert_eq!(why.selected, None);
+    // Where the directory that would show them was read in part, they are a guest or not.
+    world.hide_directory_once();
+    let (is_added, why) = explain(&event, "guest");
+    assert!(!is_added);
+    let selected = why.selected.map(|selected| selected.standing);
+    assert_eq!(selected, Some(Standing::Unknown));
+    assert!(
+        matches!(why.absent[..], [Absence::Unknown(_)]),
+        "{:?}",
+        why.absent
+    );
+    // Excluded is excluded.
+    world.catalog.edit(&event, |event| {
+        event.selection.exclude.insert(user("guest"));
+    });
+    let (is_added, why) = explain(&event, "guest");
+    assert!(!is_added);
+    assert_eq!(why.selected, None);
+    assert!(
+        why.absent
+            .iter()
+            .any(|absence| matches!(absence, Absence::Excluded(_))),
+        "{:?}",
+        why.absent
     );
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use usersync::connector::News;
 use usersync::engine::{Engine, JobKind, PausedBy, RunEnd, RunRequest, Scope, Trigger};
 use usersync::memory::{CallKind, Fault, FaultRule, MemoryCatalog, MemoryRecords};
-use usersync::model::{Origin, PartialKind, Principal, PrincipalKind, SystemId};
+use usersync::model::{ContainerRef, Origin, PartialKind, Principal, PrincipalKind, SystemId};
 use usersync::store::Table;
 use usersync_tests::edit::cases;
 use usersync_tests::records::edit::{edits, staff};
@@ -269,6 +269,22 @@ fn destinations_follow_the_selection() {
         .explain(&container("bob"), &user("bob"))
         .expect("an answer");
     assert!(why.selected.is_none() && !why.absent.is_empty());
+    assert_eq!(
+        why.to_string(),
+        "gets no copies\nnot selected: excluded: bob (user)",
+        "of a copy"
+    );
+    // Whose they are is no destination, although selected.
+    let seller = preview
+        .explain(&container("seller"), &user("seller"))
+        .expect("an answer");
+    assert_eq!((seller.selected.is_some(), &seller.absent[..]), (false, &[][..]));
+    assert_eq!(
+        seller.to_string(),
+        "gets no copies: what is copied is the principal's own"
+    );
+    let elsewhere = ContainerRef::parse("elsewhere", "dan").expect("an id");
+    assert_eq!(preview.explain(&elsewhere, &user("dan")), None);
 }
 
 /// A mailbox that is gone for now is told of, and filled when it is back.

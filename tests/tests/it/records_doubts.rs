@@ -2,9 +2,10 @@
 //! guards during an outage, a source that goes back to what it was.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use usersync::connector::{ErrorKind, Retry};
-use usersync::engine::RunEnd;
+use usersync::engine::{ReadOf, RunControl, RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{GroupKind, Origin, PartialKind, Principal, PrincipalKind, SystemId};
 use usersync::reconcile::{FacetRule, FirstSight, Guards, Mode, Policy, RecordRules, Share};
@@ -59,6 +60,49 @@ fn promise_09_a_page_that_is_not_found_forgets_nothing() {
     world.faults.heal();
     let _ = world.settle("share");
     assert_eq!(world.names("ada"), "");
+}
+
+/// A target that is out of order is not asked about every contact of everybody, nor by a run that was told to end.
+#[test]
+fn a_target_that_is_out_of_order_is_not_asked_about_every_record() {
+    let asked = |prepare: &dyn Fn(&RecordWorld, &RunControl)| {
+        let world = RecordWorld::builder()
+            .staff("ada bob cleo dan")
+            .job(RecordWorld::distribution("share", "staff"))
+            .build();
+        for name in ["c1", "c2", "c3"] {
+            world.put_contact(name, "general:name=One");
+        }
+        let slow = Fault::Partial {
+            shown: 0,
+            kind: PartialKind::Limit,
+        };
+        let slow = FaultRule::new(slow).on(CallKind::Records);
+        world.faults.inject(slow.system(share()));
+        let control = RunControl::new();
+        prepare(&world, &control);
+        let request = RunRequest::everything().controlled_by(control);
+        let report = world.try_run("share", request).expect("a report");
+        (world.calls.count(CallKind::Record), report)
+    };
+    let hour = Retry::After(Duration::from_secs(3600));
+    let (count, report) = asked(&|world, _| {
+        let kind = ErrorKind::Unavailable;
+        let dead = FaultRule::new(Fault::Failed { kind, retry: hour });
+        world.faults.inject(dead.on(CallKind::Record));
+    });
+    assert_eq!(count, 1);
+    let told = report.failed_reads.iter();
+    let told: Vec<_> = told.map(|read| (&read.what, read.kind, read.retry)).collect();
+    assert_eq!(told, [(&ReadOf::Target(share()), "unavailable", hour)]);
+    let (count, report) = asked(&|world, control| {
+        let cancel = control.clone();
+        let cancelled = FaultRule::meanwhile(move || cancel.cancel()).on(CallKind::Records);
+        world.faults.inject(cancelled.system(share()));
+    });
+    assert_eq!((count, report.end), (0, RunEnd::Cancelled));
+    let (count, _) = asked(&|_, _| {});
+    assert_eq!(count, 12);
 }
 
 /// A source that was seen to have records is not gone.

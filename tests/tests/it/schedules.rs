@@ -366,6 +366,30 @@ fn a_run_that_was_told_to_end_is_due_again() {
     assert_eq!(next(&world), Some(4 * 3600));
 }
 
+/// The process goes down while the target asks to be left alone: it stays so in the next process.
+#[test]
+fn a_run_that_was_told_to_end_comes_back_when_the_system_said() {
+    let mut world = world_with(Schedule::default());
+    let after = Duration::from_secs(2 * HOUR);
+    let limited = FaultRule::new(Fault::RateLimited { after }).on(CallKind::Add);
+    let control = RunControl::new();
+    let cancel = control.clone();
+    let cancelled = FaultRule::meanwhile(move || cancel.cancel()).on(CallKind::Add);
+    world.faults.inject(limited);
+    world.faults.inject(cancelled.after(1).once());
+    let ran = block_on(world.engine().run_if_due(&world.tenant, &job("sync"), &control));
+    assert!(matches!(&ran[..], [Ok(report)] if report.end == RunEnd::Cancelled));
+    world.faults.heal();
+    world.restart();
+    assert!(matches!(waiting(&world), Some(Waiting::RetryAfter { .. })));
+    assert_eq!((next(&world), due(&world)), (Some(2 * 3600), String::new()));
+    // Nobody calls before, also where a run is told to end that heard of nothing.
+    advance(&world, 2 * HOUR - 1);
+    assert_eq!(due(&world), "");
+    advance(&world, 1);
+    assert_eq!(due(&world), "sync schedule changed");
+}
+
 /// A save does what it is for, and leaves the rest to others.
 #[test]
 fn a_save_is_only_about_its_container() {
@@ -513,7 +537,12 @@ fn one_failing_source_of_one_is_trouble_and_one_failing_member_is_not() {
 /// `Retry-After` counts for everybody.
 #[test]
 fn nobody_comes_back_before_the_system_said() {
-    for on in [CallKind::Directory, CallKind::Members, CallKind::Add] {
+    for on in [
+        CallKind::Containers,
+        CallKind::Directory,
+        CallKind::Members,
+        CallKind::Add,
+    ] {
         let world = world_with(every(HOUR));
         world.faults.inject(
             FaultRule::new(Fault::RateLimited {

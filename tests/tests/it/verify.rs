@@ -111,6 +111,28 @@ fn what_a_run_left_is_consistent_and_looking_writes_nothing() {
     assert_eq!(world.snapshot(), before);
 }
 
+/// What a person gave a member stays, and so the finding stays: nobody is told that a run settles it.
+#[test]
+fn a_role_that_a_run_leaves_is_not_said_to_be_settled() {
+    let world = world();
+    world.add_by_hand("team", "ada");
+    set_role(&world, "team", "ada");
+    let _ = world.settle("sync");
+    for _ in 0..2 {
+        assert_eq!(world.run("sync").end, RunEnd::InSync);
+        let verification = verify(&world);
+        assert_eq!(
+            shown(&verification),
+            "5 agreed; 1 differing; facets_differ team/ada"
+        );
+        assert_eq!(
+            verification.findings[0].to_string(),
+            "hr:ada in share:team is manager, active, and was agreed to be member, active; the next run carries what \
+             the source changed, and keeps what was changed at the target"
+        );
+    }
+}
+
 type Disturb = fn(&World);
 
 #[test]

@@ -275,7 +275,7 @@ fn send_read<S: BlockingDirectory>(
     }
     let mut send = |event| block_on(events.send(event)).is_ok();
     let read = caught(|| {
-        let mut entries = service.read(context)?;
+        let mut entries = service.read(context)?.fuse();
         let mut followed = send(Ok(ReadEvent::Begin(Extent::Full)));
         while followed {
             let mut chunk = Vec::with_capacity(CHUNK_ENTRIES);

@@ -25,7 +25,7 @@ pub(super) fn present(principal: PrincipalRef) -> PresentMember {
 
 /// Lists one container after the other. A container that cannot be listed is partial and does not keep the
 /// others from being listed; if nothing could be listed at all, the first failure is that of the read, so that
-/// it can begin anew.
+/// it can begin anew. Once the system asks not to be called, nothing more is listed, and the read ends with that wish.
 pub(super) fn read_members<L>(
     system: SystemId,
     containers: Vec<ObjectId>,
@@ -62,6 +62,7 @@ struct Listing<L> {
 
 impl<L: Fn(ObjectId) -> BoxFuture<'static, Listed>> Listing<L> {
     async fn next(&mut self) -> Result<ReadEvent<MembersEntry>> {
+        let mut limited = None;
         for container in self.containers.by_ref() {
             match (self.list)(container.clone()).await {
                 Ok(None) => {
@@ -76,24 +77,39 @@ impl<L: Fn(ObjectId) -> BoxFuture<'static, Listed>> Listing<L> {
                         members,
                     }]));
                 }
-                Err(error) => self.failed.push((container, error.at(&self.system, "members"))),
+                Err(error) => {
+                    let error = error.at(&self.system, "members");
+                    if error.kind() == ErrorKind::RateLimited {
+                        limited = Some((container, error));
+                        break;
+                    }
+                    self.failed.push((container, error));
+                }
             }
         }
-        let failed = std::mem::take(&mut self.failed);
-        if !self.shown && !failed.is_empty() {
-            let (_, error) = failed.into_iter().next().expect("it was found not to be empty");
-            return Err(error);
+        let mut failed = std::mem::take(&mut self.failed);
+        let retry = limited.as_ref().map(|(_, error)| error.retry());
+        if !self.shown {
+            let first = || failed.drain(..).next();
+            if let Some((_, error)) = limited.or_else(first) {
+                return Err(error);
+            }
+            return Ok(ReadEvent::End(ReadEnd::complete()));
         }
+        failed.extend(limited);
         let mut end = ReadEnd::complete();
+        let reason = |error: &Error| PartialReason::new(PartialKind::Failed, error.to_string());
         end.partial = failed
-            .into_iter()
-            .map(|(container, error)| {
-                (
-                    container,
-                    PartialReason::new(PartialKind::Failed, error.to_string()),
-                )
-            })
+            .iter()
+            .map(|(container, error)| (container.clone(), reason(error)))
             .collect();
+        if retry.is_some() {
+            let unasked = "not asked for, since the system asked not to be called any more";
+            let left = self.containers.by_ref();
+            end.partial
+                .extend(left.map(|container| (container, PartialReason::new(PartialKind::Failed, unasked))));
+        }
+        end.retry = retry;
         Ok(ReadEvent::End(end))
     }
 }

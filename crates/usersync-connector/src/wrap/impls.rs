@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use usersync_license::Entitlement;
+use usersync_license::{Entitlement, Quantities};
 use usersync_model::{
     Container, ContainerRef, Digest, DirectoryChange, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
 };
@@ -26,6 +26,8 @@ use crate::read::{Cursor, ReadStream};
 use crate::record::{
     PresentRecord, RecordCapabilities, RecordEntry, RecordOperation, RecordRead, RecordRequest, RecordTarget,
 };
+use crate::subscription::{BookingChange, SubscriptionAdmin, Subscriptions};
+use crate::token::{Secret, Token, TokenKey, TokenStore};
 
 impl<C: Directory + ?Sized> Directory for Wrapped<C> {
     fn system(&self) -> &SystemId {
@@ -262,6 +264,70 @@ impl<C: EntitlementSource + ?Sized> EntitlementSource for Wrapped<C> {
         self.layers
             .call(Place::new(None, "entitlement"), Effect::Read, || {
                 self.inner.entitlement(tenant)
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl<C: Subscriptions + ?Sized> Subscriptions for Wrapped<C> {
+    fn system(&self) -> &SystemId {
+        self.inner.system()
+    }
+
+    async fn booked(&self, organisation: &ObjectId, context: &CallContext) -> Result<Quantities> {
+        let place = Place::new(Some(self.inner.system()), "booked");
+        self.layers
+            .call(place, Effect::Read, || self.inner.booked(organisation, context))
+            .await
+    }
+}
+
+#[async_trait]
+impl<C: SubscriptionAdmin + ?Sized> SubscriptionAdmin for Wrapped<C> {
+    async fn adjust(
+        &self,
+        organisation: &ObjectId,
+        change: &BookingChange,
+        context: &CallContext,
+    ) -> Result<Applied> {
+        let place = Place::new(Some(self.inner.system()), "adjust");
+        self.layers
+            .call(place, Effect::Write, || {
+                self.inner.adjust(organisation, change, context)
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl<C: TokenStore + ?Sized> TokenStore for Wrapped<C> {
+    async fn keep(
+        &self,
+        tenant: &TenantId,
+        key: &TokenKey,
+        secret: Secret,
+        expires: Option<DateTime<Utc>>,
+    ) -> Result<()> {
+        self.layers
+            .call(Place::new(None, "keep"), Effect::Write, || {
+                self.inner.keep(tenant, key, secret.clone(), expires)
+            })
+            .await
+    }
+
+    async fn revoke(&self, tenant: &TenantId, key: &TokenKey) -> Result<()> {
+        self.layers
+            .call(Place::new(None, "revoke"), Effect::Write, || {
+                self.inner.revoke(tenant, key)
+            })
+            .await
+    }
+
+    async fn token(&self, tenant: &TenantId, key: &TokenKey) -> Result<Token> {
+        self.layers
+            .call(Place::new(None, "token"), Effect::Read, || {
+                self.inner.token(tenant, key)
             })
             .await
     }

@@ -23,7 +23,8 @@ pub struct RetryPolicy {
     /// The longest pause asked for by a system that is waited for; beyond it, the call fails with the system's
     /// wish in its error, for the caller to come back then. Default: 60 s.
     pub max_retry_after: Duration,
-    /// How many retries there may be per hundred calls. Default: 20.
+    /// How many retries there may be per hundred calls. What calls earn is saved up to the floor, and up to one retry at least.
+    /// Default: 20.
     pub budget_percent: u32,
     /// How many retries there may be on top of that. It refills as calls are made. Default: 10.
     pub budget_floor: u32,
@@ -67,20 +68,20 @@ impl Retries {
     pub(super) fn new(policy: RetryPolicy, seed: u64) -> Self {
         Self {
             policy,
-            budget: AtomicU64::new(Self::full(&policy)),
+            budget: AtomicU64::new(u64::from(policy.budget_floor) * 100),
             random: AtomicU64::new(policy.seed.unwrap_or(seed)),
         }
     }
 
     /// Counts a call, which earns its share of a retry.
     pub(super) fn deposit(&self) {
-        let full = Self::full(&self.policy);
+        let depth = Self::depth(&self.policy);
         let earned = u64::from(self.policy.budget_percent);
         // The closure always answers, so there is no failure to handle.
         let _ = self
             .budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |budget| {
-                Some((budget + earned).min(full))
+                Some((budget + earned).min(depth))
             });
     }
 
@@ -131,9 +132,10 @@ impl Retries {
     }
 
     /// A bucket no deeper than the floor: in any stretch of calls there are at most that many retries beyond
-    /// the percentage, however long all went well before.
-    fn full(policy: &RetryPolicy) -> u64 {
-        u64::from(policy.budget_floor) * 100
+    /// the percentage, however long all went well before. There is always room for one retry, or none could be earned.
+    fn depth(policy: &RetryPolicy) -> u64 {
+        let room = if policy.budget_percent > 0 { 100 } else { 0 };
+        (u64::from(policy.budget_floor) * 100).max(room)
     }
 }
 
@@ -212,7 +214,28 @@ mod tests {
     }
 
     proptest! {
-        /// In any stretch of calls: retries ≤ floor + percent × calls.
+        /// Of calls that all fail, those are tried again that the percentage pays for, and as many as the floor says.
+        #[test]
+        fn the_percentage_is_there_to_be_used(calls in 1_u32..200, floor in 0_u32..4, percent in 0_u32..=100) {
+            let retries = retries(RetryPolicy {
+                budget_floor: floor,
+                budget_percent: percent,
+                ..RetryPolicy::default()
+            });
+            let mut granted = 0;
+            for _ in 0..floor {
+                granted += u32::from(retries.withdraw());
+            }
+            for _ in 0..calls {
+                retries.deposit();
+                granted += u32::from(retries.withdraw());
+            }
+            let earned = if percent > 0 { calls / 100_u32.div_ceil(percent) } else { 0 };
+            prop_assert!(granted >= floor + earned, "{granted}");
+            prop_assert!(granted <= floor + calls * percent / 100, "{granted}");
+        }
+
+        /// In any stretch of calls: retries ≤ floor, or one that was saved up, + percent × calls.
         #[test]
         fn the_budget_is_never_overdrawn(
             floor in 0_u32..5,
@@ -235,7 +258,8 @@ mod tests {
                         None => calls += 1,
                         Some(granted) => taken += u32::from(*granted),
                     }
-                    prop_assert!(taken * 100 <= floor * 100 + percent * calls);
+                    let saved = floor.max(u32::from(percent > 0));
+                    prop_assert!(taken * 100 <= saved * 100 + percent * calls);
                 }
             }
         }

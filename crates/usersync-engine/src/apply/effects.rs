@@ -5,6 +5,7 @@ use std::sync::Arc;
 use usersync_connector::{Applied, CallContext, Error as ConnectorError, ErrorKind};
 
 use super::{Acting, Applier, Attempt, Ended, Work};
+use crate::answers::counted;
 use crate::report::{NotStarted, Outcome};
 
 /// Operations of one container that go to the target in one call.
@@ -44,10 +45,9 @@ impl<'a> Applier<'a> {
         };
         let call = self.target.call(work.iter());
         let answers = self.target.apply(&first.container.object, call, context).await;
-        let mut answers = answers.into_iter();
+        let answers = counted(answers, work.len());
         let mut ended = Vec::with_capacity(work.len());
-        for mut work in work {
-            let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
+        for (mut work, answer) in work.into_iter().zip(answers) {
             if answer.is_err() {
                 // Somebody may have changed it since it was read: that says nothing of how the target spells what is there now.
                 work.shown = None;
@@ -99,12 +99,4 @@ impl<'a> Applier<'a> {
             retry: error.retry(),
         })
     }
-}
-
-fn unanswered() -> ConnectorError {
-    ConnectorError::new(
-        ErrorKind::Unexpected,
-        "the connector answered fewer results than it was given operations",
-    )
-    .with_unknown_outcome(true)
 }

@@ -274,7 +274,10 @@ impl ScheduleState {
     ) -> Option<(String, DateTime<Utc>)> {
         match judgement {
             // What it did not do stays owed.
-            Judgement::Cancelled => None,
+            Judgement::Cancelled { retry } => {
+                self.not_before = self.not_before.max(backoff.not_before(now, *retry));
+                None
+            }
             Judgement::Idle => {
                 self.begun = None;
                 None

@@ -6,13 +6,13 @@ use usersync_connector::{ErrorKind, Retry};
 
 use crate::error::EngineError;
 use crate::job::{Job, JobKind};
-use crate::report::{FailedRead, Outcome, ReadOf, RunEnd, RunReport};
+use crate::report::{FailedRead, OUT_OF_ORDER, Outcome, ReadOf, RunEnd, RunReport};
 
 /// What a run tells about the systems it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// It was told to end.
-    Cancelled,
+    /// It was told to end. What a system asked for until then counts all the same.
+    Cancelled { retry: Retry },
     /// Nobody may act: it tells nothing.
     Idle,
     /// They fail.
@@ -24,10 +24,8 @@ pub(crate) enum Judgement {
 /// Judges a run that came to a report: its systems fail if every directory failed, or the target, or the list of containers, or
 /// if nothing could be done because the target was out of order. What fails for one member is that member's matter.
 pub(crate) fn judge(job: &Job, report: &RunReport) -> Judgement {
-    match report.end {
-        RunEnd::Cancelled => return Judgement::Cancelled,
-        RunEnd::Paused => return Judgement::Idle,
-        RunEnd::Changed | RunEnd::Failed | RunEnd::Held | RunEnd::InSync => {}
+    if report.end == RunEnd::Paused {
+        return Judgement::Idle;
     }
     let reads = report.failed_reads.iter().map(|read| read.retry);
     let operations = report
@@ -41,6 +39,9 @@ pub(crate) fn judge(job: &Job, report: &RunReport) -> Judgement {
         .chain(operations)
         .max_by_key(|retry| wait(*retry))
         .unwrap_or(Retry::Never);
+    if report.end == RunEnd::Cancelled {
+        return Judgement::Cancelled { retry };
+    }
     match failing_read(job, report).or_else(|| failing_target(report)) {
         Some(reason) => Judgement::Trouble { reason, retry },
         None => Judgement::Well { retry },
@@ -118,14 +119,6 @@ fn failing_target(report: &RunReport) -> Option<String> {
             _ => None,
         })
 }
-
-/// What a system answers that does not work for anybody.
-const OUT_OF_ORDER: [ErrorKind; 4] = [
-    ErrorKind::RateLimited,
-    ErrorKind::TimedOut,
-    ErrorKind::Unauthenticated,
-    ErrorKind::Unavailable,
-];
 
 fn wait(retry: Retry) -> Option<std::time::Duration> {
     match retry {

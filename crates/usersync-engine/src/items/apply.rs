@@ -20,6 +20,7 @@ use super::rows::Rows;
 use super::settle::{RowChange, Settled, settle};
 use super::state::{Answered, Effect, INTENT, ItemIntent, Side, below};
 use crate::actor::job_actor;
+use crate::answers::counted;
 use crate::error::{EngineError, Result};
 use crate::report::{NotStarted, Outcome};
 use crate::state::{AUDIT, AuditRecord};
@@ -201,10 +202,10 @@ impl PairRun<'_> {
             // As if the process had died before it: the next run finds the intents.
             return intents.iter().map(|_| Attempt::Unknown).collect();
         }
-        let mut answers = store.apply(collection, operations, context).await.into_iter();
+        let answers = store.apply(collection, operations, context).await;
+        let answers = counted(answers, operations.len());
         let mut attempts = Vec::with_capacity(operations.len());
-        for intent in intents {
-            let answer = answers.next().unwrap_or_else(|| Err(unanswered()));
+        for (intent, answer) in intents.iter().zip(answers) {
             attempts.push(self.judge(intent, answer, context).await);
         }
         attempts
@@ -432,12 +433,4 @@ impl PairRun<'_> {
             bytes: AUDIT.encode(&record)?,
         })
     }
-}
-
-fn unanswered() -> ConnectorError {
-    ConnectorError::new(
-        ErrorKind::Unexpected,
-        "the connector answered fewer results than it was given operations",
-    )
-    .with_unknown_outcome(true)
 }

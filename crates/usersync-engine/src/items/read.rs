@@ -178,11 +178,13 @@ impl SideReader<'_> {
             .follow(self.store.items(self.collection, since, self.context));
         let (mut upserts, mut removed) = (BTreeMap::new(), BTreeSet::new());
         let mut passed = Vec::new();
+        let mut says_removed = false;
         while let Some(chunk) = reader.next_chunk().await {
             for entry in chunk {
                 // What is told last of a place counts.
                 match entry {
                     ItemEntry::Removed(href) => {
+                        says_removed = true;
                         passed.extend(upserts.remove(&href));
                         removed.insert(href);
                     }
@@ -203,10 +205,10 @@ impl SideReader<'_> {
             return None;
         }
         let end = reader.finish();
-        let partial = end.partial.into_iter().map(|(_, reason)| reason).next();
-        let mut rest = match end.verdict {
-            Completeness::Complete => partial,
-            Completeness::Partial(reason) => Some(reason),
+        let partial = end.partial.iter().map(|(_, reason)| reason).next();
+        let mut rest = match &end.verdict {
+            Completeness::Complete => partial.cloned(),
+            Completeness::Partial(reason) => Some(reason.clone()),
         };
         let extent = match extent {
             Extent::Changes if asked_for_all => {
@@ -215,8 +217,11 @@ impl SideReader<'_> {
             }
             extent => extent,
         };
+        if extent == Extent::Full && says_removed {
+            rest = rest.or_else(|| Some(told_changes()));
+        }
         let what = ReadOf::Target(system.clone());
-        let failed = FailedRead::partial(what, error.as_ref(), rest.as_ref());
+        let failed = FailedRead::partial(what, error.as_ref(), &end, rest.as_ref());
         Some(Entries {
             extent,
             upserts,

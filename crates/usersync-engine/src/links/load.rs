@@ -129,8 +129,8 @@ async fn seen(mut reader: Reader<AccountEntry>, what: ReadOf, vouched: bool) -> 
     let error = reader.take_error();
     let end = reader.finish();
     // Whoever is shown in part may have any address.
-    let cut = end.partial.into_iter().map(|(_, reason)| reason).min();
-    let mut verdict = match (end.verdict, cut) {
+    let cut = end.partial.iter().map(|(_, reason)| reason.clone()).min();
+    let mut verdict = match (end.verdict.clone(), cut) {
         (Completeness::Complete, Some(reason)) => Completeness::Partial(reason),
         (verdict, _) => verdict,
     };
@@ -144,7 +144,7 @@ async fn seen(mut reader: Reader<AccountEntry>, what: ReadOf, vouched: bool) -> 
         Completeness::Complete => None,
         Completeness::Partial(reason) => Some(reason),
     };
-    let failed = FailedRead::partial(what, error.as_ref(), rest);
+    let failed = FailedRead::partial(what, error.as_ref(), &end, rest);
     Seen {
         parties,
         verdict,

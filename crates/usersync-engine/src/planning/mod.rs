@@ -2,6 +2,7 @@
 
 mod pass;
 mod planner;
+mod point_reads;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,6 +7,7 @@ use usersync_model::Scratch;
 use usersync_reconcile::{Drafts, RunEvidence};
 
 use super::planner::Planner;
+use super::point_reads::PointReads;
 use super::{Assembly, Circumstances, DepartureChanges, Frame, Grace, Planned, grace, header};
 use crate::dependency::{Order, Stage, order};
 use crate::error::Result;
@@ -33,10 +34,11 @@ pub(crate) struct Task<'a> {
 }
 
 /// What passing over the containers came to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pass {
     recovery: Recovery,
     departures: DepartureChanges,
+    point_reads: PointReads,
 }
 
 /// Plans everything that was surveyed. What a run does not need of the survey to apply the plan is let go.
@@ -76,11 +78,10 @@ pub(crate) async fn plan(
     };
     let is_staged = stages.len() > 1;
     let portions = portions(survey, stages, options.portion.get() as u64);
-    let mut pass = Pass::default();
+    let mut pass = Pass::new(options.point_reads);
     if !survey.is_portioned() {
         let places: Vec<usize> = (0..survey.containers.len()).collect();
-        let mut left = options.point_reads;
-        pass.take(task, survey, &mut planner, &circumstances, &places, &mut left)
+        pass.take(task, survey, &mut planner, &circumstances, &places)
             .await?;
     }
     let mut drafts = pass
@@ -116,16 +117,22 @@ pub(crate) async fn plan(
             .await?;
         plan = assembly.assemble(drafts);
     }
+    let Pass {
+        recovery,
+        departures,
+        point_reads,
+    } = pass;
+    survey.note_failed(point_reads.stopped());
     let sights = survey.containers.iter().zip(&survey.sights);
     let seen = sights
         .filter(|(_, sight)| sight.rest.is_none() && !sight.missing)
         .map(|(container, _)| container.id.clone())
         .collect();
-    let planned = assembly.finish(&frame, plan, approval, pass.departures, &seen, false);
+    let planned = assembly.finish(&frame, plan, approval, departures, &seen, false);
     if !task.explains {
         survey.shrink_all(&planned.plan);
     }
-    Ok((planned, pass.recovery))
+    Ok((planned, recovery))
 }
 
 /// The stages of each portion: those that others depend on are all in the first one.
@@ -149,6 +156,14 @@ fn portions(survey: &Survey, stages: Vec<Stage>, limit: u64) -> Vec<Vec<Stage>> 
 }
 
 impl Pass {
+    fn new(point_reads: usize) -> Self {
+        Self {
+            recovery: Recovery::default(),
+            departures: DepartureChanges::default(),
+            point_reads: PointReads::new(point_reads),
+        }
+    }
+
     /// Plans all portions in their order.
     async fn run(
         &mut self,
@@ -169,15 +184,14 @@ impl Pass {
         survey.forget_found();
         planner.in_grace.clear();
         planner.doubtful.clear();
-        *self = Self::default();
-        let mut left = task.readers.options.point_reads;
+        self.recovery = Recovery::default();
+        self.departures = DepartureChanges::default();
         for stages in portions {
             let places: Vec<usize> = stages.iter().flat_map(Stage::places).copied().collect();
             survey
                 .load(task.readers, task.job, &places, task.context, task.control)
                 .await?;
-            self.take(task, survey, planner, circumstances, &places, &mut left)
-                .await?;
+            self.take(task, survey, planner, circumstances, &places).await?;
             planner.plan_all(survey, stages, &mut drafts, !task.explains);
         }
         Ok(drafts)
@@ -191,7 +205,6 @@ impl Pass {
         planner: &mut Planner<'_>,
         circumstances: &Circumstances,
         places: &[usize],
-        left: &mut usize,
     ) -> Result<()> {
         let here: BTreeSet<usize> = places.iter().copied().collect();
         let is_here = |intent: &&Intent| {
@@ -203,7 +216,7 @@ impl Pass {
         note_overtaken(&*task.readers.state, &task.job.tenant, &mut intents).await?;
         // Before what became of earlier operations: where nobody knows who is there, this may tell, and what is open is gone on with
         // instead of begun anew.
-        point_reads(task.readers, task.job, survey, places, left, task.context).await?;
+        self.point_reads.ask(task, survey, places).await?;
         self.recovery.absorb(recover(survey, intents, &task.job.id));
         let sights = places.iter().map(|place| (*place, &survey.sights[*place]));
         let Grace {
@@ -227,46 +240,4 @@ impl Pass {
         }
         Ok(())
     }
-}
-
-/// Asks the target about the desired who were not seen where it was read in part, as far as it allows.
-async fn point_reads(
-    readers: &Readers,
-    job: &Job,
-    survey: &mut Survey,
-    places: &[usize],
-    left: &mut usize,
-    context: &CallContext,
-) -> Result<()> {
-    let target = readers.target(&job.target)?;
-    if !target.capabilities().point_read {
-        return Ok(());
-    }
-    let mut scratch = Scratch::new();
-    for &place in places {
-        let sight = &survey.sights[place];
-        if sight.rest.is_none() || sight.missing {
-            continue;
-        }
-        let resolved = survey.resolve(place, job, &mut scratch);
-        for &id in &resolved.certain {
-            let sight = &survey.sights[place];
-            if sight.is_present(id) || sight.ours.binary_search(&id).is_ok() {
-                continue;
-            }
-            if *left == 0 {
-                return Ok(());
-            }
-            *left -= 1;
-            let principal = survey.graph().principal_ref(id);
-            match target
-                .member(&survey.containers[place].id.object, &principal, context)
-                .await
-            {
-                Ok(member) => survey.sights[place].learn(id, member),
-                Err(_) => break,
-            }
-        }
-    }
-    Ok(())
 }

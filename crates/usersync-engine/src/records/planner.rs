@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use tracing::Instrument;
-use usersync_connector::{CallContext, PresentRecord, RecordRead, Retry};
+use usersync_connector::{CallContext, ErrorKind, PresentRecord, RecordRead, Retry};
 use usersync_model::{ContainerRef, LedgerRow, RecordRef, Subject};
 use usersync_reconcile::{
     Action, Direction, Drafts, FacetRule, Fingerprinter, Guards, Mode, Policy, RecordRow, RecordRules,
@@ -26,7 +26,7 @@ use crate::planning::{Assembly, Circumstances, Frame, header};
 use crate::ports::Readers;
 use crate::preview::{Made, PlanRequest};
 use crate::recover::{Recovery, base_after, note_overtaken, row_after};
-use crate::report::{FailedRead, ReadOf};
+use crate::report::{FailedRead, ReadOf, is_out_of_order};
 use crate::source::{Sources, read_sources};
 use crate::state::{Intent, load_approvals, load_departures, load_intents, load_state, window_used};
 use crate::warnings::Warnings;
@@ -108,7 +108,9 @@ pub(crate) async fn make_plan(
         leaving: leaving_policy(&job.policy, serves_others),
         target,
         context,
+        control,
         point_reads: readers.options.point_reads,
+        stopped: None,
         drafts,
         missed: !in_grace.is_empty(),
         recovery: Recovery {
@@ -151,12 +153,14 @@ pub(crate) async fn make_plan(
         seen: completely,
         missed,
         failures,
+        stopped,
         mut survey,
         ..
     } = planner;
     recover_elsewhere(readers, job, elsewhere, context, &mut recovery).await?;
     warnings.absorb(found);
     survey.sources.failed.extend(failures.reads(job, records));
+    survey.sources.failed.extend(stopped);
     let circumstances = Circumstances {
         now,
         approvals: load_approvals(state, job).await?,
@@ -231,8 +235,11 @@ struct Planner<'a> {
     leaving: Policy,
     target: &'a Arc<dyn RecordRead>,
     context: &'a CallContext,
+    control: &'a RunControl,
     /// How many more point reads there may be.
     point_reads: usize,
+    /// The error that ended them, if one did.
+    stopped: Option<FailedRead>,
     drafts: Drafts,
     recovery: Recovery,
     warnings: Warnings,
@@ -302,6 +309,9 @@ impl Planner<'_> {
                     }
                     seen.target.rest = None;
                 } else if let Some(failed) = seen.target.failed {
+                    if failed.0 == ErrorKind::RateLimited.code() {
+                        self.point_reads = 0;
+                    }
                     self.failures.targets.push((container.clone(), failed));
                 }
                 if let Some(failed) = seen.source_failed {
@@ -323,7 +333,7 @@ impl Planner<'_> {
     }
 
     /// Asks the target about the desired that were not seen where it was read in part, as far as it allows. Answers what surely
-    /// is not there; ascending.
+    /// is not there; ascending. A target that is out of order is asked once; one that asked not to be called, never.
     async fn point_reads(&mut self, item: &Item, seen: &mut Seen) -> Vec<RecordRef> {
         let mut absent = Vec::new();
         if seen.target.rest.is_none() || !self.target.capabilities().target.point_read {
@@ -336,7 +346,7 @@ impl Planner<'_> {
             if find(&seen.target.records, id).is_some() || seen.rows.of.get(id).is_some_and(is_ours) {
                 continue;
             }
-            if self.point_reads == 0 {
+            if self.point_reads == 0 || self.control.is_cancelled() {
                 break;
             }
             self.point_reads -= 1;
@@ -344,7 +354,13 @@ impl Planner<'_> {
             match self.target.record(collection, id, self.context).await {
                 Ok(Some(present)) => found.push(present),
                 Ok(None) => absent.push(id.clone()),
-                Err(_) => break,
+                Err(error) => {
+                    if is_out_of_order(error.kind()) {
+                        self.point_reads = 0;
+                        self.stopped = Some(FailedRead::target(&self.job.target, &error));
+                    }
+                    break;
+                }
             }
         }
         seen.target.records.extend(found);

@@ -55,11 +55,14 @@ pub(crate) async fn read(
         }
     }
     sound &= reader.extent() != Some(Extent::Changes);
-    let error = reader.error();
+    let error = reader.take_error();
+    let error = error.as_ref();
     // Where something was shown, it is the rest that was not found.
     let missing = records.is_empty() && error.is_some_and(|error| error.kind() == ErrorKind::NotFound);
     let failed = error.map(|error| (error.kind().code(), error.retry()));
     let end = reader.finish();
+    let limited = |retry| (ErrorKind::RateLimited.code(), retry);
+    let failed = failed.or_else(|| end.retry.map(limited));
     let rest = match (
         end.verdict,
         end.partial.into_iter().map(|(_, reason)| reason).min(),

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use usersync_connector::{CallContext, Error as ConnectorError, MembersEntry};
+use usersync_connector::{CallContext, MembersEntry};
 use usersync_model::{
     Completeness, Container, ContainerRef, DirectoryChange, DirectoryGraph, GroupKind, ObjectId, PartialKind,
     PartialReason, Principal, PrincipalKind, Resolved, Scratch, Subject,
@@ -24,7 +24,7 @@ use crate::event::{RunControl, RunEvent};
 use crate::full::{finish_full, not_mentioned, shown_and_missing};
 use crate::job::{Job, Scope};
 use crate::ports::Readers;
-use crate::report::FailedRead;
+use crate::report::{FailedRead, ReadOf};
 use crate::source::Sources;
 use crate::warnings::Warnings;
 
@@ -170,7 +170,9 @@ impl Survey {
                 }
             }
         }
+        let error = reader.take_error();
         let end = finish_full(reader);
+        let failed = FailedRead::catalog(error.as_ref(), &end);
         let cut: BTreeMap<ObjectId, PartialReason> = end
             .partial
             .into_iter()
@@ -212,7 +214,7 @@ impl Survey {
                 true
             }
             Completeness::Partial(reason) => {
-                self.sources.failed.extend(FailedRead::catalog(&reason));
+                self.sources.failed.extend(failed);
                 self.warnings.insert(Warning::PartialCatalog { reason });
                 self.is_catalog_partial = true;
                 false
@@ -270,8 +272,13 @@ impl Survey {
                 break;
             }
         }
-        self.note_failed(job, reader.error());
+        let error = reader.take_error();
         let end = finish_full(reader);
+        self.note_failed(FailedRead::cut(
+            ReadOf::Target(job.target.clone()),
+            error.as_ref(),
+            &end,
+        ));
         let whole = match end.verdict {
             Completeness::Complete => None,
             Completeness::Partial(reason) => Some(reason),
@@ -410,8 +417,7 @@ impl Survey {
     }
 
     /// A read of the target ended with this error, if it did. A target that is gone fails for each of them.
-    fn note_failed(&mut self, job: &Job, error: Option<&ConnectorError>) {
-        let failed = error.map(|error| FailedRead::target(&job.target, error));
+    pub(crate) fn note_failed(&mut self, failed: Option<FailedRead>) {
         if failed.is_some() && failed.as_ref() != self.sources.failed.last() {
             self.sources.failed.extend(failed);
         }

@@ -84,8 +84,13 @@ impl Survey {
                 }
             }
         }
-        self.note_failed(job, reader.error());
+        let error = reader.take_error();
         let end = finish_full(reader);
+        self.note_failed(FailedRead::cut(
+            ReadOf::Target(job.target.clone()),
+            error.as_ref(),
+            &end,
+        ));
         let mut partial: BTreeMap<ObjectId, PartialReason> = end.partial.into_iter().collect();
         for pick in picks {
             let members = found.remove(&pick.object);

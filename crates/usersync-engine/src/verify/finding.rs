@@ -33,7 +33,7 @@ pub struct Verification {
 pub struct RowCounts {
     /// The target shows what they say.
     pub agreed: u64,
-    /// The member is there with another role or state.
+    /// The member is there with another role or state than was last agreed, which runs may leave so.
     pub differing: u64,
     /// The member or record is not there.
     pub missing: u64,
@@ -49,7 +49,8 @@ pub struct RowCounts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Discrepancy {
-    /// A member has another role or state than was last agreed.
+    /// A member has another role or state than was last agreed. Where somebody changed it at the target, runs leave it so, and it is
+    /// found again.
     FacetsDiffer {
         /// In which container.
         container: ContainerRef,
@@ -186,7 +187,8 @@ impl fmt::Display for Discrepancy {
                 let MemberFacets { role, state } = present;
                 write!(
                     f,
-                    "{principal} in {container} is {role}, {state}, and was agreed to be {}, {}; the next run settles it",
+                    "{principal} in {container} is {role}, {state}, and was agreed to be {}, {}; the next run carries what the source changed, and keeps \
+                     what was changed at the target",
                     agreed.role, agreed.state
                 )
             }

@@ -72,6 +72,7 @@ pub(super) async fn read(settings: &Settings, mut events: Events<AccountEntry>) 
         verdict: flaw.map_or(Completeness::Complete, Completeness::Partial),
         partial: Vec::new(),
         cursor: None,
+        retry: None,
     })
 }
 

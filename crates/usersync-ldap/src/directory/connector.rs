@@ -159,6 +159,7 @@ impl Directory for LdifDirectory {
                         verdict: contents.verdict,
                         partial: contents.partial,
                         cursor: None,
+                        retry: None,
                     };
                     read_stream(Extent::Full, contents.changes, end)
                 }

@@ -197,6 +197,7 @@ impl Inner {
                 verdict: verdict(settled.flaw),
                 partial: settled.partial,
                 cursor: None,
+                retry: None,
             };
             show(&mut events, settled.changes).await;
             let state = next.map(|(strategy, cookie)| reading.state(strategy, cookie));
@@ -291,6 +292,7 @@ impl Inner {
             verdict: verdict(settled.flaw),
             partial: settled.partial,
             cursor: None,
+            retry: None,
         };
         show(&mut events, settled.changes).await;
         let state = reading.state(state.strategy, cookie);

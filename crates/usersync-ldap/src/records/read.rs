@@ -61,6 +61,7 @@ pub(super) async fn all(settings: &Settings, base: &Dn, mut events: Events<Recor
         verdict: flaw.map_or(Completeness::Complete, Completeness::Partial),
         partial: Vec::new(),
         cursor: None,
+        retry: None,
     })
 }
 

@@ -153,7 +153,8 @@ impl FaultRule {
         fn met<T>(condition: Option<&T>, holds: impl FnOnce(&T) -> bool) -> bool {
             condition.is_none_or(holds)
         }
-        (self.first..=self.last).contains(&number)
+        self.times > 0
+            && (self.first..=self.last).contains(&number)
             && met(self.kind.as_ref(), |kind| *kind == site.kind)
             && met(self.system.as_ref(), |system| {
                 site.system_called() == Some(system)

@@ -36,6 +36,7 @@ fn a_rule_meets_the_calls_it_names() {
         (vec![rule().from_call(8)], vec![8, 9, 10]),
         (vec![rule().once()], vec![1]),
         (vec![rule().times(2).after(4)], vec![5, 6]),
+        (vec![rule().times(0)], vec![]),
         (vec![rule().from_call(4).after(2).once()], vec![6]),
         (vec![rule().principal(principal("p6"))], vec![6]),
         (

@@ -131,6 +131,19 @@ impl DirectoryGraph {
         absences
     }
 
+    /// The shortest ways from one of `picks` down to `node`, at most [`MAX_PATHS`], and whether there are more as short; whoever is
+    /// selected by them. None if it is not reached.
+    #[must_use]
+    pub fn ways(&self, picks: &BTreeSet<PrincipalRef>, node: NodeId) -> (Vec<Path>, bool) {
+        self.shortest_paths(picks, node.0, MAX_PATHS)
+    }
+
+    /// The node as the last step of a way.
+    #[must_use]
+    pub fn last_step(&self, node: NodeId) -> Step {
+        self.step(node.0)
+    }
+
     /// What speaks against the node itself, whatever is selected.
     fn shortcomings(&self, node: u32, policy: &ResolvePolicy) -> Vec<Absence> {
         let mut found = Vec::new();

@@ -1,14 +1,21 @@
 //! F31 and F33: runs that take longer than what they live on, and runs whose end nobody hears of.
 
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::executor::block_on;
-use usersync::connector::{ErrorKind, News, Retry};
-use usersync::engine::{Interval, NextRun, RunEnd, RunRequest, RunState, Schedule, Waiting};
+use usersync::connector::adapt::TargetFn;
+use usersync::connector::{Error, ErrorKind, News, Retry};
+use usersync::engine::{
+    Engine, Interval, NextRun, ReadOf, RunControl, RunEnd, RunRequest, RunState, Schedule, Waiting,
+};
 use usersync::memory::{CallKind, Fault, FaultRule};
+use usersync::model::{Member, PartialKind};
 use usersync::reconcile::Mode;
 use usersync::store::StoreErrorKind;
-use usersync_tests::{DurableStore, LEASE, World, free_policy, job, tenant};
+use usersync_tests::{DurableStore, LEASE, World, container, free_policy, job, tenant};
 
 use crate::failures::scene::everybody;
 use crate::failures::telling::outcomes;
@@ -124,6 +131,141 @@ fn f31_a_server_that_asks_to_be_left_alone_is_left_alone() {
     assert_eq!(world.run_due(), "sync schedule changed");
     assert_eq!(world.members("team"), everybody(60));
     assert_eq!(world.calls.count(CallKind::Add) - asked, 40, "twenty were there");
+}
+
+/// Fifty teams, each with somebody to add.
+fn fifty_teams(portion: Option<usize>) -> World {
+    let mut builder = World::builder().group("staff", "ada bob");
+    for n in 0..50 {
+        builder = builder.container(&format!("team{n:02}"), "staff");
+    }
+    let mut world = builder.job("sync", free_policy(Mode::Managed)).build();
+    if let Some(portion) = portion.and_then(NonZeroUsize::new) {
+        world.set_portion(portion);
+    }
+    world
+}
+
+/// Whoever asks for each of a thousand people how the one before them fared keeps a dead target dead.
+#[test]
+fn f31_a_target_that_is_out_of_order_is_not_asked_about_everybody() {
+    for kind in [
+        ErrorKind::RateLimited,
+        ErrorKind::TimedOut,
+        ErrorKind::Unauthenticated,
+        ErrorKind::Unavailable,
+    ] {
+        for portion in [None, Some(1)] {
+            let world = fifty_teams(portion);
+            let hour = Retry::After(Duration::from_secs(HOUR));
+            let slow = Fault::Partial {
+                shown: 0,
+                kind: PartialKind::Limit,
+            };
+            world.faults.inject(FaultRule::new(slow).on(CallKind::Members));
+            let dead = Fault::Failed { kind, retry: hour };
+            world.faults.inject(FaultRule::new(dead).on(CallKind::Member));
+            let report = world.run("sync");
+            assert_eq!(world.calls.count(CallKind::Member), 1, "{kind:?} {portion:?}");
+            let told: Vec<_> = report
+                .failed_reads
+                .iter()
+                .map(|read| (&read.what, read.kind, read.retry))
+                .collect();
+            let target = ReadOf::Target(world.target_system());
+            assert_eq!(told, [(&target, kind.code(), hour)], "{portion:?}");
+        }
+    }
+    // Nobody is asked who asked not to be.
+    let world = fifty_teams(None);
+    let after = Duration::from_secs(HOUR);
+    let limited = Fault::RateLimited { after };
+    world.faults.inject(FaultRule::new(limited).on(CallKind::Members));
+    let _ = world.run("sync");
+    assert_eq!(world.calls.count(CallKind::Member), 0);
+    // What is wrong with one container is no reason to leave out the others.
+    let world = fifty_teams(None);
+    let slow = Fault::Partial {
+        shown: 0,
+        kind: PartialKind::Limit,
+    };
+    world.faults.inject(FaultRule::new(slow).on(CallKind::Members));
+    let denied = Fault::Failed {
+        kind: ErrorKind::PermissionDenied,
+        retry: Retry::Never,
+    };
+    let denied = FaultRule::new(denied).on(CallKind::Member);
+    world.faults.inject(denied.container(container("team07").object));
+    let _ = world.run("sync");
+    assert_eq!(world.members("team06"), "ada bob");
+    assert_eq!(world.members("team07"), "");
+    assert_eq!(world.members("team08"), "ada bob");
+}
+
+/// The target lists one team and then asks to be left alone: what was listed stands, nothing more is listed, and nobody comes back
+/// before the time is over.
+#[test]
+fn f31_a_target_that_asks_to_be_left_alone_while_it_is_read_is_left_alone() {
+    let world = fifty_teams(None);
+    let listed = Arc::new(AtomicUsize::new(0));
+    let (list, share) = (Arc::clone(&listed), world.target.clone());
+    let target = TargetFn::new(
+        world.target_system(),
+        move |_, _| {
+            let answer = match list.fetch_add(1, Ordering::SeqCst) {
+                0 => Ok(Some(Vec::new())),
+                _ => {
+                    let after = Retry::After(Duration::from_secs(2 * HOUR));
+                    Err(Error::new(ErrorKind::RateLimited, "slow down").with_retry(after))
+                }
+            };
+            std::future::ready(answer)
+        },
+        move |team, who, _| {
+            let is_new = share.set_by_hand(&team, Member::new(who));
+            std::future::ready(Ok(is_new))
+        },
+        |_, _, _| std::future::ready(Ok(false)),
+    );
+    let engine = Engine::builder(
+        Arc::new(world.tapped_store()),
+        Arc::new(world.clock.clone()),
+        Arc::new(world.catalog.clone()),
+        Arc::new(world.actors.clone()),
+        Arc::new(world.notifier.clone()),
+    )
+    .directory(Arc::new(world.directory.clone()))
+    .target(Arc::new(target))
+    .build();
+    let ran = block_on(engine.run_due(&tenant())).expect("the jobs are listed");
+    let [(_, Ok(report))] = &ran[..] else {
+        unreachable!("one report: {ran:?}")
+    };
+    assert_eq!(listed.load(Ordering::SeqCst), 2);
+    let [read] = &report.failed_reads[..] else {
+        unreachable!("one read: {report}")
+    };
+    assert_eq!(
+        (&read.what, read.kind),
+        (&ReadOf::Target(world.target_system()), "rate_limited")
+    );
+    assert_eq!(report.operations.len(), 2, "the team that was listed");
+    let agenda = block_on(engine.agenda(&tenant())).expect("the jobs are listed");
+    assert!(matches!(agenda[0].waiting, Some(Waiting::RetryAfter { .. })));
+}
+
+/// A run that is told to end asks nothing any more.
+#[test]
+fn f31_a_run_that_is_told_to_end_while_it_reads_asks_about_nobody() {
+    let world = fifty_teams(None);
+    let control = RunControl::new();
+    let cancel = control.clone();
+    let cancelled = FaultRule::meanwhile(move || cancel.cancel()).on(CallKind::Members);
+    world.faults.inject(cancelled);
+    let request = RunRequest::everything().controlled_by(control);
+    let report = world.try_run("sync", request).expect("a report");
+    assert_eq!(report.end, RunEnd::Cancelled);
+    assert_eq!(world.calls.count(CallKind::Member), 0);
 }
 
 /// GitLab: the save of the final state failed, and the group was "started" for ever.

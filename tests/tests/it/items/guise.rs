@@ -21,6 +21,10 @@ pub(super) enum Guise {
     Net,
     #[default]
     Plain,
+    /// Whoever asks for everything is told what is there, and of one item that it is not.
+    Recanting,
+    /// They leave the first of several operations out, and answer for the others.
+    Skipping,
     /// They tell what was before each change, and then what is.
     Telling,
 }
@@ -52,6 +56,7 @@ impl ItemRead for Guised {
         let events = self.0.items(collection, since, context);
         match self.1 {
             Guise::Hasty if tells_all => events.map(|event| event.map(hasty)).boxed(),
+            Guise::Recanting if tells_all => events.map(|event| event.map(recanting)).boxed(),
             Guise::Net if !tells_all => events.map(|event| event.map(net)).boxed(),
             Guise::Telling if !tells_all => events.map(|event| event.map(telling)).boxed(),
             _ => events,
@@ -80,7 +85,8 @@ impl ItemStore for Guised {
         operations: &[ItemOperation],
         context: &CallContext,
     ) -> Vec<Result<Applied>> {
-        self.0.apply(collection, operations, context).await
+        let skipped = usize::from(self.1 == Guise::Skipping && operations.len() > 1);
+        self.0.apply(collection, &operations[skipped..], context).await
     }
 }
 
@@ -89,6 +95,25 @@ fn hasty(event: ReadEvent<ItemEntry>) -> ReadEvent<ItemEntry> {
         ReadEvent::Begin(_) => ReadEvent::Begin(Extent::Changes),
         ReadEvent::Chunk(_) => ReadEvent::Chunk(Vec::new()),
         end @ ReadEvent::End(_) => end,
+    }
+}
+
+fn recanting(event: ReadEvent<ItemEntry>) -> ReadEvent<ItemEntry> {
+    let is_two = |item: &Item| {
+        String::from_utf8_lossy(&item.content)
+            .lines()
+            .any(|line| line.trim() == "UID:2")
+    };
+    match event {
+        ReadEvent::Chunk(mut entries) => {
+            let two = entries.iter().find_map(|entry| match entry {
+                ItemEntry::Upsert(item) if is_two(item) => Some(item.href.clone()),
+                _ => None,
+            });
+            entries.extend(two.map(ItemEntry::Removed));
+            ReadEvent::Chunk(entries)
+        }
+        other => other,
     }
 }
 
@@ -206,5 +231,47 @@ fn promise_09_changes_told_to_who_asks_for_everything_are_not_everything() {
                 "{offers:?}, {side:?}"
             );
         }
+    }
+}
+
+/// Who shows everything says of nothing that it is not there: such a read is not believed to be complete.
+#[test]
+fn promise_09_a_removal_in_a_read_of_everything_is_not_believed() {
+    for offers in [BARE, GENEROUS] {
+        let mut home = Home::new(1, offers);
+        for uid in ["1", "2", "3"] {
+            home.put(Where::Mail, uid, &card(uid, &[("FN", "Ada")]));
+        }
+        home.settle();
+        home.mail.expire_cursors();
+        home.crm.expire_cursors();
+        home.guise = Guise::Recanting;
+        let report = home.run();
+        assert!(report.pairs.iter().any(|pair| !pair.failed_reads.is_empty()));
+        home.guise = Guise::Plain;
+        for side in SIDES {
+            assert_eq!(home.cards(side).len(), 3, "{offers:?}, {side:?}");
+        }
+    }
+}
+
+/// Answers that cannot be told apart are answers for no item: what was not done is done by the next run.
+#[test]
+fn promise_14_answers_that_are_not_counted_right_are_believed_of_no_item() {
+    let mut home = Home::new(1, GENEROUS);
+    for uid in ["1", "2", "3"] {
+        home.put(Where::Mail, uid, &card(uid, &[("FN", "Ada")]));
+    }
+    home.settle();
+    for uid in ["1", "2", "3"] {
+        home.remove(Where::Mail, uid);
+    }
+    home.guise = Guise::Skipping;
+    home.run();
+    assert_eq!(home.cards(Where::Crm).len(), 1, "one was left out");
+    home.guise = Guise::Plain;
+    home.settle();
+    for side in SIDES {
+        assert_eq!(home.cards(side).len(), 0, "{side:?}");
     }
 }

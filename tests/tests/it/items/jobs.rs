@@ -63,6 +63,26 @@ fn a_job_of_items_follows_what_changes_in_either_system() {
     }
 }
 
+/// A job of items has no plan: its last run of everything tells all that the list says, however many there were before.
+#[test]
+fn the_list_looks_at_the_newest_runs_of_a_job_of_items_only() {
+    let home = Home::new(1, GENEROUS);
+    let engine = saved(&home);
+    let cost = || {
+        home.calls.clear();
+        let list = block_on(engine.job_list(&tenant())).unwrap();
+        assert!(list[0].last.is_some());
+        assert_eq!(list[0].held, None);
+        home.calls.all().len()
+    };
+    let _ = run(&engine);
+    let first = cost();
+    for _ in 0..40 {
+        let _ = run(&engine);
+    }
+    assert_eq!(cost(), first);
+}
+
 #[test]
 fn a_job_of_items_reports_where_it_did_what_and_pauses_if_nobody_may_act() {
     let home = Home::new(1, GENEROUS);

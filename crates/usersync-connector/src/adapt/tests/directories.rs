@@ -12,7 +12,8 @@ use crate::adapt::blocking::{Blocking, BlockingDirectory};
 use crate::test_clock::TestClock;
 use crate::wrap::Wrap;
 use crate::{
-    CHUNK_ENTRIES, CallContext, Cursor, Directory, Error, ErrorKind, Extent, ReadEvent, Reader, Result,
+    CHUNK_ENTRIES, CallContext, Cursor, Directory, Error, ErrorKind, Extent, ReadEnd, ReadEvent, Reader,
+    Result, read_stream,
 };
 
 /// Shows `count` users, fails at `fails`, panics at `panics`.
@@ -185,4 +186,40 @@ fn concurrent_reads_are_served_one_after_the_other() {
     let read = || Reader::new(directory.read(None, &context())).collect();
     let ((a, _), (b, _)) = block_on(join(read(), read()));
     assert_eq!((a.len(), b.len()), (3 * CHUNK_ENTRIES, 3 * CHUNK_ENTRIES));
+}
+
+/// Shows one user and its end once; whoever asks for more after that has read something that is over.
+struct Touchy {
+    left: usize,
+}
+
+impl Iterator for Touchy {
+    type Item = Result<DirectoryChange>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1).expect("asked again after the end");
+        (self.left > 0).then(|| Ok(user(self.left)))
+    }
+}
+
+impl BlockingDirectory for Touchy {
+    fn read<'a>(
+        &'a mut self,
+        _: &CallContext,
+    ) -> Result<Box<dyn Iterator<Item = Result<DirectoryChange>> + 'a>> {
+        Ok(Box::new(Self { left: self.left }))
+    }
+}
+
+#[test]
+fn an_iterator_is_not_asked_again_after_its_end() {
+    for count in [0, 1, CHUNK_ENTRIES, CHUNK_ENTRIES + 1] {
+        let directory = Blocking::spawn(system(), Touchy { left: count + 1 }).unwrap();
+        let (seen, failed) = read_twice(&directory);
+        assert_eq!((seen.len(), failed), (count, None));
+        let entries = Touchy { left: count + 1 };
+        let stream = read_stream(Extent::Full, entries, ReadEnd::complete());
+        let (seen, end) = block_on(Reader::new(stream).collect());
+        assert_eq!((seen.len(), end.verdict.is_complete()), (count, true));
+    }
 }

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::executor::block_on;
@@ -11,8 +13,8 @@ use super::{Bell, context, object, person, system};
 use crate::adapt::TargetFn;
 use crate::adapt::blocking::{Blocking, BlockingTarget};
 use crate::{
-    Applied, CallContext, Error, ErrorKind, MemberChange, MemberOperation, MembersEntry, MembershipTarget,
-    Precondition, Reader, Result,
+    Applied, CallContext, Error, ErrorKind, MemberChange, MemberOperation, MembersEntry, MembershipRead,
+    MembershipTarget, Precondition, Reader, Result, Retry,
 };
 
 fn operation(who: &str, change: MemberChange) -> MemberOperation {
@@ -194,6 +196,82 @@ fn a_container_that_cannot_be_listed_is_partial_and_an_outage_is_an_error() {
         ] {
             assert_eq!(members(&*target, containers), want, "{target:?}: {containers:?}");
         }
+    }
+}
+
+/// Shows `a`, asks at `limited` not to be called, and counts how often it is.
+struct Limited(Arc<AtomicUsize>);
+
+impl BlockingTarget for Limited {
+    fn list(&mut self, container: &ObjectId, _: &CallContext) -> Result<Option<Vec<PrincipalRef>>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        match container.as_str() {
+            "a" => Ok(Some(vec![person("ann")])),
+            "sick" => Err(Error::new(ErrorKind::Unavailable, "busy")),
+            _ => Err(Error::new(ErrorKind::RateLimited, "slow down")
+                .with_retry(Retry::After(Duration::from_secs(600)))),
+        }
+    }
+
+    fn add(&mut self, _: &ObjectId, _: &PrincipalRef, _: &CallContext) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn remove(&mut self, _: &ObjectId, _: &PrincipalRef, _: &CallContext) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_target_that_asks_not_to_be_called_is_listed_no_further() {
+    let after = Some(Retry::After(Duration::from_secs(600)));
+    for (asked, calls, shown, partial, failed) in [
+        (
+            vec!["a", "limited", "b", "c"],
+            2,
+            1,
+            vec!["limited", "b", "c"],
+            None,
+        ),
+        (
+            vec!["sick", "a", "limited", "b"],
+            3,
+            1,
+            vec!["sick", "limited", "b"],
+            None,
+        ),
+        (vec!["limited", "a"], 1, 0, vec![], Some(ErrorKind::RateLimited)),
+        // The wish of the system goes before whatever else went wrong.
+        (
+            vec!["sick", "limited", "a"],
+            2,
+            0,
+            vec![],
+            Some(ErrorKind::RateLimited),
+        ),
+    ] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let target = Blocking::spawn(system(), Limited(Arc::clone(&count))).unwrap();
+        let containers = asked.iter().map(|id| object(id)).collect();
+        let mut reader = Reader::new(target.members(containers, &context()));
+        let mut entries = Vec::new();
+        block_on(async {
+            while let Some(chunk) = reader.next_chunk().await {
+                entries.extend(chunk);
+            }
+        });
+        assert_eq!(count.load(Ordering::SeqCst), calls, "{asked:?}");
+        assert_eq!(entries.len(), shown, "{asked:?}");
+        assert_eq!(reader.error().map(Error::kind), failed, "{asked:?}");
+        let retry = reader.error().map(Error::retry);
+        let end = reader.finish();
+        assert_eq!(retry.or(end.retry), after, "{asked:?}");
+        let rest: Vec<&str> = end
+            .partial
+            .iter()
+            .map(|(container, _)| container.as_str())
+            .collect();
+        assert_eq!(rest, partial, "{asked:?}");
     }
 }
 

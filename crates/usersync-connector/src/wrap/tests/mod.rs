@@ -2,6 +2,7 @@
 
 mod calls;
 mod items;
+mod ports;
 mod reads;
 mod trace;
 
@@ -13,7 +14,8 @@ use super::Wrapped;
 use crate::context::{Actor, Authority, CallContext};
 use crate::{
     AccountDirectory, ActorDirectory, ContainerCatalog, Directory, EntitlementSource, ItemRead, ItemStore,
-    MembershipRead, MembershipTarget, Notifier, RecordRead, RecordTarget,
+    MembershipRead, MembershipTarget, Notifier, RecordRead, RecordTarget, SubscriptionAdmin, Subscriptions,
+    TokenStore,
 };
 
 fn system() -> SystemId {
@@ -38,4 +40,5 @@ macro_rules! stays {
     };
 }
 stays!(AccountDirectory ActorDirectory ContainerCatalog Directory EntitlementSource ItemRead ItemStore);
-stays!(MembershipRead MembershipTarget Notifier RecordRead RecordTarget);
+stays!(MembershipRead MembershipTarget Notifier RecordRead RecordTarget SubscriptionAdmin Subscriptions);
+stays!(TokenStore);
