@@ -317,6 +317,53 @@ fn samba_ad_tells_who_is_privileged_by_a_group() {
     }
 }
 
+/// Each row: what the service account is called, and why it cannot tell who is privileged.
+#[test]
+fn a_group_that_hides_its_members_makes_nobody_privileged_for_sure() {
+    for server in [servers::openldap(), servers::ds389()].into_iter().flatten() {
+        for (reader, flaw) in [("sync", None), ("restricted", Some(PartialKind::Unreadable))] {
+            let mut profile = profile(server, &server.base);
+            let veiled = format!("cn=veiled,ou=groups,{}", server.base);
+            profile.rules.privileged_groups = vec![Dn::parse(&veiled).unwrap()];
+            let accounts = LdapAccounts::new(system(), client(server, &account(server, reader)), profile);
+            let (shown, end) = read(&accounts);
+            let privileged = shown.values().filter(|account| account.privileged).count();
+            let expected = if flaw.is_none() { 3 } else { 0 };
+            assert_eq!(
+                (privileged, partial(&end)),
+                (expected, flaw),
+                "{}: {end:?}",
+                server.kind
+            );
+        }
+    }
+}
+
+#[test]
+fn an_empty_group_makes_nobody_privileged() {
+    let Some(server) = servers::ds389() else { return };
+    let base = server.fresh_base();
+    let mut ldif = String::new();
+    entry(
+        &mut ldif,
+        &format!("cn=empty,{base}"),
+        &[("objectClass", "groupOfNames"), ("cn", "empty")],
+    );
+    let person = [
+        ("objectClass", "inetOrgPerson"),
+        ("uid", "ada"),
+        ("cn", "Ada"),
+        ("sn", "Ada"),
+    ];
+    entry(&mut ldif, &format!("uid=ada,{base}"), &person);
+    server.modify(&ldif);
+    let mut profile = profile(server, &base);
+    profile.rules.privileged_groups = vec![Dn::parse(&format!("cn=empty,{base}")).unwrap()];
+    let accounts = LdapAccounts::new(system(), client(server, &account(server, "sync")), profile);
+    let (shown, end) = read(&accounts);
+    assert_eq!((shown.len(), partial(&end)), (1, None), "{end:?}");
+}
+
 #[test]
 fn ids_that_two_entries_have_make_a_read_partial() {
     let Some(server) = servers::openldap() else { return };

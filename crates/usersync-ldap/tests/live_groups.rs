@@ -443,6 +443,30 @@ fn a_renamed_or_moved_group_is_the_same() {
 }
 
 #[test]
+fn promise_09_groups_below_a_base_that_is_gone_are_not_gone() {
+    for world in worlds() {
+        on_tokio(async {
+            world.group("team", [100, 101]);
+            let groups = world.groups();
+            assert_eq!(members(&groups, "team").await.len(), 2);
+            let away = format!("gone-{}", world.base.split([',', '=']).nth(1).unwrap());
+            world.server.modify(&format!(
+                "dn: {}\nchangetype: modrdn\nnewrdn: ou={away}\ndeleteoldrdn: 1\n",
+                world.base
+            ));
+            let (seen, end) = read(&groups, &["team"]).await;
+            assert_eq!((seen.len(), end.partial.len()), (0, 1), "{}", world.server.kind);
+            let member = groups
+                .member(&object("team"), &world.principal(100), &sample_context())
+                .await;
+            assert_eq!(member.unwrap_err().kind(), ErrorKind::NotFound);
+            let results = apply(&groups, "team", &[world.remove(100)]).await;
+            assert_eq!(results[0].as_ref().unwrap_err().kind(), ErrorKind::NotFound);
+        });
+    }
+}
+
+#[test]
 fn operations_on_those_who_cannot_be_members_fail_alone() {
     for world in worlds() {
         on_tokio(async {
@@ -595,6 +619,30 @@ fn members_by_primary_group_are_members() {
             assert!(error.message().contains("primary group"), "{error}");
         }
         assert_eq!(members(&groups, "primary").await, seen);
+
+        // By an id that comes with each entry they are members wherever they are; by another one they have to be told.
+        let rooms = Dn::parse(&format!("OU=Rooms,{}", server.base)).unwrap();
+        let settings = of_the_seed(&world).with_member_base(rooms.clone());
+        let groups = world.groups_with(world.client(), settings);
+        assert_eq!(members(&groups, "primary").await, seen);
+        let by = |name: &str| of_the_seed(&world).with_member_id(IdAttribute::new(name, IdEncoding::Text));
+        for (settings, expected, why) in [
+            (by("sAMAccountName"), seen.len(), None),
+            (by("employeeNumber"), 0, Some(PartialKind::Unreadable)),
+            (
+                by("sAMAccountName").with_member_base(rooms),
+                0,
+                Some(PartialKind::UnknownMember),
+            ),
+        ] {
+            let (shown, end) = read(&world.groups_with(world.client(), settings), &["primary"]).await;
+            assert_eq!(shown["primary"].as_ref().map(Vec::len), Some(expected));
+            let partial = end.partial.first().map(|(_, reason)| reason);
+            assert_eq!(partial.map(|reason| reason.kind), why, "{end:?}");
+            // One is named by the group.
+            let all_are_told = partial.is_none_or(|reason| reason.detail.contains("and 2 others"));
+            assert!(all_are_told, "{end:?}");
+        }
     });
 }
 

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::full::{finish_full, not_mentioned, shown_and_missing};
 use crate::job::Job;
 use crate::ports::Readers;
+use crate::report::{FailedRead, ReadOf};
 use crate::source::is_somebody;
 
 impl Survey {

@@ -1,5 +1,7 @@
 //! The mail addresses of an entry.
 
+use std::collections::BTreeSet;
+
 use usersync_model::Address;
 
 use crate::entry::Entry;
@@ -11,16 +13,16 @@ pub(crate) const PROXIES: &str = "proxyAddresses";
 /// their bytes. Those of Exchange if it has any, and of `attributes` otherwise. What nobody can send mail to is left out.
 pub(crate) fn addresses(entry: &Entry, attributes: &[String]) -> Vec<String> {
     let mut found = proxies(entry);
-    if found.is_empty() {
+    if found.texts.is_empty() {
         for attribute in attributes {
-            append(&mut found, entry.texts(attribute));
+            found.append(entry.texts(attribute));
         }
     }
-    found
+    found.texts
 }
 
 /// The addresses that Exchange keeps. Without a primary one among them, `mail` is.
-fn proxies(entry: &Entry) -> Vec<String> {
+fn proxies(entry: &Entry) -> Found<'_> {
     let (mut primary, mut others) = (Vec::new(), Vec::new());
     for text in entry.texts(PROXIES) {
         match text.split_once(':') {
@@ -29,24 +31,30 @@ fn proxies(entry: &Entry) -> Vec<String> {
             _ => {}
         }
     }
-    let mut found = Vec::new();
-    append(&mut found, primary.into_iter());
+    let mut found = Found::default();
+    found.append(primary.into_iter());
     if others.is_empty() {
         return found;
     }
-    if found.is_empty() {
-        append(&mut found, entry.texts("mail"));
+    if found.texts.is_empty() {
+        found.append(entry.texts("mail"));
     }
-    append(&mut found, others.into_iter());
+    found.append(others.into_iter());
     found
 }
 
-fn append<'a>(found: &mut Vec<String>, texts: impl Iterator<Item = &'a str>) {
-    let mut texts: Vec<&str> = texts
-        .filter(|text| Address::parse(text).is_ok())
-        .filter(|text| found.iter().all(|known| known != text))
-        .collect();
-    texts.sort_unstable();
-    texts.dedup();
-    found.extend(texts.into_iter().map(str::to_owned));
+#[derive(Default)]
+struct Found<'a> {
+    texts: Vec<String>,
+    known: BTreeSet<&'a str>,
+}
+
+impl<'a> Found<'a> {
+    /// Appends, in the order of their bytes, the texts that are addresses and not there yet.
+    fn append(&mut self, texts: impl Iterator<Item = &'a str>) {
+        let is_new = |text: &&str| Address::parse(text).is_ok() && !self.known.contains(text);
+        let new: BTreeSet<&str> = texts.filter(is_new).collect();
+        self.texts.extend(new.iter().map(|&text| text.to_owned()));
+        self.known.extend(new);
+    }
 }

@@ -9,7 +9,7 @@ use super::walk::{Lookups, Visit};
 use crate::client::{Base, Search, reason};
 use crate::dn::Dn;
 use crate::entry::Entry;
-use crate::filter::Filter;
+use crate::filter::{Filter, FilterError};
 use crate::read::LdapProfile;
 use crate::rules::{
     ClassRule, EntryRules, MemberSource, Role, Seen, look, number, numbers_of_group, query_base,
@@ -52,6 +52,7 @@ impl Privileged {
             attributes: profile.rules.attributes(),
             lookups: visit.lookups(Vec::new()),
             groups: BTreeSet::new(),
+            by_address: BTreeMap::new(),
             found: &mut found,
             open: Vec::new(),
         };
@@ -131,6 +132,8 @@ struct Reading<'r> {
     lookups: Lookups,
     /// Keys of the names of all groups below the base.
     groups: BTreeSet<String>,
+    /// Those of them that have addresses, by these, folded.
+    by_address: BTreeMap<String, Vec<Dn>>,
     found: &'r mut Privileged,
     /// Members that are groups, or may be.
     open: Vec<Dn>,
@@ -169,17 +172,20 @@ impl Reading<'_> {
             .map(|rule| Filter::equal("objectClass", &rule.class))
             .collect::<Result<Vec<_>, _>>()
             .and_then(Filter::any)
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::InvalidData,
-                    format!("the rules of the profile make no search: {error}"),
-                )
-            })?;
-        let mut walk = self
-            .visit
-            .walk(names_of(self.profile.base.clone(), Scope::Subtree, filter));
+            .map_err(unfit)?;
+        let addresses = &self.profile.rules.addresses;
+        let mut search = names_of(self.profile.base.clone(), Scope::Subtree, filter);
+        if !addresses.is_empty() {
+            search.attributes.clone_from(addresses);
+        }
+        let mut walk = self.visit.walk(search);
         while let Some(found) = walk.next().await? {
-            self.groups.insert(found.entry.dn().key().to_owned());
+            let entry = found.entry;
+            self.groups.insert(entry.dn().key().to_owned());
+            for address in addresses.iter().flat_map(|name| entry.texts(name)) {
+                let groups = self.by_address.entry(folded(address)).or_default();
+                groups.push(entry.dn().clone());
+            }
         }
         Ok(())
     }
@@ -204,16 +210,50 @@ impl Reading<'_> {
             return Ok(false);
         }
         let sources: BTreeSet<&MemberSource> = matching.iter().flat_map(|rule| &rule.members).collect();
-        for source in sources {
+        for &source in &sources {
             self.members(entry, source).await?;
         }
+        let listed = sources.iter().filter_map(|source| source.listed());
+        if listed.clone().all(|name| entry.values(name).next().is_none()) {
+            let demands_members = matching.iter().any(|rule| rule.demands_members);
+            if demands_members || self.may_hide(entry.dn(), &sources).await? {
+                self.found.flawed(PartialReason::new(
+                    PartialKind::Unreadable,
+                    format!(
+                        "the privileged group `{}` shows no members, and not that it has none; let the service account read them",
+                        entry.dn()
+                    ),
+                ));
+            }
+        }
         Ok(true)
+    }
+
+    /// Whether a group that lists no members may have some all the same: a filter on what may not be read is neither true nor
+    /// false. Addresses are left out, since there are attributes for them that schemas do not have.
+    async fn may_hide(&mut self, group: &Dn, sources: &BTreeSet<&MemberSource>) -> Result<bool, Error> {
+        for source in sources {
+            let (MemberSource::Dn(name) | MemberSource::Login(name)) = source else {
+                continue;
+            };
+            let none = Filter::present(name).and_then(Filter::not).map_err(unfit)?;
+            if !self.lookups.is_found(group, none).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn members(&mut self, entry: &Entry, source: &MemberSource) -> Result<(), Error> {
         match source {
             MemberSource::Address(name) => {
-                self.found.addresses.extend(entry.texts(name).map(folded));
+                for address in entry.texts(name).map(folded) {
+                    // It may be that of a group.
+                    for dn in self.by_address.get(&address).cloned().unwrap_or_default() {
+                        self.note(dn);
+                    }
+                    self.found.addresses.insert(address);
+                }
             }
             MemberSource::Below => self.found.units.push(entry.dn().clone()),
             MemberSource::Dn(name) => {
@@ -292,6 +332,13 @@ impl Reading<'_> {
     }
 }
 
+fn unfit(error: FilterError) -> Error {
+    Error::new(
+        ErrorKind::InvalidData,
+        format!("the rules of the profile make no search: {error}"),
+    )
+}
+
 fn unknown(dn: &Dn) -> PartialReason {
     PartialReason::new(
         PartialKind::UnknownMember,
@@ -339,3 +386,6 @@ fn without_bits(text: &str) -> &str {
 fn folded(text: &str) -> String {
     text.trim().to_ascii_lowercase()
 }
+
+#[cfg(test)]
+mod tests;

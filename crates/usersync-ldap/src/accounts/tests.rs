@@ -98,6 +98,25 @@ fn addresses_are_those_that_the_system_writes() {
     }
 }
 
+/// As many as one entry has room for.
+#[test]
+fn addresses_take_time_by_their_number() {
+    let mut entry = entry(&[]);
+    for number in 0..200_000 {
+        for scheme in ["SMTP", "smtp"] {
+            entry.push("proxyAddresses", format!("{scheme}:{number}@x").as_bytes());
+        }
+    }
+    assert_eq!(addresses(&entry, &[]).len(), 200_000);
+    let mut others = Entry::new(Dn::parse("cn=Ada").unwrap());
+    for number in 0..200_000 {
+        others.push("mail", format!("{number}@x").as_bytes());
+        others.push("mailAlternateAddress", format!("{number}@y").as_bytes());
+    }
+    let plain = ["mail", "mailAlternateAddress"].map(str::to_owned);
+    assert_eq!(addresses(&others, &plain).len(), 400_000);
+}
+
 #[test]
 fn accounts_say_what_they_are() {
     let accounts = accounts().with_attribute(

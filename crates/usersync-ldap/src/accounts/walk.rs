@@ -31,7 +31,7 @@ pub(crate) struct Visit {
 
 impl Visit {
     pub(crate) async fn begin(client: &LdapClient, limits: ReadLimits) -> Result<Self, Error> {
-        let deadline = Instant::now() + limits.duration;
+        let deadline = limits.deadline();
         let mut session = client.session().await?;
         let root_dse = client.root_dse(&mut session).await?;
         client.keep(session);
@@ -157,7 +157,7 @@ impl Lookups {
     /// # Errors
     /// Beside those of the connection, [`ErrorKind::LimitExceeded`].
     pub(crate) async fn entry(&mut self, dn: &Dn, attributes: &[String]) -> Result<Option<Entry>, Error> {
-        let found = match self.find(dn, attributes).await {
+        let found = match self.find(dn, attributes, anything()).await {
             Ok(found) => found,
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
@@ -175,12 +175,21 @@ impl Lookups {
     /// Fails unless the base of a search is there. That a search found nothing does not say so: 389 Directory Server answers
     /// success where a search in pages has a base that is gone.
     pub(crate) async fn expect(&mut self, base: &Dn) -> Result<(), Error> {
-        match self.find(base, &["1.1".to_owned()]).await? {
+        match self.find(base, &["1.1".to_owned()], anything()).await? {
             Some(_) => Ok(()),
             None => Err(Error::new(
                 ErrorKind::NotFound,
                 format!("the base `{base}` is not shown; correct it, or let the service account read it"),
             )),
+        }
+    }
+
+    /// Whether the filter is true of an entry, and the server says so.
+    pub(crate) async fn is_found(&mut self, dn: &Dn, filter: Filter) -> Result<bool, Error> {
+        match self.find(dn, &["1.1".to_owned()], filter).await {
+            Ok(found) => Ok(found.is_some()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -212,7 +221,12 @@ impl Lookups {
         }
     }
 
-    async fn find(&mut self, dn: &Dn, attributes: &[String]) -> Result<Option<FoundEntry>, Error> {
+    async fn find(
+        &mut self,
+        dn: &Dn,
+        attributes: &[String],
+        filter: Filter,
+    ) -> Result<Option<FoundEntry>, Error> {
         self.made += 1;
         if self.made > self.visit.limits.look_ups {
             return Err(limit(&format!(
@@ -223,7 +237,7 @@ impl Lookups {
         let search = Search {
             base: Base::Dn(dn.clone()),
             scope: Scope::Base,
-            filter: Filter::present("objectClass").expect("it is an attribute"),
+            filter,
             attributes: attributes.to_vec(),
             controls: self.controls.clone(),
         };
@@ -246,6 +260,10 @@ pub(crate) struct Cut {
     /// One or more of these.
     pub(crate) attributes: Vec<String>,
     pub(crate) reason: PartialReason,
+}
+
+fn anything() -> Filter {
+    Filter::present("objectClass").expect("it is an attribute")
 }
 
 async fn find(session: &mut Session, search: &Search) -> Result<Option<FoundEntry>, Error> {

@@ -35,7 +35,8 @@ const KEEP: usize = 4;
 
 /// A client of one server, shared by all connectors that work on it. Clones are cheap and share connections and counts.
 ///
-/// Nothing is sent before the first call, and every call is to be polled within a tokio runtime.
+/// Nothing is sent before the first call, and every call is to be polled within a tokio runtime. Several runtimes may share one
+/// client: each opens connections of its own.
 #[derive(Clone)]
 pub struct LdapClient(Arc<Inner>);
 
@@ -73,18 +74,16 @@ impl LdapClient {
     /// A connection that nobody else uses. Give it back with [`keep`](Self::keep) when all that was asked is answered; dropping it
     /// closes it.
     pub(crate) async fn session(&self) -> Result<Session, Error> {
-        while let Some(mut session) = self.take_idle() {
-            if session.idle_since.elapsed() < KEEP_IDLE && session.is_open() {
-                return Ok(session);
-            }
+        match self.take_idle() {
+            Some(session) => Ok(session),
+            None => Session::open(&self.0.server, &self.0.counters).await,
         }
-        Session::open(&self.0.server, &self.0.counters).await
     }
 
     /// Keeps a connection for whoever comes next.
     pub(crate) fn keep(&self, mut session: Session) {
         session.idle_since = Instant::now();
-        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         if idle.len() < KEEP && session.is_open() {
             idle.push(session);
         }
@@ -105,8 +104,18 @@ impl LdapClient {
         self.0.root_dse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The last one that was kept by this runtime.
     fn take_idle(&self) -> Option<Session> {
-        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let mut idle = self.idle();
+        let at = idle.iter().rposition(Session::is_driven_here)?;
+        Some(idle.remove(at))
+    }
+
+    /// The connections that are kept, without those that nobody would use any more.
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain_mut(|session| session.idle_since.elapsed() < KEEP_IDLE && session.is_open());
+        idle
     }
 }
 

@@ -74,12 +74,17 @@ impl FoundEntry {
     }
 }
 
+/// How much that is no entry, references to other servers mostly, one search shows at most.
+const OTHERS: u64 = 100_000;
+
 /// A search under way. A session whose search was dropped before its end is not to be used again: what is still on its way
 /// would be in the way.
 pub(crate) struct Found {
     stream: SearchStream<'static, String, Vec<String>>,
     shared: Arc<Shared>,
+    /// None where the search goes on until somebody ends it.
     silence: Option<Duration>,
+    others: u64,
     ended: bool,
 }
 
@@ -117,6 +122,7 @@ impl Found {
             stream,
             shared,
             silence,
+            others: 0,
             ended: false,
         })
     }
@@ -131,7 +137,15 @@ impl Found {
         };
         self.shared.window.took_one();
         let controls = found.1.into_iter().map(|control| control.1.into()).collect();
-        item(found.0, controls).map(Some)
+        let item = item(found.0, controls)?;
+        self.others += u64::from(!matches!(item, Item::Entry(_)));
+        if self.silence.is_some() && self.others > OTHERS {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("a search shows more than {OTHERS} references; choose a base with fewer below it"),
+            ));
+        }
+        Ok(Some(item))
     }
 
     /// The result and the controls that came with it.

@@ -26,6 +26,8 @@ pub(crate) struct Session {
     ldap: Ldap,
     shared: Arc<Shared>,
     silence: Duration,
+    /// What drives the connection.
+    runtime: tokio::runtime::Id,
     pub(super) idle_since: Instant,
 }
 
@@ -98,6 +100,7 @@ impl Session {
             ldap,
             shared,
             silence: limits.silence,
+            runtime: tokio::runtime::Handle::current().id(),
             idle_since: Instant::now(),
         })
     }
@@ -120,6 +123,11 @@ impl Session {
         } else {
             Err(code.error())
         }
+    }
+
+    /// Whether it is driven where this is called. Another runtime may be driven by nobody.
+    pub(super) fn is_driven_here(&self) -> bool {
+        tokio::runtime::Handle::try_current().is_ok_and(|here| here.id() == self.runtime)
     }
 
     /// Whether it can be used again.

@@ -23,16 +23,16 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// What was added since `before`.
+    /// What was added since `before`: nothing if that is later.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
-            connections: self.connections - before.connections,
-            requests: self.requests - before.requests,
-            searches: self.searches - before.searches,
-            entries: self.entries - before.entries,
-            bytes_sent: self.bytes_sent - before.bytes_sent,
-            bytes_received: self.bytes_received - before.bytes_received,
+            connections: self.connections.saturating_sub(before.connections),
+            requests: self.requests.saturating_sub(before.requests),
+            searches: self.searches.saturating_sub(before.searches),
+            entries: self.entries.saturating_sub(before.entries),
+            bytes_sent: self.bytes_sent.saturating_sub(before.bytes_sent),
+            bytes_received: self.bytes_received.saturating_sub(before.bytes_received),
         }
     }
 }
@@ -77,5 +77,27 @@ impl Counters {
             bytes_sent: read(&self.bytes_sent),
             bytes_received: read(&self.bytes_received),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_was_added_since_later() {
+        let later = Traffic {
+            requests: 2,
+            bytes_sent: 7,
+            ..Traffic::default()
+        };
+        let before = Traffic {
+            requests: 1,
+            entries: 3,
+            ..Traffic::default()
+        };
+        assert_eq!(before.since(later).requests, 0);
+        assert_eq!(before.since(later).entries, 3);
+        assert_eq!(later.since(before).requests, 1);
     }
 }

@@ -9,8 +9,10 @@ use super::Inner;
 use super::changes::{self, ChangedGroup, Request, Whereabouts, Wish, copy, no_group};
 use super::find::{self, Features, Group, Person, SoughtPerson};
 use super::former::{self, Standing};
-use super::members;
-use super::presence::{any_of, at_group, foreign, his_logins, sought, unclear, unknown, unknown_is_member};
+use super::members::{self, Membership};
+use super::presence::{
+    any_of, as_read, at_group, foreign, his_logins, sought, unclear, unknown, unknown_is_member,
+};
 use super::settings::{GroupSettings, MembersBy};
 use crate::IdAttribute;
 use crate::client::ber::{self, OCTETS};
@@ -126,39 +128,48 @@ impl Call<'_> {
             .map(|(operation, _)| operation.principal.object.clone())
             .collect();
         let wanted: Vec<_> = wanted.into_iter().collect();
-        let mut found = BTreeMap::new();
+        let (mut found, mut missing) = (BTreeMap::new(), BTreeSet::new());
         for (id, sought) in find::persons(session, features, &self.inner.settings, &wanted).await? {
             match sought {
                 SoughtPerson::Person(person) => {
                     found.insert(id, *person);
                 }
                 SoughtPerson::Unclear(reason) => self.settle_all_of(&id, || Err(unclear(&reason))),
-                SoughtPerson::Missing => self.unknown_person(session, features, container, &id).await?,
+                SoughtPerson::Missing => {
+                    missing.insert(id);
+                }
             }
         }
+        self.unknown_persons(session, features, container, &missing)
+            .await?;
         Ok(found)
     }
 
     /// Whoever is not in the directory cannot be added; that he is no member has to be seen in the group.
-    async fn unknown_person(
+    async fn unknown_persons(
         &mut self,
         session: &mut Session,
         features: &Features,
         container: &ObjectId,
-        id: &ObjectId,
+        missing: &BTreeSet<ObjectId>,
     ) -> Result<()> {
-        let of_him = |operation: &&MemberOperation| operation.principal.object == *id;
-        let mut his = self.operations.iter().filter(of_him);
-        let removed = his.any(|operation| operation.change == MemberChange::Remove);
-        let absent =
-            removed && unknown_is_member(session, features, self.inner, container, id).await? == Some(false);
+        let is_removal = |operation: &&MemberOperation| {
+            operation.change == MemberChange::Remove && missing.contains(&operation.principal.object)
+        };
+        let group = match self.operations.iter().find(is_removal) {
+            Some(_) => Some(as_read(session, features, self.inner, container).await?),
+            None => None,
+        };
         for (operation, result) in self.operations.iter().zip(&mut *self.results) {
-            if operation.principal.object == *id {
-                result.get_or_insert_with(|| match operation.change {
-                    MemberChange::Remove if absent => Ok(Applied::unchanged()),
-                    _ => Err(unknown(&operation.principal)),
-                });
+            let id = &operation.principal.object;
+            if !missing.contains(id) {
+                continue;
             }
+            let absent = |group: &Membership| unknown_is_member(group, id) == Some(false);
+            result.get_or_insert_with(|| match operation.change {
+                MemberChange::Remove if group.as_ref().is_some_and(absent) => Ok(Applied::unchanged()),
+                _ => Err(unknown(&operation.principal)),
+            });
         }
         Ok(())
     }
@@ -324,7 +335,7 @@ impl Live<'_> {
         let MembersBy::Dn(_) = self.group.by else {
             return Ok(standings);
         };
-        let mut same = BTreeMap::new();
+        let (mut same, mut missing) = (BTreeMap::new(), Vec::new());
         for (id, sought) in find::persons(session, &self.features, settings, ids).await? {
             match sought {
                 SoughtPerson::Person(person)
@@ -339,9 +350,14 @@ impl Live<'_> {
                 SoughtPerson::Unclear(_) => {
                     standings.insert(id, Standing::Unknown);
                 }
-                // Where he is gone, so are his names.
-                SoughtPerson::Missing => {}
+                SoughtPerson::Missing => missing.push(id),
             }
+        }
+        if !missing.is_empty() {
+            // Whoever left the base for members has a name still.
+            let group = as_read(session, &self.features, self.inner, &self.group.id).await?;
+            missing.retain(|id| unknown_is_member(&group, id) != Some(false));
+            standings.extend(missing.into_iter().map(|id| (id, Standing::Unknown)));
         }
         standings
             .extend(former::standings(session, &self.features, settings, &self.group, same.iter()).await?);

@@ -88,6 +88,12 @@ impl Features {
         scope.into_iter().collect()
     }
 
+    /// The naming context that `base` is in, or `base` itself where the server names none.
+    pub(super) fn domain_of<'d>(&'d self, base: &'d Dn) -> &'d Dn {
+        let above = self.contexts.iter().filter(|context| base.is_within(context));
+        above.max_by_key(|context| context.key().len()).unwrap_or(base)
+    }
+
     /// Whether the entry stands for one of another domain ([MS-ADTS] 6.1.1.4.10).
     pub(super) fn is_foreign(&self, dn: &Dn) -> bool {
         let parent = crate::dn::parent_key(dn.key());
@@ -124,7 +130,7 @@ pub(super) async fn groups<'a>(
         names.extend(["objectGUID", "objectSid"]);
     }
     let place = (&settings.group_base, &settings.group_id);
-    let (found, elsewhere) = by_ids(session, features, place, wanted, &names, controls).await?;
+    let (found, unseen) = by_ids(session, features, place, wanted, &names, controls).await?;
     let mut groups = BTreeMap::new();
     for (id, found) in found {
         let sought = match groups.remove(&id) {
@@ -134,7 +140,7 @@ pub(super) async fn groups<'a>(
         groups.insert(id, sought);
     }
     for id in wanted {
-        let missing = || elsewhere.clone().map_or(Sought::Missing, Sought::Unclear);
+        let missing = || unseen.clone().map_or(Sought::Missing, Sought::Unclear);
         groups.entry(id.clone()).or_insert_with(missing);
     }
     Ok(groups)
@@ -172,7 +178,7 @@ pub(super) async fn persons(
         names.extend(["objectSid", "primaryGroupID"]);
     }
     let place = (&settings.member_base, &settings.member_id);
-    let (found, elsewhere) = by_ids(session, features, place, wanted, &names, Vec::new()).await?;
+    let (found, unseen) = by_ids(session, features, place, wanted, &names, Vec::new()).await?;
     let mut persons = BTreeMap::new();
     for (id, FoundEntry { entry, .. }) in found {
         let sought = match persons.remove(&id) {
@@ -188,7 +194,7 @@ pub(super) async fn persons(
     }
     for id in wanted {
         let missing = || {
-            elsewhere
+            unseen
                 .clone()
                 .map_or(SoughtPerson::Missing, SoughtPerson::Unclear)
         };
@@ -231,6 +237,11 @@ pub(super) async fn everything(
     Ok((found, elsewhere))
 }
 
+/// Why what was not found may be there all the same.
+pub(super) fn elsewhere() -> PartialReason {
+    PartialReason::new(PartialKind::Unreadable, "a part of the tree is on another server")
+}
+
 /// A setting that no filter can be made of.
 pub(super) fn unfit(error: FilterError) -> Error {
     Error::new(
@@ -240,7 +251,8 @@ pub(super) fn unfit(error: FilterError) -> Error {
     .with_source(error)
 }
 
-/// The entries with these ids, and why those that are not among them may exist all the same.
+/// The entries with these ids, and why those that are not among them may exist all the same. That nothing is found counts only
+/// below a base that is shown.
 async fn by_ids(
     session: &mut Session,
     features: &Features,
@@ -249,9 +261,9 @@ async fn by_ids(
     names: &BTreeSet<&str>,
     controls: Vec<Control>,
 ) -> Result<(Vec<(ObjectId, FoundEntry)>, Option<PartialReason>), Error> {
-    let (mut all, mut referred) = (Vec::new(), false);
-    for wanted in wanted.chunks(IDS_AT_ONCE) {
-        let filters: Vec<_> = wanted
+    let (mut all, mut referred, mut without_id) = (Vec::new(), false, None);
+    for batch in wanted.chunks(IDS_AT_ONCE) {
+        let filters: Vec<_> = batch
             .iter()
             .filter_map(|id| ids::filter(attribute, id).transpose())
             .collect::<Result<_, _>>()
@@ -269,14 +281,31 @@ async fn by_ids(
         let (found, elsewhere) = everything(session, search, 2 * IDS_AT_ONCE).await?;
         referred |= elsewhere;
         // The server may compare values by looser rules than ids are compared by.
-        let wanted: BTreeSet<_> = wanted.iter().collect();
-        all.extend(found.into_iter().filter_map(|found| {
-            let id = ids::id_of(&found.entry, attribute)?;
-            wanted.contains(&id).then_some((id, found))
-        }));
+        let batch: BTreeSet<_> = batch.iter().collect();
+        for found in found {
+            match ids::id_of(&found.entry, attribute) {
+                Some(id) if batch.contains(&id) => all.push((id, found)),
+                Some(_) => {}
+                None => {
+                    without_id.get_or_insert_with(|| no_single_id(found.entry.dn(), attribute));
+                }
+            }
+        }
     }
-    let elsewhere = || PartialReason::new(PartialKind::Unreadable, "a part of the tree is on another server");
-    Ok((all, referred.then(elsewhere)))
+    let known: BTreeSet<_> = all.iter().map(|(id, _)| id).collect();
+    if wanted.iter().any(|id| !known.contains(id)) {
+        session.expect(base).await?;
+    }
+    Ok((all, without_id.or_else(|| referred.then(elsewhere))))
+}
+
+/// Why it is not known which of those who were looked for an entry is.
+fn no_single_id(dn: &Dn, attribute: &IdAttribute) -> PartialReason {
+    let detail = format!(
+        "`{dn}` was found by its id and shows none, or more than one; let the service account read `{name}`, or give it one value",
+        name = attribute.name
+    );
+    PartialReason::new(PartialKind::Unreadable, detail)
 }
 
 fn group(id: ObjectId, found: FoundEntry, features: &Features, settings: &GroupSettings) -> Sought {

@@ -72,9 +72,9 @@ pub(super) async fn standings<'p>(
 /// Why it is not known whether somebody is a member.
 pub(super) fn in_doubt(group: &Dn) -> Error {
     let message = format!(
-        "{group} names somebody whom nobody is, which may be the former name of whoever this is about, since he or a unit above him \
-         changed within the last hour; try again once the server has mended that, or remove the name from the group if nobody \
-         is meant. The service account should be able to read `{CHANGED}`, or everybody may have changed"
+        "{group} names somebody whom nobody is, which may be another name of whoever this is about, since he or a unit above him \
+         changed within the last hour, or since he left the base for members; try again once the server has mended that, or remove \
+         the name from the group if nobody is meant. The service account should be able to read `{CHANGED}`, or everybody may have changed"
     );
     Error::new(ErrorKind::Conflict, message).with_retry(Retry::Later)
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use usersync_connector::Error;
+use usersync_connector::{Error, ErrorKind};
 use usersync_model::{ObjectId, PartialKind, PartialReason};
 
 use super::find::{self, Features, Group, Sought};
 use super::presence::{at_group, back_link};
+use super::primary;
 use super::settings::{GroupSettings, MembersBy};
 use super::{deref, ids};
 use crate::IdEncoding;
@@ -16,7 +17,6 @@ use crate::client::{Base, Code, Control, Found, FoundEntry, Item, Search, Sessio
 use crate::dn::Dn;
 use crate::dn::extended::extended_dn;
 use crate::filter::Filter;
-use crate::sid::Sid;
 use crate::url::Scope;
 
 /// How many look-ups are under way at once. OpenLDAP ends a connection on which 100 wait.
@@ -52,7 +52,7 @@ pub(super) struct Names {
 type Meaning = Result<ObjectId, Unknown>;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Unknown {
+pub(super) enum Unknown {
     Ambiguous,
     Failed(String),
     Foreign,
@@ -64,7 +64,7 @@ enum Unknown {
 
 /// A member as a value of the group names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Named {
+pub(super) enum Named {
     Dn(Dn),
     Known(ObjectId),
     Login(String),
@@ -129,8 +129,8 @@ pub(super) async fn read(
         .zip(&named)
         .filter(|(_, (members, _))| members.is_empty());
     let hidden = hidden(session, features, settings, empty.map(|(group, _)| group)).await?;
-    let primary = primary_members(session, features, settings, &groups).await?;
-    for (group, (members, partial)) in groups.into_iter().zip(named) {
+    let primary = primary::members(session, features, settings, &groups).await?;
+    for (group, (mut members, partial)) in groups.into_iter().zip(named) {
         let hidden = hidden.contains(&group.id).then(|| {
             let detail = format!(
                 "{} shows no {}, and not that it has none",
@@ -139,11 +139,13 @@ pub(super) async fn read(
             );
             PartialReason::new(PartialKind::Unreadable, detail)
         });
-        let (mut ids, unknown) = resolved(&members, names);
-        if let Some(sid) = &group.sid {
-            ids.extend(primary.get(sid).into_iter().flatten().cloned());
+        let mut unseen = None;
+        if let Some(of_group) = group.sid.as_ref().and_then(|sid| primary.members.get(sid)) {
+            members.extend_from_slice(of_group);
+            unseen.clone_from(&primary.unseen);
         }
-        let partial = partial.or(hidden).or(unknown);
+        let (ids, unknown) = resolved(&members, names);
+        let partial = partial.or(hidden).or(unknown).or(unseen);
         read.insert(group.id, Membership::Members(ids, partial));
     }
     if names.dns.len() + names.logins.len() > KEPT_NAMES {
@@ -157,7 +159,8 @@ pub(super) fn folded(login: &str) -> String {
     login.trim().to_ascii_lowercase()
 }
 
-/// Makes searches that find one entry at most, a bounded number at a time, and gives what came of each to `settle`.
+/// Makes searches that find one entry at most, a bounded number at a time, and gives what came of each to `settle`. One that finds
+/// more fails, or it might never end.
 pub(super) async fn at_bases<K>(
     session: &mut Session,
     searches: impl Iterator<Item = (K, Search)>,
@@ -176,8 +179,11 @@ pub(super) async fn at_bases<K>(
         };
         let mut entry = None;
         while let Some(item) = found.next().await? {
-            if let Item::Entry(found) = item {
-                entry = Some(found);
+            if let Item::Entry(found) = item
+                && entry.replace(found).is_some()
+            {
+                let message = "the server shows more entries than the one that was asked for";
+                return Err(Error::new(ErrorKind::InvalidData, message));
             }
         }
         let (code, _) = found.end().await;
@@ -249,10 +255,7 @@ fn name(value: &[u8], by: &MembersBy, features: &Features, settings: &GroupSetti
     if is_foreign && sid.is_some_and(|sid| !sid.to_string().starts_with(OF_A_DOMAIN)) {
         return Named::Nobody;
     }
-    // An id that comes with the value tells whoever it is from everybody else, wherever the entry is.
-    let by_guid = settings.member_id.encoding == IdEncoding::Guid
-        && settings.member_id.name.eq_ignore_ascii_case("objectGUID");
-    if let Some(id) = guid.filter(|_| by_guid).and_then(ids::id_of_guid) {
+    if let Some(id) = guid.filter(|_| by_guid(settings)).and_then(ids::id_of_guid) {
         return Named::Known(id);
     }
     if is_foreign {
@@ -262,6 +265,12 @@ fn name(value: &[u8], by: &MembersBy, features: &Features, settings: &GroupSetti
     } else {
         unknown(Unknown::Outside)
     }
+}
+
+/// Whether an id that comes with the value tells whoever it is from everybody else, wherever the entry is.
+pub(super) fn by_guid(settings: &GroupSettings) -> bool {
+    settings.member_id.encoding == IdEncoding::Guid
+        && settings.member_id.name.eq_ignore_ascii_case("objectGUID")
 }
 
 fn unknown_dns(named: &[(Vec<Named>, Option<PartialReason>)], names: &Names) -> BTreeMap<String, Dn> {
@@ -391,44 +400,6 @@ async fn hidden<'g>(
     })
     .await?;
     Ok(hidden)
-}
-
-/// Whose primary group each of the groups is, where there is such a thing.
-async fn primary_members(
-    session: &mut Session,
-    features: &Features,
-    settings: &GroupSettings,
-    groups: &[Group],
-) -> Result<BTreeMap<Sid, BTreeSet<ObjectId>>, Error> {
-    let mut members: BTreeMap<Sid, BTreeSet<ObjectId>> = groups
-        .iter()
-        .filter_map(|group| Some((group.sid.clone()?, BTreeSet::new())))
-        .collect();
-    if members.is_empty() {
-        return Ok(members);
-    }
-    let rids: BTreeSet<_> = members.keys().map(Sid::rid).collect();
-    let filters: Result<Vec<_>, _> = rids
-        .into_iter()
-        .map(|rid| Filter::equal("primaryGroupID", rid.to_string()))
-        .collect();
-    let search = Search {
-        base: Base::Dn(settings.member_base.clone()),
-        scope: Scope::Subtree,
-        filter: Filter::any(filters.map_err(find::unfit)?).map_err(find::unfit)?,
-        attributes: [settings.member_id.name.as_str(), "objectSid", "primaryGroupID"]
-            .map(str::to_owned)
-            .to_vec(),
-        controls: features.search_controls(),
-    };
-    let (found, _) = find::everything(session, search, settings.max_members).await?;
-    for FoundEntry { entry, .. } in found {
-        let group = find::primary_group(&entry).and_then(|sid| members.get_mut(&sid));
-        if let (Some(group), Some(id)) = (group, ids::id_of(&entry, &settings.member_id)) {
-            group.insert(id);
-        }
-    }
-    Ok(members)
 }
 
 /// The ids of members, and why there may be more.

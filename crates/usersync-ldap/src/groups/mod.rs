@@ -8,6 +8,7 @@ mod former;
 mod ids;
 mod members;
 mod presence;
+mod primary;
 mod read;
 mod settings;
 
@@ -31,7 +32,8 @@ pub use settings::{GroupSettings, LastMember, MembersBy};
 /// attribute names the members follows from the classes of a group, as the [`GroupSettings`] say.
 ///
 /// # Reading
-/// Members are shown by their ids. A member that cannot be told makes its group partial: one that names no entry, shows no id, or,
+/// A group is missing only where its base is shown, so that the service account has to see the entry that is the base, and where nothing
+/// was found by its id. Members are shown by their ids. A member that cannot be told makes its group partial: one that names no entry, shows no id, or,
 /// where the id has to be looked up, is outside of the base for members or stands for an entry of another domain. In Active
 /// Directory, members by `objectGUID` need no look-up, wherever they are. A group that shows no members, and not that it has none, is
 /// partial, too. The empty DN, the placeholder for last members, and the well-known identities of Windows
@@ -45,15 +47,16 @@ pub use settings::{GroupSettings, LastMember, MembersBy};
 /// others change meanwhile stays. Whether an operation changed anything is what the server says: it refuses to add what is there
 /// and to delete what is not. Then what is as wished already is left out, and the rest is tried again; what it refuses otherwise is
 /// halved, until each operation has its own result. The control for permissive modifications is not used, since with it the server
-/// would not tell. Once the server denied a single operation, what it denies together is not tried one by one.
+/// would not tell. Once the server denied eight single operations without carrying out another one in between, what it denies
+/// together is not tried one by one.
 ///
 /// A change is bound to the group with its id, not to who has its name: by GUID in Active Directory, by an assertion (RFC 4528)
 /// where the server offers that. Memberships have no versions, so that preconditions are ignored, as those without
 /// `conditional_write` do; adding who is there answers `changed: false`, never a second success.
 ///
 /// Somebody who was renamed may stand in his groups by his former name for a moment, until the server mends that. So whoever seems to be
-/// gone, and changed within the last hour, or a unit above him, is gone only where everybody whom the group names is known:
-/// [`Conflict`] otherwise, also for the question whether he is a member. The service account has to read `modifyTimestamp` for that, or
+/// gone, and changed within the last hour, or a unit above him, is gone only where everybody whom the group names is known; and so is
+/// whoever leaves the base for members during the call: [`Conflict`] otherwise, also for the question whether he is a member. The service account has to read `modifyTimestamp` for that, or
 /// everybody may have changed.
 ///
 /// Somebody whose primary group in Active Directory the group is cannot be removed: [`Unsupported`]. A principal that the directory

@@ -45,9 +45,9 @@ pub(super) async fn member(
             Some(SoughtPerson::Person(person)) => person,
             Some(SoughtPerson::Unclear(reason)) => return Err(unclear(&reason)),
             Some(SoughtPerson::Missing) | None => {
-                let unknown_is_member =
-                    unknown_is_member(&mut session, &features, inner, container, &principal.object).await?;
-                let is_member = unknown_is_member.ok_or_else(|| unknown(principal))?;
+                let group = as_read(&mut session, &features, inner, container).await?;
+                let is_member =
+                    unknown_is_member(&group, &principal.object).ok_or_else(|| unknown(principal))?;
                 inner.client.keep(session);
                 return Ok(is_member.then(present));
             }
@@ -167,22 +167,26 @@ pub(super) fn his_logins(person: &Person, group: &Group, entry: &Entry) -> Vec<V
     values.filter(is_his).map(<[u8]>::to_vec).collect()
 }
 
-/// Whether a principal that the directory does not have is a member; none if the group has members of which it is not known who
-/// they are.
-pub(super) async fn unknown_is_member(
+/// The members of one group, read whole.
+pub(super) async fn as_read(
     session: &mut Session,
     features: &Features,
     inner: &Inner,
     container: &ObjectId,
-    id: &ObjectId,
-) -> Result<Option<bool>> {
+) -> Result<Membership> {
     let wanted = std::slice::from_ref(container);
     let mut read = members::read(session, features, &inner.settings, wanted, &mut Names::default()).await?;
-    Ok(match read.remove(container) {
-        Some(Membership::Members(members, _)) if members.contains(id) => Some(true),
-        Some(Membership::Members(_, None) | Membership::Missing) => Some(false),
-        _ => None,
-    })
+    Ok(read.remove(container).unwrap_or(Membership::Missing))
+}
+
+/// Whether a principal that the directory does not have is a member; none if the group has members of which it is not known who
+/// they are.
+pub(super) fn unknown_is_member(group: &Membership, id: &ObjectId) -> Option<bool> {
+    match group {
+        Membership::Members(members, _) if members.contains(id) => Some(true),
+        Membership::Members(_, None) | Membership::Missing => Some(false),
+        Membership::Members(_, Some(_)) | Membership::Unclear(_) => None,
+    }
 }
 
 pub(super) fn foreign(inner: &Inner, principal: &PrincipalRef) -> Option<Error> {

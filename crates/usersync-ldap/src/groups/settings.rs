@@ -109,7 +109,8 @@ impl GroupSettings {
         self
     }
 
-    /// The same settings with members looked for below `base` alone. A group that has others is partial.
+    /// The same settings with members looked for below `base` alone: nobody else is added or removed. A group that has others is partial,
+    /// but where each value brings the id with it, as `objectGUID` in Active Directory: there they are shown like all members.
     #[must_use]
     pub fn with_member_base(mut self, base: Dn) -> Self {
         self.member_base = base;

@@ -121,7 +121,7 @@ impl LdapDirectory {
     /// # Errors
     /// When the read cannot begin. Whatever goes wrong later makes the contents partial.
     pub async fn contents(&self) -> Result<DirectoryContents, Error> {
-        let deadline = self.0.deadline();
+        let deadline = self.0.profile.limits.deadline();
         let session = self.0.client.session().await?;
         let mut reading = Reading::begin(&self.0, session, None, deadline).await?;
         let flaw = reading.everything(&mut None).await?;
@@ -167,12 +167,8 @@ impl Inner {
         )
     }
 
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.profile.limits.duration
-    }
-
     async fn full(self: Arc<Self>, mut events: Events<DirectoryChange>) -> Result<ReadEnd, Error> {
-        let deadline = self.deadline();
+        let deadline = self.profile.limits.deadline();
         let mut before = None;
         loop {
             let (mut reading, mut settled, from) = self.everything(&mut events, deadline).await?;
@@ -273,7 +269,7 @@ impl Inner {
                 "much has changed since everything was read; read everything",
             ));
         }
-        let deadline = self.deadline();
+        let deadline = self.profile.limits.deadline();
         let session = self.client.session().await?;
         let mut reading = Reading::begin(&self, session, Some(&state), deadline).await?;
         let changes = self.changes_by(state.strategy, &reading.root_dse)?;

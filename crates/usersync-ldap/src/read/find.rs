@@ -59,15 +59,16 @@ impl Inner {
             .into_iter()
             .filter(|name| !members.iter().any(|member| member.eq_ignore_ascii_case(name)));
         let search = Search {
-            base: Base::Dn(base),
+            base: Base::Dn(base.clone()),
             scope,
             filter,
             attributes: attributes.collect(),
             controls: Vec::new(),
         };
         let mut pages = Pages::new(search, spec.page);
-        let mut found = Vec::new();
+        let (mut found, mut is_empty) = (Vec::new(), true);
         while let Some(item) = pages.next(&mut session).await? {
+            is_empty = false;
             match item {
                 Item::Entry(entry) => match look(&entry.entry, &self.rules) {
                     Seen::Principal { principal, .. } => found.push(principal),
@@ -90,6 +91,9 @@ impl Inner {
                 }
                 Item::Intermediate { .. } => {}
             }
+        }
+        if is_empty && scope != Scope::Base {
+            session.expect(&base).await?;
         }
         self.client.keep(session);
         found.sort_by(|a, b| a.id.cmp(&b.id));

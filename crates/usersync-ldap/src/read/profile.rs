@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use usersync_connector::{Error, ErrorKind};
 
 use crate::changes::{ChangeStrategy, KeyAttribute, Spec};
@@ -57,6 +58,16 @@ pub struct ReadLimits {
     pub duration: Duration,
     /// After how long a cursor that cannot tell what was deleted leads to a full read. By default a day.
     pub full_every: Duration,
+}
+
+/// No read lasts longer, and clocks can count that far.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl ReadLimits {
+    /// When a read that begins now has to be over.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.duration.min(LONGEST)
+    }
 }
 
 impl Default for ReadLimits {

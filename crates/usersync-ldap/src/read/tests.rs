@@ -387,3 +387,19 @@ fn what_is_read_and_by_which_rules_is_told() {
         assert_ne!(filter_of(change), before);
     }
 }
+
+/// 389 Directory Server answers success to a search in pages whose base it does not show.
+#[tokio::test]
+async fn promise_09_nobody_is_found_below_a_base_that_is_hidden() {
+    for is_shown in [true, false] {
+        let script = move |asked: &Asked| match asked.scope {
+            0 if is_shown => vec![base(), success()],
+            0 => vec![Say::Done(32, vec![])],
+            _ => vec![success()],
+        };
+        let (directory, _) = directory(ChangeStrategy::Off, script).await;
+        let found = directory.find(&Filter::equal("uid", "ada").unwrap()).await;
+        let found = found.map(|found| found.len()).map_err(|error| error.kind());
+        assert_eq!(found, if is_shown { Ok(0) } else { Err(ErrorKind::NotFound) });
+    }
+}

@@ -323,6 +323,35 @@ async fn one_entry_is_not_many() {
     assert_eq!(kind(client.root_dse(&mut session).await), ErrorKind::InvalidData);
 }
 
+/// Each of them is small, and none of them is an entry.
+#[tokio::test]
+async fn what_is_no_entry_does_not_come_for_ever() {
+    for tag in [REFERENCE, INTERMEDIATE] {
+        let fake = Fake::start(move |asked, id| {
+            let content = if tag == REFERENCE {
+                let mut content = Vec::new();
+                ber::push(&mut content, OCTETS, b"ldap://a");
+                content
+            } else {
+                Vec::new()
+            };
+            // More than anybody waits for, and no end.
+            (asked == SEARCH).then(|| message(id, tag, &content, &[]).repeat(200_000))
+        })
+        .await;
+        let limits = ClientLimits {
+            silence: std::time::Duration::from_secs(5),
+            ..ClientLimits::default()
+        };
+        let server = LdapServer::new(&fake.url())
+            .unwrap()
+            .without_tls()
+            .with_limits(limits);
+        let found = pages(&LdapClient::new(server), LIMITS).await;
+        assert_eq!(kind(found), ErrorKind::LimitExceeded);
+    }
+}
+
 /// What a server says is read by people.
 #[tokio::test]
 async fn texts_of_the_server_do_not_mislead() {

@@ -3,6 +3,7 @@
 
 mod fake;
 mod hostile;
+mod runtimes;
 mod security;
 
 use usersync_connector::{Error, ErrorKind};

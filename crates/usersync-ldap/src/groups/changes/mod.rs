@@ -12,6 +12,8 @@ use crate::client::Code;
 const REQUEST_BYTES: usize = 128 << 10;
 /// How often a change is tried again because others changed the group meanwhile.
 const TRIES: u32 = 5;
+/// After how many denials of single wishes, one after another, what is denied whole is not taken apart any more.
+const DENIALS: u32 = 8;
 
 const TIME_LIMIT_EXCEEDED: u32 = 3;
 const STRONGER_AUTH_REQUIRED: u32 = 8;
@@ -83,7 +85,8 @@ pub(super) async fn fulfil<G: ChangedGroup>(
         }),
         parts: first_parts(wishes),
         results: wishes.iter().map(|_| None).collect(),
-        denied: false,
+        open: vec![false; wishes.len()],
+        denials: 0,
     };
     while let Some(part) = run.parts.pop() {
         if let Err(stop) = run.part(group, part).await {
@@ -117,8 +120,10 @@ struct Run<'w> {
     /// The last one is next.
     parts: Vec<Part>,
     results: Vec<Option<Result<bool, Error>>>,
-    /// Whether the server denied a single wish; then what it denies whole is not taken apart any more.
-    denied: bool,
+    /// Which of them another server may have fulfilled, although they are tried again.
+    open: Vec<bool>,
+    /// How many single wishes the server denied since it fulfilled one.
+    denials: u32,
 }
 
 /// Why nothing more can be sent.
@@ -137,12 +142,10 @@ impl From<Error> for Stop {
 impl Run<'_> {
     async fn part<G: ChangedGroup>(&mut self, group: &mut G, part: Part) -> Result<(), Stop> {
         if part.tries > TRIES {
-            let error = || {
-                let message =
-                    "the group was changed by others in every moment in which this was tried; try again";
-                Error::new(ErrorKind::Conflict, message).with_retry(Retry::Later)
-            };
-            self.fail(&part, error);
+            let message =
+                "the group was changed by others in every moment in which this was tried; try again";
+            let error = Error::new(ErrorKind::Conflict, message).with_retry(Retry::Later);
+            self.leave(&part, &error);
             return Ok(());
         }
         let takes_placeholder = self.takes_placeholder(group, &part).await?;
@@ -157,6 +160,7 @@ impl Run<'_> {
             }
         };
         if code.is_success() {
+            self.denials = 0;
             if let Some(placeholder) = &mut self.placeholder
                 && (takes_placeholder || part.insert_placeholder)
             {
@@ -184,11 +188,11 @@ impl Run<'_> {
                 Ok(())
             }
             STRONGER_AUTH_REQUIRED | CONFIDENTIALITY_REQUIRED | INSUFFICIENT_ACCESS_RIGHTS => {
-                if self.denied {
+                if self.denials >= DENIALS {
                     self.fail(&part, || code.error());
                     return Ok(());
                 }
-                self.denied = part.wishes.len() == 1;
+                self.denials += u32::from(part.wishes.len() == 1);
                 self.divide(part, || code.error());
                 Ok(())
             }
@@ -236,16 +240,20 @@ impl Run<'_> {
         code: &Code,
     ) -> Result<(), Stop> {
         let wishes: Vec<_> = part.wishes.iter().map(|&wish| &self.wishes[wish]).collect();
-        let Some(present) = group.present(&wishes).await? else {
-            return self.elsewhere(group, part, code).await;
+        let present = match group.present(&wishes).await {
+            Ok(present) => present,
+            Err(error) => {
+                return Err(Stop {
+                    error: error.with_unknown_outcome(true),
+                    sent: Some(part),
+                });
+            }
         };
-        if wishes
-            .iter()
-            .zip(present)
-            .all(|(wish, present)| wish.add == present)
-        {
+        let fulfilled = |(wish, present): (&&Wish, bool)| wish.add == present;
+        if present.is_none_or(|present| wishes.iter().zip(present).all(fulfilled)) {
             self.fail(&part, || code.error().with_unknown_outcome(true));
         } else {
+            part.wishes.iter().for_each(|&wish| self.open[wish] = true);
             self.divide(part, || code.error());
         }
         Ok(())
@@ -265,7 +273,13 @@ impl Run<'_> {
         let mut rest = Vec::with_capacity(part.wishes.len());
         for (&wish, present) in part.wishes.iter().zip(present) {
             if present == self.wishes[wish].add {
-                self.results[wish] = Some(Ok(false));
+                // Whoever fulfilled it may have done so for us.
+                let open = self.open[wish];
+                self.results[wish] = Some(if open {
+                    Err(code.error().with_unknown_outcome(true))
+                } else {
+                    Ok(false)
+                });
             } else {
                 rest.push(wish);
             }
@@ -336,6 +350,14 @@ impl Run<'_> {
             .for_each(|&wish| self.results[wish] = Some(Err(error())));
     }
 
+    /// Fails a part of which nothing was sent by now, or nothing but what another server may have carried out.
+    fn leave(&mut self, part: &Part, error: &Error) {
+        for &wish in &part.wishes {
+            let error = copy(error).with_unknown_outcome(self.open[wish]);
+            self.results[wish] = Some(Err(error));
+        }
+    }
+
     fn gone(&mut self) {
         for part in std::mem::take(&mut self.parts) {
             for wish in part.wishes {
@@ -354,10 +376,10 @@ impl Run<'_> {
             self.fail(part, || copy(&stop.error));
         }
         for part in std::mem::take(&mut self.parts) {
-            self.fail(&part, || copy(&stop.error).with_unknown_outcome(false));
+            self.leave(&part, &stop.error);
         }
-        for result in &mut self.results {
-            result.get_or_insert_with(|| Err(copy(&stop.error).with_unknown_outcome(false)));
+        for (result, &open) in self.results.iter_mut().zip(&self.open) {
+            result.get_or_insert_with(|| Err(copy(&stop.error).with_unknown_outcome(open)));
         }
     }
 

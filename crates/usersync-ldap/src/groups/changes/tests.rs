@@ -33,6 +33,10 @@ struct Server {
     moves_after: Option<usize>,
     /// Whether it has one by which it was not found yet.
     moved: bool,
+    /// Whether nobody learns who is a member any more.
+    present_fails: bool,
+    /// How many looks show what was before each wish.
+    behind: usize,
     requests: usize,
 }
 
@@ -95,7 +99,7 @@ impl ChangedGroup for Server {
         self.requests += 1;
         let broken = self.breaks_at.filter(|(at, _)| self.requests >= *at);
         let code = self.code(&request);
-        let fails_by = self.fails_by.take().filter(|_| code == 0);
+        let fails_by = if code == 0 { self.fails_by.take() } else { None };
         if let Some((code, false)) = fails_by {
             return Ok(Code::new(code, ""));
         }
@@ -113,8 +117,15 @@ impl ChangedGroup for Server {
     }
 
     async fn present(&mut self, wishes: &[&Wish]) -> Result<Option<Vec<bool>>, Error> {
+        if self.present_fails {
+            return Err(Error::new(ErrorKind::TimedOut, "silence"));
+        }
         if self.moved {
             return Ok(None);
+        }
+        if self.behind > 0 {
+            self.behind -= 1;
+            return Ok(Some(wishes.iter().map(|wish| !wish.add).collect()));
         }
         let any = |wish: &&Wish| wish.values.iter().any(|value| self.members.contains(value));
         Ok(Some(wishes.iter().map(any).collect()))
@@ -175,6 +186,47 @@ fn what_another_server_may_have_done_is_open() {
                 ["b"]
             }
         );
+    }
+}
+
+/// What is known to be open stays so, whatever comes of the look at the group.
+#[test]
+fn promise_16_what_may_have_happened_is_open_until_somebody_sees() {
+    for code in [OTHER, TIME_LIMIT_EXCEEDED] {
+        let server = Server {
+            fails_by: Some((code, true)),
+            ..Server::with(&["a"])
+        };
+        let servers = [
+            (
+                "no answer",
+                Server {
+                    present_fails: true,
+                    ..server.clone()
+                },
+            ),
+            (
+                "another name",
+                Server {
+                    moves_after: Some(1),
+                    ..server.clone()
+                },
+            ),
+            ("an old answer", Server { behind: 1, ..server }),
+        ];
+        for (what, mut server) in servers {
+            for result in block_on(fulfil(&mut server.clone(), &wishes(&["+b", "-a"]), None)) {
+                let open = result.as_ref().is_err_and(Error::outcome_unknown);
+                assert!(open, "{what}, {code}: {result:?}");
+            }
+            // What was not sent is not open.
+            server.fails_by = Some((code, false));
+            server.at_most = Some(1);
+            server.moves_after = None;
+            let results = block_on(fulfil(&mut server, &wishes(&["+b", "+c"]), None));
+            let open = |result: &Result<bool, Error>| result.as_ref().is_err_and(Error::outcome_unknown);
+            assert!(!results.last().is_some_and(open), "{what}, {code}: {results:?}");
+        }
     }
 }
 
@@ -276,7 +328,7 @@ fn denials_are_not_tried_one_by_one() {
         fulfilled(&mut server, &names, None),
         vec![Err(ErrorKind::PermissionDenied); 512]
     );
-    assert!(server.requests <= 20, "{}", server.requests);
+    assert!(server.requests <= 30, "{}", server.requests);
 
     let mut server = Server::with(&["a"]);
     server.denied.insert(b"7".to_vec());
@@ -284,6 +336,23 @@ fn denials_are_not_tried_one_by_one() {
     let denied = |result: &&Result<bool, ErrorKind>| result.is_err();
     assert_eq!(results.iter().filter(denied).count(), 1);
     assert_eq!(results[7], Err(ErrorKind::PermissionDenied));
+}
+
+/// However often it is tried, the order is the same.
+#[test]
+fn some_denials_keep_nobody_from_what_is_allowed() {
+    let names: Vec<_> = (0..64).map(|n| format!("+{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    for denied in [vec![0, 1], vec![1, 2, 3], (0..64).step_by(3).collect()] {
+        let mut server = Server::with(&["a"]);
+        server.denied = denied
+            .iter()
+            .map(|n: &usize| n.to_string().into_bytes())
+            .collect();
+        let results = fulfilled(&mut server, &names, None);
+        let failed: Vec<_> = (0..64).filter(|&n| results[n].is_err()).collect();
+        assert_eq!(failed, denied);
+    }
 }
 
 #[test]

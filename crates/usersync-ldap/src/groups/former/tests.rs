@@ -10,7 +10,7 @@ use usersync_model::{Digest, OperationId, PrincipalRef, SystemId};
 use usersync_testkit::conformance::sample_context;
 
 use super::*;
-use crate::changes::tests::server::{Asked, Say, client_of, entry, success};
+use crate::changes::tests::server::{Asked, Log, Say, client_of, entry, success};
 use crate::groups::LdapGroups;
 
 const GROUP: &str = "00000000-0000-0000-0000-000000000001";
@@ -77,7 +77,9 @@ impl World {
                 ];
                 Some(entry(GROUP_DN, &attributes))
             }
-            "dc=x" => Some(person(self.person, PERSON, self.person_changed)),
+            "dc=x" if asked.scope == 0 => Some(entry("dc=x", &[])),
+            "dc=x" => (asked.filters_by(PERSON.as_bytes()) && self.person.ends_with("dc=x"))
+                .then(|| person(self.person, PERSON, self.person_changed)),
             GROUP_DN if asked.filter[0] == PRESENCE => None,
             GROUP_DN => (named.is_some() != (asked.filter[0] == EQUALITY)).then(|| entry(GROUP_DN, &[])),
             OTHER_DN => Some(person(OTHER_DN, OTHER, None)),
@@ -99,22 +101,30 @@ fn world(values: &[&'static str], person_changed: Option<&'static str>) -> World
     }
 }
 
-/// Whether a removal removed somebody, and whether he is a member before it, by a question after him alone.
-async fn removed(world: World) -> (Result<bool, ErrorKind>, Result<bool, ErrorKind>) {
+async fn groups_of(world: World) -> (LdapGroups, Log) {
     let world = Arc::new(Mutex::new(world));
-    let (client, _) = client_of(move |asked| world.lock().unwrap().answer(asked)).await;
+    let (client, log) = client_of(move |asked| world.lock().unwrap().answer(asked)).await;
     let settings = GroupSettings::openldap(Dn::parse("dc=x").unwrap());
     let groups = LdapGroups::new(SystemId::new("directory").unwrap(), client, settings);
+    (groups, log)
+}
+
+fn removal(person: &str) -> MemberOperation {
+    MemberOperation {
+        id: OperationId::from_digest(&Digest::of("usersync-ldap tests", person.as_bytes())),
+        principal: PrincipalRef::parse("directory", person).unwrap(),
+        change: MemberChange::Remove,
+        precondition: Precondition::None,
+    }
+}
+
+/// Whether a removal removed somebody, and whether he is a member before it, by a question after him alone.
+async fn removed(world: World) -> (Result<bool, ErrorKind>, Result<bool, ErrorKind>) {
+    let (groups, _) = groups_of(world).await;
     let person = PrincipalRef::parse("directory", PERSON).unwrap();
     let group = ObjectId::new(GROUP).unwrap();
     let member = groups.member(&group, &person, &sample_context()).await;
-    let operation = MemberOperation {
-        id: OperationId::from_digest(&Digest::of("usersync-ldap tests", b"removal")),
-        principal: person,
-        change: MemberChange::Remove,
-        precondition: Precondition::None,
-    };
-    let applied = groups.apply(&group, &[operation], &sample_context()).await;
+    let applied = groups.apply(&group, &[removal(PERSON)], &sample_context()).await;
     let applied = applied.into_iter().next().unwrap();
     (
         applied.map(|applied| applied.changed).map_err(|error| {
@@ -183,4 +193,40 @@ async fn who_turns_out_to_be_a_member_is_removed() {
         };
         assert_eq!(removed(world).await.0, Ok(true), "{what}");
     }
+}
+
+/// Whom the base for members does not show any more may be a member by a name from elsewhere.
+#[tokio::test]
+async fn who_leaves_the_base_for_members_is_not_gone() {
+    let moved: Then = |world| world.person = "uid=p,dc=y";
+    for (what, values, expected) in [
+        (
+            "a member",
+            &["uid=p,dc=y", OTHER_DN][..],
+            Err(ErrorKind::Conflict),
+        ),
+        ("no member", &[OTHER_DN], Ok(false)),
+    ] {
+        let world = World {
+            then: Some(moved),
+            ..world(values, Some(LONG_AGO))
+        };
+        assert_eq!(removed(world).await.0, expected, "{what}");
+    }
+}
+
+/// A group is read once for all of those whom the directory does not have.
+#[tokio::test]
+async fn removals_of_the_vanished_read_the_group_once() {
+    let (groups, log) = groups_of(world(&[OTHER_DN], Some(LONG_AGO))).await;
+    let removals: Vec<_> = (0x100..0x120)
+        .map(|number| removal(&format!("00000000-0000-0000-0000-000000000{number:x}")))
+        .collect();
+    let group = ObjectId::new(GROUP).unwrap();
+    let applied = groups.apply(&group, &removals, &sample_context()).await;
+    assert_eq!(applied.len(), 32);
+    assert!(applied.into_iter().all(|applied| !applied.unwrap().changed));
+    let log = log.lock().unwrap();
+    let reads = |asked: &&Asked| asked.attributes.iter().any(|name| name == "member");
+    assert_eq!(log.iter().filter(reads).count(), 1);
 }

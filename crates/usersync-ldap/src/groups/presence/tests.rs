@@ -1,8 +1,10 @@
 //! Questions after one member, while people rename who they are about.
-#![allow(clippy::unwrap_used, reason = "tests fail by it")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests fail by them")]
 
-use usersync_connector::MembershipRead;
-use usersync_model::SystemId;
+use usersync_connector::{
+    MemberChange, MemberOperation, MembershipRead, MembershipTarget, Precondition, ReadEnd, Reader,
+};
+use usersync_model::{Digest, OperationId, PartialKind, SystemId};
 use usersync_testkit::conformance::sample_context;
 
 use super::*;
@@ -12,6 +14,7 @@ use crate::groups::{GroupSettings, LdapGroups};
 
 const GROUP: &str = "00000000-0000-0000-0000-000000000001";
 const PERSON: &str = "00000000-0000-0000-0000-000000000002";
+const OTHER: &str = "00000000-0000-0000-0000-000000000003";
 /// What the content of a negation begins with.
 const EQUALITY: u8 = 0xa3;
 
@@ -22,11 +25,35 @@ struct World {
     person: String,
     /// Whether the group names the person.
     is_member: bool,
+    /// The ids that the group shows, and those that the person shows.
+    group_ids: Vec<&'static str>,
+    person_ids: Vec<&'static str>,
+    /// Whether the base may be seen. Where not, 389 Directory Server answers success to a search in pages.
+    base_is_hidden: bool,
+    /// How often an entry is shown to whoever asks for it alone.
+    shown: usize,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            group: Some("cn=g,dc=x".to_owned()),
+            person: "uid=p,dc=x".to_owned(),
+            is_member: true,
+            group_ids: vec![GROUP],
+            person_ids: vec![PERSON],
+            base_is_hidden: false,
+            shown: 1,
+        }
+    }
 }
 
 impl World {
     fn answer(&self, asked: &Asked) -> Vec<Say> {
-        let Some(group) = &self.group else {
+        if asked.base == "dc=x" && asked.scope == 0 && !self.base_is_hidden {
+            return vec![entry("dc=x", &[]), success()];
+        }
+        let Some(group) = self.group.as_ref().filter(|_| !self.base_is_hidden) else {
             return vec![if asked.scope == 0 {
                 Say::Done(32, vec![])
             } else {
@@ -34,15 +61,16 @@ impl World {
             }];
         };
         let found = if asked.scope != 0 {
-            let (dn, id, class): (_, _, &[u8]) = if asked.filters_by(GROUP.as_bytes()) {
-                (group, GROUP, b"groupOfNames")
+            let (dn, ids, class): (_, _, &[u8]) = if asked.filters_by(GROUP.as_bytes()) {
+                (group, &self.group_ids, b"groupOfNames")
             } else {
-                (&self.person, PERSON, b"inetOrgPerson")
+                (&self.person, &self.person_ids, b"inetOrgPerson")
             };
+            let ids: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes()).collect();
             Some(entry(
                 dn,
                 &[
-                    ("entryUUID", &[id.as_bytes()]),
+                    ("entryUUID", &ids),
                     ("objectClass", &[class]),
                     ("modifyTimestamp", &[b"20200101000000Z"]),
                 ],
@@ -53,15 +81,16 @@ impl World {
         } else {
             return vec![Say::Done(32, vec![])];
         };
-        found.into_iter().chain([success()]).collect()
+        let times = if asked.scope == 0 { self.shown } else { 1 };
+        let found = found
+            .into_iter()
+            .flat_map(|found| std::iter::repeat_n(found, times));
+        found.chain([success()]).collect()
     }
 }
 
-/// Whether the person is a member, where `people` act before each search, which they are told the number of.
-async fn is_member(
-    mut world: World,
-    people: impl Fn(u32, &mut World) + Send + 'static,
-) -> std::result::Result<bool, ErrorKind> {
+/// The groups of a world where `people` act before each search, which they are told the number of.
+async fn groups_of(mut world: World, people: impl Fn(u32, &mut World) + Send + 'static) -> LdapGroups {
     let mut searches = 0;
     let (client, _) = client_of(move |asked| {
         if asked.base.is_empty() {
@@ -73,11 +102,24 @@ async fn is_member(
     })
     .await;
     let settings = GroupSettings::openldap(Dn::parse("dc=x").unwrap());
-    let groups = LdapGroups::new(SystemId::new("directory").unwrap(), client, settings);
-    let person = PrincipalRef::parse("directory", PERSON).unwrap();
-    let found = groups
-        .member(&ObjectId::new(GROUP).unwrap(), &person, &sample_context())
-        .await;
+    LdapGroups::new(SystemId::new("directory").unwrap(), client, settings)
+}
+
+fn group() -> ObjectId {
+    ObjectId::new(GROUP).unwrap()
+}
+
+fn person() -> PrincipalRef {
+    PrincipalRef::parse("directory", PERSON).unwrap()
+}
+
+/// Whether the person is a member.
+async fn is_member(
+    world: World,
+    people: impl Fn(u32, &mut World) + Send + 'static,
+) -> std::result::Result<bool, ErrorKind> {
+    let groups = groups_of(world, people).await;
+    let found = groups.member(&group(), &person(), &sample_context()).await;
     found.map(|found| found.is_some()).map_err(|error| error.kind())
 }
 
@@ -134,10 +176,90 @@ async fn absence_is_that_of_whoever_has_the_name() {
     ];
     for (what, is_one, people, expected) in cases {
         let world = World {
-            group: Some("cn=g,dc=x".to_owned()),
-            person: "uid=p,dc=x".to_owned(),
             is_member: is_one,
+            ..World::default()
         };
         assert_eq!(is_member(world, people).await, expected, "{what}");
     }
+}
+
+/// Reads the group, and removes the person from it: how the read ended, how many entries it had, and what came of the removal.
+async fn read_and_removed(world: World) -> (ReadEnd, usize, std::result::Result<bool, ErrorKind>) {
+    let groups = groups_of(world, |_, _| {}).await;
+    let reader = Reader::new(groups.members(vec![group()], &sample_context()));
+    let (entries, end) = reader.collect().await;
+    let operation = MemberOperation {
+        id: OperationId::from_digest(&Digest::of("usersync-ldap tests", b"removal")),
+        principal: person(),
+        change: MemberChange::Remove,
+        precondition: Precondition::None,
+    };
+    let mut applied = groups.apply(&group(), &[operation], &sample_context()).await;
+    let applied = applied.remove(0).map(|applied| applied.changed);
+    let applied = applied.map_err(|error| {
+        assert!(!error.outcome_unknown(), "{error}");
+        error.kind()
+    });
+    (end, entries.len(), applied)
+}
+
+#[tokio::test]
+async fn promise_09_a_base_that_is_hidden_says_nothing_of_its_groups() {
+    let world = World {
+        base_is_hidden: true,
+        ..World::default()
+    };
+    let found = is_member(world.clone(), |_, _| {}).await;
+    assert_eq!(found, Err(ErrorKind::NotFound));
+    let (end, entries, removed) = read_and_removed(world).await;
+    assert_eq!((entries, removed), (0, Err(ErrorKind::NotFound)));
+    let [(id, _)] = end.partial.as_slice() else {
+        panic!("{end:?}")
+    };
+    assert_eq!(*id, group());
+
+    let deleted = World {
+        group: None,
+        ..World::default()
+    };
+    let (end, entries, removed) = read_and_removed(deleted).await;
+    assert_eq!((end, entries, removed), (ReadEnd::complete(), 1, Ok(false)));
+}
+
+/// The entry is there, whatever it is called.
+#[tokio::test]
+async fn promise_09_who_shows_no_single_id_is_not_absent() {
+    for ids in [&[][..], &[GROUP, OTHER]] {
+        let world = World {
+            group_ids: ids.to_vec(),
+            ..World::default()
+        };
+        let found = is_member(world.clone(), |_, _| {}).await;
+        assert_eq!(found, Err(ErrorKind::InvalidData), "{ids:?}");
+        let (end, entries, removed) = read_and_removed(world).await;
+        assert_eq!((entries, removed), (0, Err(ErrorKind::InvalidData)), "{ids:?}");
+        let [(id, reason)] = end.partial.as_slice() else {
+            panic!("{end:?}")
+        };
+        assert_eq!((id, reason.kind), (&group(), PartialKind::Unreadable), "{ids:?}");
+    }
+    for ids in [&[][..], &[PERSON, OTHER]] {
+        let world = World {
+            person_ids: ids.to_vec(),
+            ..World::default()
+        };
+        let found = is_member(world, |_, _| {}).await;
+        assert_eq!(found, Err(ErrorKind::InvalidData), "{ids:?}");
+    }
+}
+
+/// A server that shows one entry many times may never come to an end.
+#[tokio::test]
+async fn one_entry_is_not_many() {
+    let world = World {
+        shown: 2,
+        ..World::default()
+    };
+    let found = is_member(world, |_, _| {}).await;
+    assert_eq!(found, Err(ErrorKind::InvalidData));
 }
