@@ -52,6 +52,15 @@ impl DirectoryHarness for Directories {
         self.last.get().faults().inject(fault(what));
         Ok(())
     }
+
+    async fn heal(&self) -> Result<(), Cannot> {
+        self.last.get().faults().heal();
+        Ok(())
+    }
+
+    async fn another(&self) -> Result<Arc<dyn Directory>, Cannot> {
+        Ok(Arc::new(self.last.get().fork()))
+    }
 }
 
 usersync_testkit::directory_conformance!(directory, Directories::new(false));

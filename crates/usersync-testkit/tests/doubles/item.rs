@@ -39,6 +39,11 @@ fn each_check_catches_its_double() {
                 "read_point_01_what_is_left_out_makes_the_read_partial",
             ),
             (
+                "is always complete about changes",
+                ALL,
+                "read_point_01_changes_left_out_make_the_read_partial",
+            ),
+            (
                 "takes missing collections for empty",
                 LEAST,
                 "read_point_01_a_missing_collection_is_not_found",
@@ -52,6 +57,16 @@ fn each_check_catches_its_double() {
                 "leaves out removals",
                 ALL,
                 "read_point_02_changes_show_everything_that_changed",
+            ),
+            (
+                "shows removals last",
+                ALL,
+                "read_point_02_changes_show_everything_that_changed",
+            ),
+            (
+                "gives the cursor of its end",
+                ALL,
+                "read_point_02_what_changes_during_a_full_read_is_not_lost",
             ),
             (
                 "forgets what moved",
@@ -157,6 +172,8 @@ struct State {
     items: Vec<Kept>,
     /// Which places were touched, in order.
     touched: Vec<(ItemCollection, ObjectId)>,
+    /// The places that were emptied, whatever is there by now.
+    emptied: Vec<ObjectId>,
     answers: Vec<(OperationId, Applied)>,
     oldest: usize,
     writes: u64,
@@ -389,18 +406,32 @@ impl ItemRead for Double {
                         None => entries.push(ItemEntry::Removed(href.clone())),
                     }
                 }
+                if self.has("shows removals last") {
+                    entries.extend(state.emptied.iter().cloned().map(ItemEntry::Removed));
+                }
                 Extent::Changes
             }
         };
         let end = match &state.left_out {
-            Some(what) if !self.has("is always complete") => {
+            Some(what) => {
                 let shown = if *what == LeaveOut::Everything { 0 } else { 1 };
                 entries.truncate(shown);
-                ReadEnd::partial(PartialReason::new(PartialKind::Limit, "test"))
+                match hides_partial(self.flaw, extent) {
+                    true => ReadEnd::complete().with_cursor(cursor),
+                    false => ReadEnd::partial(PartialReason::new(PartialKind::Limit, "test")),
+                }
             }
-            _ => ReadEnd::complete().with_cursor(cursor),
+            None => ReadEnd::complete().with_cursor(cursor),
         };
-        read_stream(extent, entries, end)
+        let stream = read_stream(extent, entries, end);
+        if !self.has("gives the cursor of its end") {
+            return stream;
+        }
+        let state = Arc::clone(&self.state);
+        with_cursor_of_its_end(stream, move || {
+            let place = state.lock().unwrap().touched.len();
+            Cursor::new(format!("{binding}{place}"))
+        })
     }
 
     async fn find(
@@ -487,6 +518,7 @@ impl ItemHarness for Double {
                 state
                     .items
                     .retain(|kept| kept.collection != *collection || kept.href != href);
+                state.emptied.push(href.clone());
                 state.touched.push((collection.clone(), href));
             }
         }

@@ -44,6 +44,11 @@ fn each_check_catches_its_double() {
                 "read_point_01_what_is_left_out_makes_the_read_partial",
             ),
             (
+                "is always complete about changes",
+                ALL,
+                "read_point_01_changes_left_out_make_the_read_partial",
+            ),
+            (
                 "takes missing collections for empty",
                 LEAST,
                 "read_point_01_a_missing_collection_is_not_found",
@@ -62,6 +67,16 @@ fn each_check_catches_its_double() {
                 "shows changes of every collection",
                 ALL,
                 "read_point_02_changes_show_everything_that_changed",
+            ),
+            (
+                "shows removals last",
+                ALL,
+                "read_point_02_changes_show_everything_that_changed",
+            ),
+            (
+                "gives the cursor of its end",
+                ALL,
+                "read_point_02_what_changes_during_a_full_read_is_not_lost",
             ),
             (
                 "takes any cursor",
@@ -353,12 +368,14 @@ impl Fake {
         let of = |name: &Collection| name == collection || flaw == "shows changes of every collection";
         let told = state.told[place..].iter().filter(|(name, _)| of(name));
         let told = told.map(|(_, entry)| entry.clone());
-        Some(match flaw {
-            "leaves out removals" => told
-                .filter(|entry| !matches!(entry, RecordEntry::Removed(_)))
-                .collect(),
-            _ => told.collect(),
-        })
+        let mut told: Vec<_> = told.collect();
+        let is_removal = |entry: &RecordEntry| matches!(entry, RecordEntry::Removed(_));
+        match flaw {
+            "leaves out removals" => told.retain(|entry| !is_removal(entry)),
+            "shows removals last" => told.sort_by_key(is_removal),
+            _ => {}
+        }
+        Some(told)
     }
 
     fn one(
@@ -548,10 +565,18 @@ impl RecordRead for Fake {
             state.left_out.as_ref(),
             |_, _| false,
         );
-        if flaw == "is always complete" {
+        if hides_partial(flaw, extent) {
             hide_partial(&mut events);
         }
-        into_stream(events)
+        let stream = into_stream(events);
+        if flaw != "gives the cursor of its end" {
+            return stream;
+        }
+        let (double, collection) = (self.double.clone(), request.collection);
+        with_cursor_of_its_end(stream, move || {
+            let place = double.state.lock().unwrap().told.len();
+            Cursor::new(format!("{collection:?}/{place}"))
+        })
     }
 
     async fn record(

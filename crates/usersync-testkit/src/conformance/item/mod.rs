@@ -78,9 +78,11 @@ suite!($
     item_store_conformance, item, ItemHarness, [
     read_point_01_every_item_is_shown,
     read_point_01_what_is_left_out_makes_the_read_partial,
+    read_point_01_changes_left_out_make_the_read_partial,
     read_point_01_a_missing_collection_is_not_found,
     read_point_02_nothing_changed_nothing_shown,
     read_point_02_changes_show_everything_that_changed,
+    read_point_02_what_changes_during_a_full_read_is_not_lost,
     read_point_02_an_item_that_moved_is_told_by_its_new_place,
     read_point_02_unknown_cursors_have_expired,
     read_point_02_cursors_of_another_collection_have_expired,
