@@ -83,6 +83,14 @@ impl RecordHarness for Contacts {
         Ok(())
     }
 
+    async fn lose_next_answer(&self) -> Result<(), Cannot> {
+        for kind in [CallKind::Create, CallKind::Delete, CallKind::Update] {
+            let rule = FaultRule::new(Fault::Timeout(Moment::After)).on(kind);
+            self.last.get().faults().inject(rule.once());
+        }
+        Ok(())
+    }
+
     async fn refuse_writes(&self) -> Result<(), Cannot> {
         for kind in [CallKind::Create, CallKind::Delete, CallKind::Update] {
             let refusal = Fault::Failed {

@@ -19,6 +19,8 @@ mod token;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use futures::executor::block_on;
 use futures::stream::{self, StreamExt};
@@ -110,6 +112,25 @@ fn into_stream<T: Send + 'static>(events: Vec<Result<ReadEvent<T>>>) -> ReadStre
     stream::iter(events).boxed()
 }
 
+/// Whoever else runs comes in here.
+async fn let_others_come_in() {
+    let mut is_first = true;
+    poll_fn(|context| match std::mem::take(&mut is_first) {
+        true => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        false => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// What is left of an answer that got lost.
+fn lost<T>(flaw: Flaw) -> Result<T> {
+    let error = Error::new(ErrorKind::Unavailable, "the connection broke");
+    Err(error.with_unknown_outcome(flaw != "takes lost answers for failures"))
+}
+
 /// Gives the cursor that holds when the end is read, and not when the read began.
 fn with_cursor_of_its_end<T: 'static>(
     stream: ReadStream<T>,
@@ -175,6 +196,7 @@ fn every_check_is_in_its_suite() {
         ),
         (
             concat!(
+                include_str!("../../src/conformance/membership/attempts.rs"),
                 include_str!("../../src/conformance/membership/read.rs"),
                 include_str!("../../src/conformance/membership/write.rs")
             ),
@@ -186,6 +208,7 @@ fn every_check_is_in_its_suite() {
         ),
         (
             concat!(
+                include_str!("../../src/conformance/record/attempts.rs"),
                 include_str!("../../src/conformance/record/read.rs"),
                 include_str!("../../src/conformance/record/write.rs")
             ),

@@ -165,6 +165,16 @@ fn each_check_catches_its_double() {
                 LEAST,
                 "point_04_a_known_failure_had_no_effect",
             ),
+            (
+                "takes lost answers for failures",
+                LEAST,
+                "point_04_a_lost_answer_is_an_unknown_outcome",
+            ),
+            (
+                "repeats what was lost",
+                LEAST,
+                "point_04_a_lost_answer_is_an_unknown_outcome",
+            ),
             ("shows no versions", ALL, "point_05_versions_are_shown"),
             (
                 "ignores preconditions",
@@ -187,6 +197,11 @@ fn each_check_catches_its_double() {
                 "point_05_a_precondition_that_holds_lets_the_effect_happen",
             ),
             (
+                "checks before others come in",
+                ALL,
+                "point_05_of_many_that_require_one_state_one_succeeds",
+            ),
+            (
                 "checks preconditions unclaimed",
                 LEAST,
                 "point_05_without_conditional_writes_preconditions_are_ignored",
@@ -200,6 +215,26 @@ fn each_check_catches_its_double() {
                 "answers repetitions as unchanged",
                 ALL,
                 "point_06_an_operation_id_has_its_effect_once",
+            ),
+            (
+                "checks preconditions of repetitions",
+                ALL,
+                "point_06_an_operation_id_has_its_effect_once",
+            ),
+            (
+                "remembers creations only",
+                ALL,
+                "point_06_deletions_and_updates_have_their_effect_once",
+            ),
+            (
+                "remembers no updates",
+                ALL,
+                "point_06_deletions_and_updates_have_their_effect_once",
+            ),
+            (
+                "remembers failures",
+                ALL,
+                "point_06_what_failed_may_succeed_under_the_same_operation_id",
             ),
             (
                 "replaces all facets",
@@ -254,6 +289,8 @@ struct Double {
 struct State {
     collections: BTreeMap<Collection, BTreeMap<RecordRef, (Record, u64)>>,
     answers: BTreeMap<OperationId, Applied>,
+    failures: BTreeMap<OperationId, ErrorKind>,
+    loses: bool,
     told: Vec<(Collection, RecordEntry)>,
     first: usize,
     versions: u64,
@@ -323,6 +360,11 @@ impl RecordHarness for Double {
         Ok(())
     }
 
+    async fn lose_next_answer(&self) -> std::result::Result<(), Cannot> {
+        self.state.lock().unwrap().loses = true;
+        Ok(())
+    }
+
     async fn leave_out(&self, what: LeaveOut) -> std::result::Result<(), Cannot> {
         self.state.lock().unwrap().left_out = Some(what);
         Ok(())
@@ -378,19 +420,55 @@ impl Fake {
         Some(told)
     }
 
+    /// Whether what an operation requires is so.
+    fn holds(&self, state: &State, collection: &Collection, operation: &RecordOperation) -> bool {
+        let (all, flaw) = (self.double.all, self.double.flaw);
+        let checks = (all && flaw != "ignores preconditions") || flaw == "checks preconditions unclaimed";
+        let records = state.collections.get(collection);
+        let present = records.and_then(|records| records.get(&operation.record));
+        match &operation.precondition {
+            _ if !checks => true,
+            Precondition::Absent => present.is_none() || flaw == "ignores that something is absent",
+            Precondition::None => true,
+            Precondition::Version(version) => present.is_some_and(|(_, v)| v.to_string() == version.0),
+        }
+    }
+
     fn one(
         &self,
         state: &mut State,
         collection: &Collection,
         operation: &RecordOperation,
     ) -> Result<Applied> {
+        let result = self.effect(state, collection, operation);
+        if let Err(error) = &result {
+            state.failures.insert(operation.id, error.kind());
+        }
+        result
+    }
+
+    fn effect(
+        &self,
+        state: &mut State,
+        collection: &Collection,
+        operation: &RecordOperation,
+    ) -> Result<Applied> {
         let (all, flaw) = (self.double.all, self.double.flaw);
+        let holds = self.holds(state, collection, operation);
+        if let Some(kind) = state.failures.get(&operation.id)
+            && flaw == "remembers failures"
+        {
+            return Err(Error::new(*kind, "as before"));
+        }
         if let Some(answer) = state.answers.get(&operation.id)
             && all
             && flaw != "forgets operation ids"
         {
             return match flaw {
                 "answers repetitions as unchanged" => Ok(Applied::unchanged()),
+                "checks preconditions of repetitions" if !holds => {
+                    Err(Error::new(ErrorKind::Conflict, "changed meanwhile"))
+                }
                 _ => Ok(answer.clone()),
             };
         }
@@ -407,15 +485,7 @@ impl Fake {
             };
         };
         let present = records.get(&operation.record).cloned();
-        let holds = match &operation.precondition {
-            Precondition::Absent => present.is_none() || flaw == "ignores that something is absent",
-            Precondition::None => true,
-            Precondition::Version(version) => {
-                present.as_ref().is_some_and(|(_, v)| v.to_string() == version.0)
-            }
-        };
-        let checks = (all && flaw != "ignores preconditions") || flaw == "checks preconditions unclaimed";
-        if checks && !holds {
+        if !holds {
             return Err(Error::new(ErrorKind::Conflict, "changed meanwhile"));
         }
         let wished = match (&operation.change, present) {
@@ -483,7 +553,14 @@ impl Fake {
         if state.refuses {
             return Err(Error::new(ErrorKind::PermissionDenied, "read only"));
         }
-        state.answers.insert(operation.id, applied.clone());
+        let is_kept = match (&operation.change, flaw) {
+            (RecordChange::Delete, "remembers creations only") => false,
+            (RecordChange::Update(_), "remembers creations only" | "remembers no updates") => false,
+            _ => true,
+        };
+        if is_kept {
+            state.answers.insert(operation.id, applied.clone());
+        }
         Ok(applied)
     }
 }
@@ -614,7 +691,18 @@ impl RecordTarget for Fake {
         operations: &[RecordOperation],
         _context: &CallContext,
     ) -> Vec<Result<Applied>> {
-        let (mut state, flaw) = (self.double.state.lock().unwrap(), self.double.flaw);
+        let (flaw, collection) = (self.double.flaw, collection.cloned());
+        let mut operations = operations.to_vec();
+        let mut refused = vec![false; operations.len()];
+        if flaw == "checks before others come in" {
+            for (operation, refused) in operations.iter_mut().zip(&mut refused) {
+                let state = self.double.state.lock().unwrap();
+                *refused = !self.holds(&state, &collection, operation);
+                operation.precondition = Precondition::None;
+            }
+            let_others_come_in().await;
+        }
+        let mut state = self.double.state.lock().unwrap();
         let most = self.capabilities().target.max_batch.get();
         let too_large = || Err(Error::new(ErrorKind::LimitExceeded, "too many"));
         match flaw {
@@ -635,7 +723,17 @@ impl RecordTarget for Fake {
                 results.push(Err(Error::new(ErrorKind::Unexpected, "stopped")));
                 continue;
             }
-            results.push(self.one(&mut state, &collection.cloned(), operation));
+            results.push(match refused[n] {
+                true => Err(Error::new(ErrorKind::Conflict, "changed meanwhile")),
+                false => self.one(&mut state, &collection, operation),
+            });
+        }
+        if std::mem::take(&mut state.loses) {
+            let again = |(operation, _): (&RecordOperation, Result<Applied>)| match flaw {
+                "repeats what was lost" => self.one(&mut state, &collection, operation),
+                _ => lost(flaw),
+            };
+            results = operations.iter().zip(results).map(again).collect();
         }
         if flaw == "answers in another order" && results.len() > 1 {
             results.rotate_left(1);

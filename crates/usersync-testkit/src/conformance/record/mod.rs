@@ -1,5 +1,6 @@
 //! The contracts of [`RecordRead`](usersync_connector::RecordRead) and [`RecordTarget`].
 
+mod attempts;
 mod read;
 mod target;
 mod write;
@@ -13,6 +14,7 @@ use usersync_model::{AttributeName, Facet, FacetName, ObjectId, Record, RecordKi
 
 use super::{Cannot, LeaveOut, object, sample_context, suite};
 
+pub use attempts::*;
 pub use read::*;
 pub use write::*;
 
@@ -59,6 +61,11 @@ pub trait RecordHarness: Send + Sync {
         Err(Cannot)
     }
 
+    /// Lets the next write arrive and have its effect, and its answer get lost: the connection breaks, or nothing comes in time.
+    async fn lose_next_answer(&self) -> Result<(), Cannot> {
+        Err(Cannot)
+    }
+
     /// Makes the system refuse every write from now on, for lack of rights, say.
     async fn refuse_writes(&self) -> Result<(), Cannot> {
         Err(Cannot)
@@ -96,11 +103,15 @@ suite!($
     point_02_creating_in_a_missing_collection_is_not_found,
     point_03_a_success_is_visible_to_the_next_read,
     point_04_a_known_failure_had_no_effect,
+    point_04_a_lost_answer_is_an_unknown_outcome,
     point_05_versions_are_shown,
     point_05_a_precondition_that_does_not_hold_is_a_conflict,
     point_05_a_precondition_that_holds_lets_the_effect_happen,
+    point_05_of_many_that_require_one_state_one_succeeds,
     point_05_without_conditional_writes_preconditions_are_ignored,
     point_06_an_operation_id_has_its_effect_once,
+    point_06_deletions_and_updates_have_their_effect_once,
+    point_06_what_failed_may_succeed_under_the_same_operation_id,
     point_07_an_update_leaves_other_facets_as_they_are,
     point_07_without_updates_updates_are_refused,
     point_08_updating_a_missing_record_is_not_found,
