@@ -73,6 +73,10 @@ impl RecordHarness for Contacts {
         Ok(())
     }
 
+    async fn another(&self) -> Result<Arc<dyn RecordTarget>, Cannot> {
+        Ok(Arc::new(self.last.get().fork()))
+    }
+
     async fn expire_cursors(&self) -> Result<(), Cannot> {
         self.last.get().expire_cursors();
         Ok(())

@@ -29,6 +29,10 @@ impl DirectoryHarness for Directories {
         system()
     }
 
+    fn other_system(&self) -> Option<SystemId> {
+        Some(SystemId::new("elsewhere").unwrap())
+    }
+
     async fn fresh(&self, content: Vec<DirectoryChange>) -> Arc<dyn Directory> {
         let mut directory = MemoryDirectory::new(system());
         if self.changes {

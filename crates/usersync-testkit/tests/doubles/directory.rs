@@ -44,6 +44,11 @@ fn each_check_catches_its_double() {
                 NONE,
                 "point_01_groups_of_thousands_are_shown_whole",
             ),
+            (
+                "has one system of members",
+                NONE,
+                "point_01_members_of_two_systems_are_told_apart",
+            ),
             ("ends twice", NONE, "point_02_a_read_ends_with_one_complete_end"),
             ("never ends", NONE, "point_02_a_read_ends_with_one_complete_end"),
             (
@@ -192,6 +197,10 @@ impl DirectoryHarness for Double {
         SystemId::new("fake").unwrap()
     }
 
+    fn other_system(&self) -> Option<SystemId> {
+        Some(SystemId::new("elsewhere").unwrap())
+    }
+
     async fn fresh(&self, content: Vec<DirectoryChange>) -> Arc<dyn Directory> {
         let fake = Arc::new(Fake::new(self, content));
         *self.last.lock().unwrap() = Some(Arc::clone(&fake));
@@ -301,6 +310,9 @@ impl Fake {
             match entry {
                 DirectoryChange::Upsert(principal) if self.has("takes names for ids") => {
                     principal.id = ObjectId::new(&principal.name).unwrap();
+                }
+                DirectoryChange::Members { system, .. } if self.has("has one system of members") => {
+                    *system = self.system.clone();
                 }
                 DirectoryChange::Members { members, .. } if self.has("shows 1500 members of a group") => {
                     members.truncate(1500);

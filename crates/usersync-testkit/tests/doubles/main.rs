@@ -196,6 +196,14 @@ fn every_check_is_in_its_suite() {
         ),
         (
             concat!(
+                include_str!("../../src/conformance/item/attempts.rs"),
+                include_str!("../../src/conformance/item/read.rs"),
+                include_str!("../../src/conformance/item/write.rs")
+            ),
+            usersync_testkit::conformance::item::checks().len(),
+        ),
+        (
+            concat!(
                 include_str!("../../src/conformance/membership/attempts.rs"),
                 include_str!("../../src/conformance/membership/read.rs"),
                 include_str!("../../src/conformance/membership/write.rs")

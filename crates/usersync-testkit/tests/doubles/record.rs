@@ -111,6 +111,16 @@ fn each_check_catches_its_double() {
                 "read_point_04_two_reads_show_equal_records",
             ),
             (
+                "has another filter every time",
+                LEAST,
+                "read_point_05_the_filter_is_the_same_for_the_same_configuration",
+            ),
+            (
+                "has another filter in every connector",
+                LEAST,
+                "read_point_05_the_filter_is_the_same_for_the_same_configuration",
+            ),
+            (
                 "answers in another order",
                 ALL,
                 "point_01_one_result_per_operation_in_their_order",
@@ -295,6 +305,7 @@ struct State {
     first: usize,
     versions: u64,
     reads: u32,
+    filters: u32,
     left_out: Option<LeaveOut>,
     refuses: bool,
     remembered: BTreeMap<(Collection, RecordRef), Option<PresentRecord>>,
@@ -352,6 +363,16 @@ impl RecordHarness for Double {
             None => state.remove(&collection.cloned(), id),
         }
         Ok(())
+    }
+
+    async fn another(&self) -> std::result::Result<Arc<dyn RecordTarget>, Cannot> {
+        if self.flaw == "has another filter in every connector" {
+            self.state.lock().unwrap().filters += 1;
+        }
+        Ok(Arc::new(Fake {
+            system: SystemId::new("fake").unwrap(),
+            double: self.clone(),
+        }))
     }
 
     async fn expire_cursors(&self) -> std::result::Result<(), Cannot> {
@@ -586,6 +607,14 @@ impl RecordRead for Fake {
             changes: self.double.all,
             target,
         }
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        let mut state = self.double.state.lock().unwrap();
+        if self.double.flaw == "has another filter every time" {
+            state.filters += 1;
+        }
+        Some(Digest::of("usersync-testkit", &state.filters.to_be_bytes()))
     }
 
     fn records(&self, request: RecordRequest, _context: &CallContext) -> ReadStream<RecordEntry> {

@@ -25,6 +25,11 @@ pub trait DirectoryHarness: Send + Sync {
     /// directory given last.
     async fn fresh(&self, content: Vec<DirectoryChange>) -> Arc<dyn Directory>;
 
+    /// Another system whose principals groups can have as members; none where members are all of one system.
+    fn other_system(&self) -> Option<SystemId> {
+        None
+    }
+
     /// The context of the calls made.
     fn context(&self) -> CallContext {
         sample_context()
@@ -72,6 +77,7 @@ suite!($
     directory_conformance, directory, DirectoryHarness, [
     point_01_a_full_read_begins_full_and_shows_everything,
     point_01_groups_of_thousands_are_shown_whole,
+    point_01_members_of_two_systems_are_told_apart,
     point_02_a_read_ends_with_one_complete_end,
     point_02_an_empty_directory_is_complete,
     point_03_what_is_left_out_makes_the_read_partial,
@@ -132,6 +138,29 @@ pub async fn point_01_groups_of_thousands_are_shown_whole(harness: &dyn Director
         &DirectoryState::of(harness.system(), content),
         &seen,
     )
+}
+
+/// Point 1: an id names somebody only together with its system.
+///
+/// # Errors
+/// The violation found.
+pub async fn point_01_members_of_two_systems_are_told_apart(harness: &dyn DirectoryHarness) -> Checked {
+    let Some(other) = harness.other_system() else {
+        return Ok(());
+    };
+    let namesake = |group: &str| DirectoryChange::Members {
+        group: object(group),
+        system: other.clone(),
+        members: vec![object("ada")],
+    };
+    let mut content = vec![user(&object("ada"), "Ada"), group("staff"), group("team")];
+    content.push(members(harness, "staff", vec![object("ada")]));
+    content.extend([namesake("staff"), namesake("team")]);
+    let directory = harness.fresh(content.clone()).await;
+    let done = "read groups whose members are of two systems and have one id";
+    let seen = read_state(harness, &*directory, point(1), done).await?;
+    let expected = DirectoryState::of(harness.system(), content);
+    shows(point(1), done, &expected, &seen)
 }
 
 /// Point 2.

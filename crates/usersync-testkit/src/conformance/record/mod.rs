@@ -51,6 +51,11 @@ pub trait RecordHarness: Send + Sync {
         Err(Cannot)
     }
 
+    /// Another connector to the system given last, configured like the one before.
+    async fn another(&self) -> Result<Arc<dyn RecordTarget>, Cannot> {
+        Err(Cannot)
+    }
+
     /// Makes every cursor given so far too old.
     async fn expire_cursors(&self) -> Result<(), Cannot> {
         Err(Cannot)
@@ -94,6 +99,7 @@ suite!($
     read_point_03_a_point_read_is_as_of_now,
     read_point_03_without_the_capability_it_is_refused,
     read_point_04_two_reads_show_equal_records,
+    read_point_05_the_filter_is_the_same_for_the_same_configuration,
     point_01_one_result_per_operation_in_their_order,
     point_01_a_failing_operation_stops_no_other,
     point_02_creating_an_equal_record_succeeds_unchanged,

@@ -330,6 +330,29 @@ pub async fn read_point_04_two_reads_show_equal_records(harness: &dyn RecordHarn
     read_point(4).equal(done, &first, &second)
 }
 
+/// Point 5 of `RecordRead`.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_05_the_filter_is_the_same_for_the_same_configuration(
+    harness: &dyn RecordHarness,
+) -> Checked {
+    let target = Target::sample(harness).await;
+    let filter = target.connector.filter();
+    let done = "asked for the filter twice";
+    read_point(5).equal(done, &filter, &target.connector.filter())?;
+    follow(target.stream(target.book.clone(), None)).await;
+    if change_while_reading(&target).await.is_ok() {
+        let done = "asked for the filter again after a read and changes";
+        read_point(5).equal(done, &filter, &target.connector.filter())?;
+    }
+    if let Ok(another) = harness.another().await {
+        let done = "asked another connector, configured alike, for its filter";
+        read_point(5).equal(done, &filter, &another.filter())?;
+    }
+    Ok(())
+}
+
 /// A change, an addition, a deletion.
 async fn change_while_reading(target: &Target<'_>) -> Result<(), Cannot> {
     for (number, record) in [
