@@ -462,9 +462,11 @@ fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<ContainerKind> {
         ContainerKind::Filebox,
         ContainerKind::Group,
         ContainerKind::HelpMe,
+        ContainerKind::MailingList,
         ContainerKind::PhotoAlbum,
         ContainerKind::Poll,
         ContainerKind::Project,
+        ContainerKind::Team,
     ];
     match kinds.into_iter().find(|kind| kind.code() == text) {
         Some(kind) => Ok(kind),

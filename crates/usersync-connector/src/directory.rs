@@ -29,6 +29,7 @@ pub struct DirectoryCapabilities {
 /// 5. Two reads without a change between them show the same principals and memberships, in whatever order.
 /// 6. With `changes`, a complete read carries a cursor; reading since that cursor begins with
 ///    [`Extent::Changes`](crate::Extent::Changes) and shows everything that changed, at least once; nothing changed, nothing shown.
+///    What changed while a read was under way is in it, or shown since its cursor.
 /// 7. A cursor that is unknown, foreign or too old fails with
 ///    [`ErrorKind::CursorExpired`](crate::ErrorKind::CursorExpired) before the first chunk.
 /// 8. Without `changes`, no read carries a cursor, and a read with one fails with
@@ -36,6 +37,7 @@ pub struct DirectoryCapabilities {
 /// 9. Dropping the stream stops the read.
 /// 10. With `tracks_partial`, a read of changes names all groups that are partial as of now, whether anything of them changed or not,
 ///     and shows what a group lacked that is so no more.
+/// 11. Connectors that are configured alike have the same `filter`, whatever the system holds.
 pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// The system that is read.
     fn system(&self) -> &SystemId;

@@ -133,10 +133,12 @@ pub struct ItemOperation {
 /// 3. Deleting where nothing is succeeds with `changed: false`; updating there fails with
 ///    [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
 /// 4. A success is visible to the next read, and answers the version that it left, where the system has versions.
-/// 5. A failure that is not [`outcome_unknown`](crate::Error::outcome_unknown) had no effect.
+/// 5. A failure that is not [`outcome_unknown`](crate::Error::outcome_unknown) had no effect. Where a request may have arrived
+///    and its answer did not, the outcome is unknown, whatever broke.
 /// 6. With `conditional_write`, an operation whose precondition does not hold fails with
 ///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and has no effect.
-/// 7. With `idempotency_key`, an operation id that had its effect has none again, and answers what it answered first.
+/// 7. With `idempotency_key`, an operation id that had its effect has none again, whatever happened since, and answers what it
+///    answered first.
 /// 8. A batch larger than `max_batch` fails whole with [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded).
 /// 9. Other items and other collections are not touched.
 #[async_trait]

@@ -76,8 +76,8 @@ pub enum MembersEntry {
 /// The reading half of a membership target.
 ///
 /// # Behavior
-/// 1. `members` shows every container asked for at least once, as `Members` or as `Missing`; a container that it does not
-///    mention is partial. Containers not asked for are not shown.
+/// 1. `members` shows every container asked for, however many, at least once, as `Members` or as `Missing`; a container that it
+///    does not mention is partial. Containers not asked for are not shown.
 /// 2. It ends as every read does: `Complete` only if nothing was left out; a container cut short is partial.
 /// 3. With `point_read`, `member` tells whether one principal is a member, as of now; `None` is proof of absence, and so
 ///    is a missing container. Without, it fails with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
@@ -175,10 +175,13 @@ impl Applied {
 /// 2. Adding a member who is there, and removing one who is not, succeed with `changed: false`. So does removing from a
 ///    container that is gone; adding to one fails with [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).
 /// 3. A success is visible to the next read.
-/// 4. A failure that is not [`outcome_unknown`](crate::Error::outcome_unknown) had no effect.
+/// 4. A failure that is not [`outcome_unknown`](crate::Error::outcome_unknown) had no effect. Where a request may have arrived
+///    and its answer did not, the outcome is unknown, whatever broke.
 /// 5. With `conditional_write`, an operation whose precondition does not hold fails with
-///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and has no effect.
-/// 6. With `idempotency_key`, an operation id that had its effect has none again, and answers what it answered first.
+///    [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and has no effect. Of several at the same time that require one version
+///    and would change it, one succeeds.
+/// 6. With `idempotency_key`, an operation id that had its effect has none again, whatever happened since, and answers what it
+///    answered first. One that failed without an effect may still have it.
 /// 7. Without `updates`, `Update`, and `Add` with other than the default facets, fail with
 ///    [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 /// 8. Updating somebody who is no member fails with [`ErrorKind::NotFound`](crate::ErrorKind::NotFound).

@@ -52,6 +52,7 @@ pub struct RecordRequest {
 /// 3. With `point_read`, `record` reads one record as of now, and `None` is proof of absence; without, it fails with
 ///    [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
 /// 4. Two reads without a change between them show equal records: facets are canonical.
+/// 5. Connectors that are configured alike have the same `filter`, whatever the system holds.
 #[async_trait]
 pub trait RecordRead: fmt::Debug + Send + Sync + 'static {
     /// The system that has the records.

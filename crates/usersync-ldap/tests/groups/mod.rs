@@ -413,6 +413,11 @@ impl TargetHarness for Harness {
         PrincipalRef::parse("directory", &people(self.server)[number as usize].id).unwrap()
     }
 
+    /// A group takes a call to the server.
+    fn most_containers(&self) -> usize {
+        100
+    }
+
     async fn change(
         &self,
         container: &ObjectId,

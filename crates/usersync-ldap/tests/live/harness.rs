@@ -12,8 +12,8 @@ use usersync_ldap::{
     LdapProfile, MemberSource,
 };
 use usersync_model::{DirectoryChange, GroupKind, ObjectId, Principal, PrincipalKind, SystemId};
-use usersync_testkit::conformance::Cannot;
 use usersync_testkit::conformance::directory::DirectoryHarness;
+use usersync_testkit::conformance::{Cannot, LeaveOut};
 
 use super::super::servers::{self, Kind, Server};
 use super::{as_admin, system};
@@ -31,6 +31,8 @@ pub(crate) struct Harness {
     server: &'static Server,
     way: Way,
     base: Mutex<String>,
+    /// The group that names somebody who is not there.
+    cut: Mutex<Option<ObjectId>>,
 }
 
 impl Harness {
@@ -44,6 +46,7 @@ impl Harness {
             server,
             way,
             base: Mutex::default(),
+            cut: Mutex::default(),
         })
     }
 
@@ -142,6 +145,11 @@ impl Harness {
         ldif
     }
 
+    /// Somebody who is not there.
+    fn nobody(&self, group: &ObjectId, how: &str) -> String {
+        self.membership(group, &[ObjectId::new("nobody").unwrap()], how)
+    }
+
     /// Writes past the service, which takes a minute or more for thousands of entries.
     fn load(&self, ldif: &str) {
         let file = self.server.dir.join(format!("{}.ldif", self.base()));
@@ -211,5 +219,29 @@ impl DirectoryHarness for Harness {
         let ldif = self.ldif(&change)?;
         self.server.modify(&ldif);
         Ok(())
+    }
+
+    /// A group that names somebody whom the reader does not find may have members whom it may not see.
+    async fn leave_out(&self, what: LeaveOut) -> Result<(), Cannot> {
+        match what {
+            // Active Directory refuses such names.
+            LeaveOut::MembersOf(group) if !self.is_ad() => {
+                self.server.modify(&self.nobody(&group, "add"));
+                *self.cut.lock().unwrap() = Some(group);
+                Ok(())
+            }
+            _ => Err(Cannot),
+        }
+    }
+
+    async fn heal(&self) -> Result<(), Cannot> {
+        let cut = self.cut.lock().unwrap().take().ok_or(Cannot)?;
+        self.server.modify(&self.nobody(&cut, "delete"));
+        Ok(())
+    }
+
+    async fn another(&self) -> Result<Arc<dyn Directory>, Cannot> {
+        let client = LdapClient::new(as_admin(self.server));
+        Ok(Arc::new(LdapDirectory::new(system(), client, self.profile())))
     }
 }

@@ -84,6 +84,14 @@ impl ItemHarness for Books {
         Ok(())
     }
 
+    async fn lose_next_answer(&self) -> Result<(), Cannot> {
+        for kind in [CallKind::Create, CallKind::Delete, CallKind::Update] {
+            let rule = FaultRule::new(Fault::Timeout(Moment::After)).on(kind);
+            self.last.get().faults().inject(rule.once());
+        }
+        Ok(())
+    }
+
     async fn expire_cursors(&self) -> Result<(), Cannot> {
         self.last.get().expire_cursors();
         Ok(())

@@ -35,6 +35,11 @@ impl TargetHarness for Targets {
         Arc::new(self.last.set(target))
     }
 
+    fn namesake(&self, number: u32) -> Option<PrincipalRef> {
+        let system = SystemId::new("elsewhere").unwrap();
+        Some(PrincipalRef::new(system, self.principal(number).object))
+    }
+
     async fn change(
         &self,
         container: &ObjectId,
@@ -57,6 +62,14 @@ impl TargetHarness for Targets {
 
     async fn leave_out(&self, what: LeaveOut) -> Result<(), Cannot> {
         self.last.get().faults().inject(fault(what).on(CallKind::Members));
+        Ok(())
+    }
+
+    async fn lose_next_answer(&self) -> Result<(), Cannot> {
+        for kind in [CallKind::Add, CallKind::Remove, CallKind::Update] {
+            let rule = FaultRule::new(Fault::Timeout(Moment::After)).on(kind);
+            self.last.get().faults().inject(rule.once());
+        }
         Ok(())
     }
 

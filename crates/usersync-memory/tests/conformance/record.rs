@@ -73,6 +73,10 @@ impl RecordHarness for Contacts {
         Ok(())
     }
 
+    async fn another(&self) -> Result<Arc<dyn RecordTarget>, Cannot> {
+        Ok(Arc::new(self.last.get().fork()))
+    }
+
     async fn expire_cursors(&self) -> Result<(), Cannot> {
         self.last.get().expire_cursors();
         Ok(())
@@ -80,6 +84,14 @@ impl RecordHarness for Contacts {
 
     async fn leave_out(&self, what: LeaveOut) -> Result<(), Cannot> {
         self.last.get().faults().inject(fault(what));
+        Ok(())
+    }
+
+    async fn lose_next_answer(&self) -> Result<(), Cannot> {
+        for kind in [CallKind::Create, CallKind::Delete, CallKind::Update] {
+            let rule = FaultRule::new(Fault::Timeout(Moment::After)).on(kind);
+            self.last.get().faults().inject(rule.once());
+        }
         Ok(())
     }
 

@@ -29,6 +29,10 @@ impl DirectoryHarness for Directories {
         system()
     }
 
+    fn other_system(&self) -> Option<SystemId> {
+        Some(SystemId::new("elsewhere").unwrap())
+    }
+
     async fn fresh(&self, content: Vec<DirectoryChange>) -> Arc<dyn Directory> {
         let mut directory = MemoryDirectory::new(system());
         if self.changes {
@@ -51,6 +55,15 @@ impl DirectoryHarness for Directories {
     async fn leave_out(&self, what: LeaveOut) -> Result<(), Cannot> {
         self.last.get().faults().inject(fault(what));
         Ok(())
+    }
+
+    async fn heal(&self) -> Result<(), Cannot> {
+        self.last.get().faults().heal();
+        Ok(())
+    }
+
+    async fn another(&self) -> Result<Arc<dyn Directory>, Cannot> {
+        Ok(Arc::new(self.last.get().fork()))
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use usersync_connector::{Account, AccountDirectory, AccountEntry, CallContext, Cursor, Extent, ReadStream};
 use usersync_model::{Activity, ObjectId, PrincipalKind, SystemId};
 
-use super::cursors::Cursors;
+use super::cursors::{Cursors, UpTo};
 use super::read::follow;
 use super::{Cannot, LeaveOut, Point, Violation, object, sample_context, suite};
 
@@ -60,9 +60,11 @@ suite!($
     point_01_every_account_is_shown,
     point_01_thousands_of_accounts_are_shown,
     point_01_what_is_left_out_makes_the_read_partial,
+    point_01_changes_left_out_make_the_read_partial,
     point_02_new_names_and_addresses_keep_the_id,
     point_03_nothing_changed_nothing_shown,
     point_03_changes_show_everything_that_changed,
+    point_03_what_changes_during_a_full_read_is_not_lost,
     point_03_unknown_cursors_have_expired,
     point_03_old_cursors_have_expired,
     point_03_without_changes_there_are_no_cursors,
@@ -107,6 +109,34 @@ pub async fn point_01_what_is_left_out_makes_the_read_partial(harness: &dyn Acco
             let followed = follow(connector.accounts(None, &harness.context())).await;
             followed.well_formed(point(1), &done)?;
             point(1).holds(followed.is_partial(), done, "a partial read", followed.end)?;
+        }
+    }
+    Ok(())
+}
+
+/// Point 1, for reads of changes.
+///
+/// # Errors
+/// The violation found.
+pub async fn point_01_changes_left_out_make_the_read_partial(harness: &dyn AccountHarness) -> Checked {
+    for what in [LeaveOut::Something, LeaveOut::Everything] {
+        let connector = harness.fresh(sample()).await;
+        if !connector.capabilities().changes {
+            return Ok(());
+        }
+        let read = reader(harness, &connector);
+        let cursors = Cursors {
+            point: point(1),
+            ..cursors(&read)
+        };
+        let (state, cursor) = cursors.full().await?;
+        if change_all(harness, while_reading()).await.is_err() {
+            return Ok(());
+        }
+        let (now, _) = cursors.full().await?;
+        let done = format!("read what changed in a system that leaves out: {what:?}");
+        if harness.leave_out(what).await.is_ok() {
+            cursors.show_all_or_say_so(&done, state, cursor, &now).await?;
         }
     }
     Ok(())
@@ -170,6 +200,50 @@ pub async fn point_03_changes_show_everything_that_changed(harness: &dyn Account
         }
         let done = format!("read what changed after {what}");
         (state, cursor) = cursors.show_changes(&done, state, cursor).await?;
+    }
+    for (what, changes) in [
+        (
+            "an account was deleted and came back",
+            [
+                AccountEntry::Removed(object("cyd")),
+                AccountEntry::Upsert(account("cyd", "Cydney")),
+            ],
+        ),
+        (
+            "an account came and was deleted",
+            [
+                AccountEntry::Upsert(account("fay", "Fay")),
+                AccountEntry::Removed(object("fay")),
+            ],
+        ),
+    ] {
+        if change_all(harness, changes).await.is_err() {
+            return Ok(());
+        }
+        let done = format!("read what changed after {what}");
+        (state, cursor) = cursors.show_changes(&done, state, cursor).await?;
+    }
+    Ok(())
+}
+
+/// Point 3: a cursor is of the time when its read began.
+///
+/// # Errors
+/// The violation found.
+pub async fn point_03_what_changes_during_a_full_read_is_not_lost(harness: &dyn AccountHarness) -> Checked {
+    for up_to in [UpTo::Begin, UpTo::FirstEntries] {
+        let connector = harness.fresh(sample()).await;
+        if !connector.capabilities().changes {
+            return Ok(());
+        }
+        let read = reader(harness, &connector);
+        let cursors = cursors(&read);
+        let begun = cursors.begin(up_to).await;
+        if change_all(harness, while_reading()).await.is_err() {
+            return Ok(());
+        }
+        let done = format!("read everything, with changes after its {up_to:?}");
+        cursors.show_what_overtook(&done, begun).await?;
     }
     Ok(())
 }
@@ -243,6 +317,25 @@ pub async fn point_04_addresses_vouched_for_are_not_their_holders_to_edit(
         }
         Err(Cannot) => Ok(()),
     }
+}
+
+/// A change, an addition, a deletion.
+fn while_reading() -> [AccountEntry; 3] {
+    [
+        AccountEntry::Upsert(account("ada", "Augusta")),
+        AccountEntry::Upsert(account("eve", "Eve")),
+        AccountEntry::Removed(object("bob")),
+    ]
+}
+
+async fn change_all(
+    harness: &dyn AccountHarness,
+    changes: impl IntoIterator<Item = AccountEntry, IntoIter: Send>,
+) -> Result<(), Cannot> {
+    for change in changes {
+        harness.change(change).await?;
+    }
+    Ok(())
 }
 
 fn sample() -> Vec<Account> {

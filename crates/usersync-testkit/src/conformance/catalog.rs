@@ -21,6 +21,16 @@ pub trait CatalogHarness: Send + Sync {
         SystemId::new("target").expect("a literal without control characters is an id")
     }
 
+    /// The kind of a container that the checks make up; as many kinds as the catalog knows.
+    fn kind(&self, number: usize) -> ContainerKind {
+        let kinds = [
+            ContainerKind::Group,
+            ContainerKind::Event,
+            ContainerKind::MailingList,
+        ];
+        kinds[number % kinds.len()].clone()
+    }
+
     /// The context of the calls made.
     fn context(&self) -> CallContext {
         sample_context()
@@ -139,9 +149,13 @@ fn id(harness: &dyn CatalogHarness, number: usize) -> ContainerRef {
 fn sample(harness: &dyn CatalogHarness, count: usize) -> Vec<Container> {
     let who = |name: &str| PrincipalRef::new(harness.system(), object(name));
     let container = |number| {
-        let selection = Selection::of([who("staff")]).except([who("bob")]);
+        let selection = Selection::of([who("staff"), who(&format!("group-{number}"))]);
+        let selection = match number % 4 {
+            0 => selection,
+            _ => selection.except([who("bob"), who(&format!("user-{number}"))]),
+        };
         let name = format!("Container {number}");
-        let container = Container::new(id(harness, number), ContainerKind::Group, name, selection);
+        let container = Container::new(id(harness, number), harness.kind(number), name, selection);
         match number % 3 {
             0 => container,
             1 => container.with_owner(who("ada")),

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use usersync_connector::{Cursor, ErrorKind, Extent, ReadStream};
+use futures::stream::{self, StreamExt};
+use usersync_connector::{Cursor, ErrorKind, Extent, ReadEvent, ReadStream, Result as ConnectorResult};
 
 use super::read::{Followed, follow};
 use super::violation::{Point, Violation};
@@ -15,7 +16,20 @@ pub(crate) struct Cursors<'a, T, S> {
     pub(crate) fold: fn(&mut S, T),
 }
 
-impl<T, S: Clone + PartialEq + fmt::Debug> Cursors<'_, T, S> {
+/// How far a full read is followed before something changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum UpTo {
+    Begin,
+    FirstEntries,
+}
+
+/// A full read that was followed a part of its way.
+pub(crate) struct Begun<T> {
+    seen: Vec<ConnectorResult<ReadEvent<T>>>,
+    rest: ReadStream<T>,
+}
+
+impl<T: Send + 'static, S: Clone + PartialEq + fmt::Debug> Cursors<'_, T, S> {
     async fn follow(&self, since: Option<Cursor>) -> Followed<T> {
         follow((self.read)(since)).await
     }
@@ -74,6 +88,59 @@ impl<T, S: Clone + PartialEq + fmt::Debug> Cursors<'_, T, S> {
                 .point
                 .violated(done, "a cursor at the end of the read of changes", "none")),
         }
+    }
+
+    /// Begins to read everything.
+    pub(crate) async fn begin(&self, up_to: UpTo) -> Begun<T> {
+        let (mut seen, mut rest) = (Vec::new(), (self.read)(None));
+        while let Some(event) = rest.next().await {
+            let is_begin = matches!(event, Ok(ReadEvent::Begin(_)));
+            seen.push(event);
+            if !is_begin || matches!(up_to, UpTo::Begin) {
+                break;
+            }
+        }
+        Begun { seen, rest }
+    }
+
+    /// What changed since the read began is in it, or is shown by what changed since its cursor. A read that noticed may be partial.
+    pub(crate) async fn show_what_overtook(&self, done: &str, begun: Begun<T>) -> Result<(), Violation> {
+        let followed = follow(stream::iter(begun.seen).chain(begun.rest).boxed()).await;
+        followed.well_formed(self.point, done)?;
+        if followed.is_partial_somewhere() {
+            return Ok(());
+        }
+        let (entries, end) = followed.complete(self.point, done, Extent::Full)?;
+        let Some(cursor) = end.cursor else {
+            return Err(self.point.violated(done, "a cursor at the end", "none"));
+        };
+        let mut state = self.start.clone();
+        entries
+            .into_iter()
+            .for_each(|entry| (self.fold)(&mut state, entry));
+        let done = format!("{done}, and then what changed since");
+        self.show_changes(&done, state, cursor).await.map(drop)
+    }
+
+    /// What changed since `cursor` is told, or it is told that something is missing: it makes `now` of `state`.
+    pub(crate) async fn show_all_or_say_so(
+        &self,
+        done: &str,
+        mut state: S,
+        cursor: Cursor,
+        now: &S,
+    ) -> Result<(), Violation> {
+        let followed = self.follow(Some(cursor)).await;
+        followed.well_formed(self.point, done)?;
+        if followed.is_partial_somewhere() {
+            return Ok(());
+        }
+        let (entries, _) = followed.complete(self.point, done, Extent::Changes)?;
+        entries
+            .into_iter()
+            .for_each(|entry| (self.fold)(&mut state, entry));
+        let expected = format!("a partial read, an error, or what adds up to {now:?}");
+        self.point.holds(state == *now, done, expected, state)
     }
 
     /// Cursors that no read gave are refused.

@@ -73,6 +73,11 @@ impl<T> Followed<T> {
         self.error.is_some() || self.end.as_ref().is_none_or(|end| !end.verdict.is_complete())
     }
 
+    /// Whether it says so of the whole or of some group or container.
+    pub(crate) fn is_partial_somewhere(&self) -> bool {
+        self.is_partial() || self.end.as_ref().is_some_and(|end| !end.partial.is_empty())
+    }
+
     /// The entries and the end of a read that shows all there is.
     pub(crate) fn complete(
         self,

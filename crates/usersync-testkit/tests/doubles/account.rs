@@ -47,6 +47,11 @@ fn each_check_catches_its_double() {
                 "point_01_what_is_left_out_makes_the_read_partial",
             ),
             (
+                "is always complete about changes",
+                ALL,
+                "point_01_changes_left_out_make_the_read_partial",
+            ),
+            (
                 "takes addresses for ids",
                 NONE,
                 "point_02_new_names_and_addresses_keep_the_id",
@@ -60,6 +65,16 @@ fn each_check_catches_its_double() {
                 "leaves out removals",
                 ALL,
                 "point_03_changes_show_everything_that_changed",
+            ),
+            (
+                "shows removals last",
+                ALL,
+                "point_03_changes_show_everything_that_changed",
+            ),
+            (
+                "gives the cursor of its end",
+                ALL,
+                "point_03_what_changes_during_a_full_read_is_not_lost",
             ),
             ("takes any cursor", ALL, "point_03_unknown_cursors_have_expired"),
             ("takes old cursors", ALL, "point_03_old_cursors_have_expired"),
@@ -188,8 +203,11 @@ impl AccountDirectory for Fake {
                     Some(_) if flaw == "shows everything as changed" => (Extent::Changes, all),
                     Some(place) => {
                         let mut told = state.told[place..].to_vec();
-                        if flaw == "leaves out removals" {
-                            told.retain(|entry| !matches!(entry, AccountEntry::Removed(_)));
+                        let is_removal = |entry: &AccountEntry| matches!(entry, AccountEntry::Removed(_));
+                        match flaw {
+                            "leaves out removals" => told.retain(|entry| !is_removal(entry)),
+                            "shows removals last" => told.sort_by_key(is_removal),
+                            _ => {}
                         }
                         (Extent::Changes, told)
                     }
@@ -209,9 +227,16 @@ impl AccountDirectory for Fake {
             state.left_out.as_ref(),
             |_, _| false,
         );
-        if flaw == "is always complete" {
+        if hides_partial(flaw, extent) {
             hide_partial(&mut events);
         }
-        into_stream(events)
+        let stream = into_stream(events);
+        if flaw != "gives the cursor of its end" {
+            return stream;
+        }
+        let state = Arc::clone(&self.double.state);
+        with_cursor_of_its_end(stream, move || {
+            Cursor::new(state.lock().unwrap().told.len().to_string())
+        })
     }
 }

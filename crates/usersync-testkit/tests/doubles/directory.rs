@@ -11,15 +11,18 @@ use usersync_testkit::generate::DirectoryState;
 
 use super::*;
 
+/// What a double offers, from least to most.
+const NONE: u8 = 0;
+const CHANGES: u8 = 1;
+const TRACKS: u8 = 2;
+
 #[test]
 fn each_check_catches_its_double() {
-    const CHANGES: bool = true;
-    const NONE: bool = false;
     prove(
         ["Directory", "Directory"],
         &checks(),
-        &[NONE, CHANGES],
-        |changes, flaw| Box::new(Double::new(changes, flaw)) as Box<dyn DirectoryHarness>,
+        &[NONE, CHANGES, TRACKS],
+        |offers, flaw| Box::new(Double::new(offers, flaw)) as Box<dyn DirectoryHarness>,
         &[
             (
                 "leaves out empty groups",
@@ -40,6 +43,11 @@ fn each_check_catches_its_double() {
                 "shows 1500 members of a group",
                 NONE,
                 "point_01_groups_of_thousands_are_shown_whole",
+            ),
+            (
+                "has one system of members",
+                NONE,
+                "point_01_members_of_two_systems_are_told_apart",
             ),
             ("ends twice", NONE, "point_02_a_read_ends_with_one_complete_end"),
             ("never ends", NONE, "point_02_a_read_ends_with_one_complete_end"),
@@ -62,6 +70,11 @@ fn each_check_catches_its_double() {
                 "is always complete",
                 NONE,
                 "point_03_members_left_out_make_their_group_partial",
+            ),
+            (
+                "is always complete about changes",
+                CHANGES,
+                "point_03_changes_left_out_make_the_read_partial",
             ),
             (
                 "ends when it cannot be reached",
@@ -92,6 +105,16 @@ fn each_check_catches_its_double() {
                 "point_06_changes_show_everything_that_changed",
             ),
             (
+                "shows of who came back that they came only",
+                CHANGES,
+                "point_06_changes_show_everything_that_changed",
+            ),
+            (
+                "gives the cursor of its end",
+                CHANGES,
+                "point_06_what_changes_during_a_full_read_is_not_lost",
+            ),
+            (
                 "takes any cursor",
                 CHANGES,
                 "point_07_unknown_cursors_have_expired",
@@ -118,21 +141,46 @@ fn each_check_catches_its_double() {
                 NONE,
                 "point_09_a_dropped_read_stops",
             ),
+            (
+                "names partial groups that changed",
+                TRACKS,
+                "point_10_partial_groups_are_named_until_they_are_whole",
+            ),
+            (
+                "names groups that were partial",
+                TRACKS,
+                "point_10_partial_groups_are_named_until_they_are_whole",
+            ),
+            (
+                "forgets what groups lacked",
+                TRACKS,
+                "point_10_partial_groups_are_named_until_they_are_whole",
+            ),
+            (
+                "has another filter every time",
+                NONE,
+                "point_11_the_filter_is_the_same_for_the_same_configuration",
+            ),
+            (
+                "has another filter in every connector",
+                NONE,
+                "point_11_the_filter_is_the_same_for_the_same_configuration",
+            ),
         ],
     );
 }
 
 #[derive(Debug)]
 struct Double {
-    changes: bool,
+    offers: u8,
     flaw: Flaw,
     last: Mutex<Option<Arc<Fake>>>,
 }
 
 impl Double {
-    fn new(changes: bool, flaw: Flaw) -> Self {
+    fn new(offers: u8, flaw: Flaw) -> Self {
         Self {
-            changes,
+            offers,
             flaw,
             last: Mutex::new(None),
         }
@@ -149,19 +197,12 @@ impl DirectoryHarness for Double {
         SystemId::new("fake").unwrap()
     }
 
+    fn other_system(&self) -> Option<SystemId> {
+        Some(SystemId::new("elsewhere").unwrap())
+    }
+
     async fn fresh(&self, content: Vec<DirectoryChange>) -> Arc<dyn Directory> {
-        let fake = Arc::new(Fake {
-            system: self.system(),
-            changes: self.changes,
-            flaw: self.flaw,
-            state: Mutex::new(DirectoryState::of(self.system(), content)),
-            told: Mutex::new(Vec::new()),
-            first: AtomicUsize::new(0),
-            left_out: Mutex::new(None),
-            open: Arc::default(),
-            dropped: Arc::default(),
-            reads: AtomicUsize::new(0),
-        });
+        let fake = Arc::new(Fake::new(self, content));
         *self.last.lock().unwrap() = Some(Arc::clone(&fake));
         fake
     }
@@ -193,6 +234,16 @@ impl DirectoryHarness for Double {
         Ok(())
     }
 
+    async fn heal(&self) -> std::result::Result<(), Cannot> {
+        *self.last().left_out.lock().unwrap() = None;
+        Ok(())
+    }
+
+    async fn another(&self) -> std::result::Result<Arc<dyn Directory>, Cannot> {
+        let content = self.last().everything();
+        Ok(Arc::new(Fake::new(self, content)))
+    }
+
     async fn open_reads(&self) -> std::result::Result<usize, Cannot> {
         Ok(self.last().open.load(Ordering::Relaxed))
     }
@@ -201,19 +252,43 @@ impl DirectoryHarness for Double {
 #[derive(Debug)]
 struct Fake {
     system: SystemId,
-    changes: bool,
+    offers: u8,
     flaw: Flaw,
     state: Mutex<DirectoryState>,
-    told: Mutex<Vec<DirectoryChange>>,
+    told: Arc<Mutex<Vec<DirectoryChange>>>,
+    /// What reads of changes left out so far, of which groups.
+    lacking: Mutex<Vec<DirectoryChange>>,
     /// The oldest place that cursors may have.
     first: AtomicUsize,
     left_out: Mutex<Option<LeaveOut>>,
     open: Arc<AtomicUsize>,
     dropped: Arc<AtomicUsize>,
     reads: AtomicUsize,
+    filters: AtomicUsize,
 }
 
 impl Fake {
+    fn new(double: &Double, content: Vec<DirectoryChange>) -> Self {
+        Self {
+            system: double.system(),
+            offers: double.offers,
+            flaw: double.flaw,
+            state: Mutex::new(DirectoryState::of(double.system(), content)),
+            told: Arc::default(),
+            lacking: Mutex::default(),
+            first: AtomicUsize::new(0),
+            left_out: Mutex::new(None),
+            open: Arc::default(),
+            dropped: Arc::default(),
+            reads: AtomicUsize::new(0),
+            filters: AtomicUsize::new(0),
+        }
+    }
+
+    fn changes(&self) -> bool {
+        self.offers >= CHANGES
+    }
+
     fn has(&self, flaw: Flaw) -> bool {
         self.flaw == flaw
     }
@@ -235,6 +310,9 @@ impl Fake {
             match entry {
                 DirectoryChange::Upsert(principal) if self.has("takes names for ids") => {
                     principal.id = ObjectId::new(&principal.name).unwrap();
+                }
+                DirectoryChange::Members { system, .. } if self.has("has one system of members") => {
+                    *system = self.system.clone();
                 }
                 DirectoryChange::Members { members, .. } if self.has("shows 1500 members of a group") => {
                     members.truncate(1500);
@@ -280,10 +358,45 @@ impl Fake {
                     DirectoryChange::Removed(_) | DirectoryChange::MembersRemoved { .. }
                 )
             }),
+            "shows of who came back that they came only" => {
+                let came = shown.iter().filter_map(|change| match change {
+                    DirectoryChange::Upsert(principal) => Some(principal.id.clone()),
+                    _ => None,
+                });
+                let came: Vec<_> = came.collect();
+                shown.retain(|change| !matches!(change, DirectoryChange::Removed(id) if came.contains(id)));
+            }
             "leaves out the first change" => drop(shown.drain(..1.min(shown.len()))),
             _ => {}
         }
         Ok(shown)
+    }
+}
+
+impl Fake {
+    /// With what earlier reads of changes left out where nothing is left out, and whether this one does.
+    fn lacking(
+        &self,
+        extent: Extent,
+        entries: Vec<DirectoryChange>,
+        left_out: Option<&LeaveOut>,
+    ) -> (Vec<DirectoryChange>, bool) {
+        let mut lacking = self.lacking.lock().unwrap();
+        match (extent, left_out) {
+            (Extent::Changes, Some(LeaveOut::MembersOf(object))) => {
+                let of = |entry: &&DirectoryChange| matches!(entry, DirectoryChange::Members { group, .. } if group == object);
+                let before = lacking.len();
+                lacking.extend(entries.iter().filter(of).cloned());
+                let lacks = lacking.len() > before;
+                (entries, lacks)
+            }
+            (Extent::Changes, None) if !self.has("forgets what groups lacked") => {
+                let mut all = std::mem::take(&mut *lacking);
+                all.extend(entries);
+                (all, false)
+            }
+            _ => (entries, false),
+        }
     }
 }
 
@@ -294,31 +407,41 @@ impl Directory for Fake {
 
     fn capabilities(&self) -> DirectoryCapabilities {
         DirectoryCapabilities {
-            changes: self.changes,
-            tracks_partial: false,
+            changes: self.changes(),
+            tracks_partial: self.offers == TRACKS,
         }
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        let filter = match self.flaw {
+            "has another filter every time" => self.filters.fetch_add(1, Ordering::Relaxed),
+            "has another filter in every connector" => std::ptr::from_ref(self).addr(),
+            _ => 0,
+        };
+        Some(Digest::of("usersync-testkit", &filter.to_be_bytes()))
     }
 
     fn read(&self, since: Option<Cursor>, _context: &CallContext) -> ReadStream<DirectoryChange> {
         let (extent, entries) = match since {
             None if self.has("begins as a read of changes") => (Extent::Changes, self.everything()),
             None => (Extent::Full, self.everything()),
-            Some(_) if !self.changes && !self.has("takes cursors unclaimed") => {
+            Some(_) if !self.changes() && !self.has("takes cursors unclaimed") => {
                 return failed_read(Error::unsupported("reading changes"));
             }
             Some(since) => match self.since(&since) {
                 Ok(changes) => (Extent::Changes, changes),
-                Err(_) if !self.changes => (Extent::Changes, Vec::new()),
+                Err(_) if !self.changes() => (Extent::Changes, Vec::new()),
                 Err(error) => return failed_read(error),
             },
         };
         let mut end = ReadEnd::complete();
-        if (self.changes && !self.has("gives no cursor")) || self.has("gives cursors unclaimed") {
+        if (self.changes() && !self.has("gives no cursor")) || self.has("gives cursors unclaimed") {
             end.cursor = Some(Cursor::new(self.told.lock().unwrap().len().to_string()));
         }
         let is_empty = entries.is_empty();
         let left_out = self.left_out.lock().unwrap().clone();
         let of = |entry: &DirectoryChange, object: &ObjectId| matches!(entry, DirectoryChange::Members { group, .. } if group == object);
+        let (entries, lacks) = self.lacking(extent, entries, left_out.as_ref());
         let mut events = events(ReadEvent::Begin(extent), entries, end, left_out.as_ref(), of);
         let partial = || ReadEnd::partial(PartialReason::new(PartialKind::Failed, ""));
         match self.flaw {
@@ -326,7 +449,18 @@ impl Directory for Fake {
             "never ends" => drop(events.pop()),
             "never ends when empty" if is_empty => drop(events.pop()),
             "is always partial" => events[2] = Ok(ReadEvent::End(partial())),
-            "is always complete" => hide_partial(&mut events),
+            _ if hides_partial(self.flaw, extent) => hide_partial(&mut events),
+            "names partial groups that changed" if extent == Extent::Changes && !lacks => {
+                if let Some(Ok(ReadEvent::End(end))) = events.last_mut() {
+                    end.partial.clear();
+                }
+            }
+            "names groups that were partial" if extent == Extent::Changes => {
+                if let Some(Ok(ReadEvent::End(end))) = events.last_mut() {
+                    let reason = PartialReason::new(PartialKind::Unreadable, "");
+                    end.partial = vec![(ObjectId::new("staff").unwrap(), reason)];
+                }
+            }
             "ends when it cannot be reached" if events[0].is_err() => {
                 events = vec![Ok(ReadEvent::Begin(extent)), Ok(ReadEvent::End(partial()))];
             }
@@ -341,7 +475,13 @@ impl Directory for Fake {
             dropped: Arc::clone(&self.dropped),
             reads_on: self.has("reads on when dropped"),
         };
-        into_stream(events)
+        let mut stream = into_stream(events);
+        if self.has("gives the cursor of its end") {
+            let told = Arc::clone(&self.told);
+            let now = move || Cursor::new(told.lock().unwrap().len().to_string());
+            stream = with_cursor_of_its_end(stream, now);
+        }
+        stream
             .map(move |event| {
                 let _held = &guard;
                 event

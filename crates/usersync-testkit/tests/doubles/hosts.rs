@@ -32,6 +32,16 @@ fn each_check_of_catalogs_catches_its_double() {
                 "point_01_every_container_is_shown_as_it_is",
             ),
             (
+                "shows the selections of others",
+                (),
+                "point_01_every_container_is_shown_as_it_is",
+            ),
+            (
+                "shows the kinds of others",
+                (),
+                "point_01_every_container_is_shown_as_it_is",
+            ),
+            (
                 "shows no owners",
                 (),
                 "point_01_every_container_is_shown_as_it_is",
@@ -223,6 +233,20 @@ impl ContainerCatalog for Catalog {
         }
         match self.flaw {
             "shows 1000 containers" => all.truncate(1000),
+            "shows the selections of others" if all.len() > 1 => {
+                let selections: Vec<_> = all.iter().map(|container| container.selection.clone()).collect();
+                let others = selections.into_iter().cycle().skip(1);
+                all.iter_mut()
+                    .zip(others)
+                    .for_each(|(container, other)| container.selection = other);
+            }
+            "shows the kinds of others" if all.len() > 1 => {
+                let kinds: Vec<_> = all.iter().map(|container| container.kind.clone()).collect();
+                let others = kinds.into_iter().cycle().skip(1);
+                all.iter_mut()
+                    .zip(others)
+                    .for_each(|(container, other)| container.kind = other);
+            }
             "shows no owners" => all.iter_mut().for_each(|container| container.owner = None),
             _ => {}
         }

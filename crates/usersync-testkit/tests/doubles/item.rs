@@ -39,6 +39,11 @@ fn each_check_catches_its_double() {
                 "read_point_01_what_is_left_out_makes_the_read_partial",
             ),
             (
+                "is always complete about changes",
+                ALL,
+                "read_point_01_changes_left_out_make_the_read_partial",
+            ),
+            (
                 "takes missing collections for empty",
                 LEAST,
                 "read_point_01_a_missing_collection_is_not_found",
@@ -52,6 +57,16 @@ fn each_check_catches_its_double() {
                 "leaves out removals",
                 ALL,
                 "read_point_02_changes_show_everything_that_changed",
+            ),
+            (
+                "shows removals last",
+                ALL,
+                "read_point_02_changes_show_everything_that_changed",
+            ),
+            (
+                "gives the cursor of its end",
+                ALL,
+                "read_point_02_what_changes_during_a_full_read_is_not_lost",
             ),
             (
                 "forgets what moved",
@@ -127,6 +142,26 @@ fn each_check_catches_its_double() {
                 "point_04_the_version_answered_is_the_one_shown",
             ),
             (
+                "takes lost answers for failures",
+                LEAST,
+                "point_05_a_lost_answer_is_an_unknown_outcome",
+            ),
+            (
+                "checks before others come in",
+                ALL,
+                "point_06_of_many_that_require_one_version_one_succeeds",
+            ),
+            (
+                "remembers creations only",
+                ALL,
+                "point_07_updates_and_deletions_have_their_effect_once",
+            ),
+            (
+                "remembers no deletions",
+                ALL,
+                "point_07_updates_and_deletions_have_their_effect_once",
+            ),
+            (
                 "ignores preconditions",
                 ALL,
                 "point_06_a_precondition_that_does_not_hold_is_a_conflict",
@@ -157,10 +192,13 @@ struct State {
     items: Vec<Kept>,
     /// Which places were touched, in order.
     touched: Vec<(ItemCollection, ObjectId)>,
+    /// The places that were emptied, whatever is there by now.
+    emptied: Vec<ObjectId>,
     answers: Vec<(OperationId, Applied)>,
     oldest: usize,
     writes: u64,
     left_out: Option<LeaveOut>,
+    loses: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -252,11 +290,9 @@ impl Double {
         };
         let checks =
             (self.all && !self.has("ignores preconditions")) || self.has("checks preconditions unclaimed");
-        let expect = |kept: &Kept| match &operation.precondition {
-            Precondition::Version(version) if checks && version.0 != kept.version.to_string() => {
-                Err(Error::new(ErrorKind::Conflict, "changed"))
-            }
-            _ => Ok(()),
+        let expect = |kept: &Kept| match checks {
+            true => expect(kept, operation),
+            false => Ok(()),
         };
         let (changed, version) = match &operation.change {
             ItemChange::Create(content) => {
@@ -312,8 +348,27 @@ impl Double {
                 .filter(|_| self.all)
                 .map(|version| Version(version.to_string())),
         };
-        state.answers.push((operation.id, applied.clone()));
-        Ok(applied)
+        let is_kept = match (&operation.change, self.flaw) {
+            (ItemChange::Delete { .. }, "remembers creations only" | "remembers no deletions") => false,
+            (ItemChange::Update { .. }, "remembers creations only") => false,
+            _ => true,
+        };
+        if is_kept {
+            state.answers.push((operation.id, applied.clone()));
+        }
+        match std::mem::take(&mut state.loses) {
+            true => lost(self.flaw),
+            false => Ok(applied),
+        }
+    }
+}
+
+fn expect(kept: &Kept, operation: &ItemOperation) -> Result<()> {
+    match &operation.precondition {
+        Precondition::Version(version) if version.0 != kept.version.to_string() => {
+            Err(Error::new(ErrorKind::Conflict, "changed"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -389,18 +444,32 @@ impl ItemRead for Double {
                         None => entries.push(ItemEntry::Removed(href.clone())),
                     }
                 }
+                if self.has("shows removals last") {
+                    entries.extend(state.emptied.iter().cloned().map(ItemEntry::Removed));
+                }
                 Extent::Changes
             }
         };
         let end = match &state.left_out {
-            Some(what) if !self.has("is always complete") => {
+            Some(what) => {
                 let shown = if *what == LeaveOut::Everything { 0 } else { 1 };
                 entries.truncate(shown);
-                ReadEnd::partial(PartialReason::new(PartialKind::Limit, "test"))
+                match hides_partial(self.flaw, extent) {
+                    true => ReadEnd::complete().with_cursor(cursor),
+                    false => ReadEnd::partial(PartialReason::new(PartialKind::Limit, "test")),
+                }
             }
-            _ => ReadEnd::complete().with_cursor(cursor),
+            None => ReadEnd::complete().with_cursor(cursor),
         };
-        read_stream(extent, entries, end)
+        let stream = read_stream(extent, entries, end);
+        if !self.has("gives the cursor of its end") {
+            return stream;
+        }
+        let state = Arc::clone(&self.state);
+        with_cursor_of_its_end(stream, move || {
+            let place = state.lock().unwrap().touched.len();
+            Cursor::new(format!("{binding}{place}"))
+        })
     }
 
     async fn find(
@@ -439,7 +508,22 @@ impl ItemStore for Double {
         }
         let mut results = Vec::new();
         for operation in operations {
-            let result = self.one(collection, operation);
+            let mut operation = operation.clone();
+            let mut seen = Ok(());
+            if self.has("checks before others come in") {
+                let kept = {
+                    let state = self.state.lock().unwrap();
+                    let at = state.place(collection, operation.uid.as_str());
+                    at.map(|at| state.items[at].clone())
+                };
+                seen = kept.map_or(Ok(()), |kept| expect(&kept, &operation));
+                operation.precondition = Precondition::None;
+                let_others_come_in().await;
+            }
+            let result = match seen {
+                Ok(()) => self.one(collection, &operation),
+                Err(error) => Err(error),
+            };
             let stops = result.is_err() && self.has("stops at a failure");
             results.push(result);
             if stops {
@@ -487,9 +571,15 @@ impl ItemHarness for Double {
                 state
                     .items
                     .retain(|kept| kept.collection != *collection || kept.href != href);
+                state.emptied.push(href.clone());
                 state.touched.push((collection.clone(), href));
             }
         }
+        Ok(())
+    }
+
+    async fn lose_next_answer(&self) -> std::result::Result<(), Cannot> {
+        self.state.lock().unwrap().loses = true;
         Ok(())
     }
 

@@ -19,10 +19,12 @@ mod token;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use futures::executor::block_on;
 use futures::stream::{self, StreamExt};
-use usersync_connector::{Error, ErrorKind, ReadEnd, ReadEvent, ReadStream, Result};
+use usersync_connector::{Cursor, Error, ErrorKind, Extent, ReadEnd, ReadEvent, ReadStream, Result};
 use usersync_model::{ObjectId, PartialKind, PartialReason};
 use usersync_testkit::conformance::{Check, LeaveOut};
 
@@ -110,6 +112,48 @@ fn into_stream<T: Send + 'static>(events: Vec<Result<ReadEvent<T>>>) -> ReadStre
     stream::iter(events).boxed()
 }
 
+/// Whoever else runs comes in here.
+async fn let_others_come_in() {
+    let mut is_first = true;
+    poll_fn(|context| match std::mem::take(&mut is_first) {
+        true => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        false => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// What is left of an answer that got lost.
+fn lost<T>(flaw: Flaw) -> Result<T> {
+    let error = Error::new(ErrorKind::Unavailable, "the connection broke");
+    Err(error.with_unknown_outcome(flaw != "takes lost answers for failures"))
+}
+
+/// Gives the cursor that holds when the end is read, and not when the read began.
+fn with_cursor_of_its_end<T: 'static>(
+    stream: ReadStream<T>,
+    now: impl Fn() -> Cursor + Send + 'static,
+) -> ReadStream<T> {
+    let late = move |mut event: Result<ReadEvent<T>>| {
+        if let Ok(ReadEvent::End(end)) = &mut event {
+            end.cursor = Some(now());
+        }
+        event
+    };
+    stream.map(late).boxed()
+}
+
+/// Whether the double says of a read of this extent that it is complete, whatever is missing.
+fn hides_partial(flaw: Flaw, extent: Extent) -> bool {
+    match flaw {
+        "is always complete" => true,
+        "is always complete about changes" => extent == Extent::Changes,
+        _ => false,
+    }
+}
+
 /// Makes every verdict complete.
 fn hide_partial<T>(events: &mut [Result<ReadEvent<T>>]) {
     for event in events {
@@ -140,7 +184,10 @@ fn every_check_is_in_its_suite() {
             usersync_testkit::conformance::clock::checks().len(),
         ),
         (
-            include_str!("../../src/conformance/directory.rs"),
+            concat!(
+                include_str!("../../src/conformance/directory/changes.rs"),
+                include_str!("../../src/conformance/directory/mod.rs")
+            ),
             usersync_testkit::conformance::directory::checks().len(),
         ),
         (
@@ -149,6 +196,15 @@ fn every_check_is_in_its_suite() {
         ),
         (
             concat!(
+                include_str!("../../src/conformance/item/attempts.rs"),
+                include_str!("../../src/conformance/item/read.rs"),
+                include_str!("../../src/conformance/item/write.rs")
+            ),
+            usersync_testkit::conformance::item::checks().len(),
+        ),
+        (
+            concat!(
+                include_str!("../../src/conformance/membership/attempts.rs"),
                 include_str!("../../src/conformance/membership/read.rs"),
                 include_str!("../../src/conformance/membership/write.rs")
             ),
@@ -160,6 +216,7 @@ fn every_check_is_in_its_suite() {
         ),
         (
             concat!(
+                include_str!("../../src/conformance/record/attempts.rs"),
                 include_str!("../../src/conformance/record/read.rs"),
                 include_str!("../../src/conformance/record/write.rs")
             ),

@@ -44,6 +44,11 @@ fn each_check_catches_its_double() {
                 "read_point_01_thousands_of_members_are_shown",
             ),
             (
+                "shows 1000 containers",
+                LEAST,
+                "read_point_01_thousands_of_containers_are_shown",
+            ),
+            (
                 "never ends",
                 LEAST,
                 "read_point_02_a_read_ends_with_one_complete_end",
@@ -138,6 +143,16 @@ fn each_check_catches_its_double() {
                 LEAST,
                 "point_04_a_known_failure_had_no_effect",
             ),
+            (
+                "takes lost answers for failures",
+                LEAST,
+                "point_04_a_lost_answer_is_an_unknown_outcome",
+            ),
+            (
+                "repeats what was lost",
+                LEAST,
+                "point_04_a_lost_answer_is_an_unknown_outcome",
+            ),
             ("shows no versions", ALL, "point_05_versions_are_shown"),
             (
                 "ignores preconditions",
@@ -160,6 +175,11 @@ fn each_check_catches_its_double() {
                 "point_05_a_precondition_that_holds_lets_the_effect_happen",
             ),
             (
+                "checks before others come in",
+                ALL,
+                "point_05_of_many_that_require_one_state_one_succeeds",
+            ),
+            (
                 "checks preconditions unclaimed",
                 LEAST,
                 "point_05_without_conditional_writes_preconditions_are_ignored",
@@ -173,6 +193,26 @@ fn each_check_catches_its_double() {
                 "answers repetitions as unchanged",
                 ALL,
                 "point_06_an_operation_id_has_its_effect_once",
+            ),
+            (
+                "checks preconditions of repetitions",
+                ALL,
+                "point_06_an_operation_id_has_its_effect_once",
+            ),
+            (
+                "remembers additions only",
+                ALL,
+                "point_06_removals_and_updates_have_their_effect_once",
+            ),
+            (
+                "remembers no updates",
+                ALL,
+                "point_06_removals_and_updates_have_their_effect_once",
+            ),
+            (
+                "remembers failures",
+                ALL,
+                "point_06_what_failed_may_succeed_under_the_same_operation_id",
             ),
             ("keeps no states", ALL, "point_07_with_updates_facets_are_kept"),
             (
@@ -206,6 +246,11 @@ fn each_check_catches_its_double() {
                 LEAST,
                 "point_10_other_members_and_containers_are_not_touched",
             ),
+            (
+                "has one system of members",
+                LEAST,
+                "point_10_namesakes_of_other_systems_are_not_touched",
+            ),
         ],
     );
 }
@@ -223,6 +268,8 @@ struct Double {
 struct State {
     containers: BTreeMap<ObjectId, Members>,
     answers: BTreeMap<OperationId, Applied>,
+    failures: BTreeMap<OperationId, ErrorKind>,
+    loses: bool,
     versions: u64,
     left_out: Option<LeaveOut>,
     refuses: bool,
@@ -283,6 +330,16 @@ impl TargetHarness for Double {
         Ok(())
     }
 
+    fn namesake(&self, number: u32) -> Option<PrincipalRef> {
+        let system = SystemId::new("elsewhere").unwrap();
+        Some(PrincipalRef::new(system, self.principal(number).object))
+    }
+
+    async fn lose_next_answer(&self) -> std::result::Result<(), Cannot> {
+        self.state.lock().unwrap().loses = true;
+        Ok(())
+    }
+
     async fn leave_out(&self, what: LeaveOut) -> std::result::Result<(), Cannot> {
         self.state.lock().unwrap().left_out = Some(what);
         Ok(())
@@ -317,14 +374,56 @@ impl Fake {
         }
     }
 
-    fn one(&self, state: &mut State, container: &ObjectId, operation: &MemberOperation) -> Result<Applied> {
+    /// Whether what an operation requires is so.
+    fn holds(&self, state: &State, container: &ObjectId, operation: &MemberOperation) -> bool {
         let (all, flaw) = (self.double.all, self.double.flaw);
+        let checks = (all && flaw != "ignores preconditions") || flaw == "checks preconditions unclaimed";
+        let members = state.containers.get(container);
+        let present = members.and_then(|members| members.get(&operation.principal));
+        match &operation.precondition {
+            _ if !checks => true,
+            Precondition::Absent => present.is_none() || flaw == "ignores that somebody is absent",
+            Precondition::None => true,
+            Precondition::Version(version) => {
+                present.is_some_and(|(_, present)| present.to_string() == version.0)
+            }
+        }
+    }
+
+    fn one(&self, state: &mut State, container: &ObjectId, operation: &MemberOperation) -> Result<Applied> {
+        let result = self.effect(state, container, operation);
+        if let Err(error) = &result {
+            state.failures.insert(operation.id, error.kind());
+        }
+        result
+    }
+
+    fn effect(
+        &self,
+        state: &mut State,
+        container: &ObjectId,
+        operation: &MemberOperation,
+    ) -> Result<Applied> {
+        let (all, flaw) = (self.double.all, self.double.flaw);
+        let mut operation = operation.clone();
+        if flaw == "has one system of members" {
+            operation.principal.system = SystemId::new("directory").unwrap();
+        }
+        let holds = self.holds(state, container, &operation);
+        if let Some(kind) = state.failures.get(&operation.id)
+            && flaw == "remembers failures"
+        {
+            return Err(Error::new(*kind, "as before"));
+        }
         if let Some(answer) = state.answers.get(&operation.id)
             && all
             && flaw != "forgets operation ids"
         {
             return match flaw {
                 "answers repetitions as unchanged" => Ok(Applied::unchanged()),
+                "checks preconditions of repetitions" if !holds => {
+                    Err(Error::new(ErrorKind::Conflict, "changed meanwhile"))
+                }
                 _ => Ok(answer.clone()),
             };
         }
@@ -341,15 +440,7 @@ impl Fake {
             };
         };
         let present = members.get(&operation.principal).cloned();
-        let holds = match &operation.precondition {
-            Precondition::Absent => present.is_none() || flaw == "ignores that somebody is absent",
-            Precondition::None => true,
-            Precondition::Version(version) => present
-                .as_ref()
-                .is_some_and(|(_, present)| present.to_string() == version.0),
-        };
-        let checks = (all && flaw != "ignores preconditions") || flaw == "checks preconditions unclaimed";
-        if checks && !holds {
+        if !holds {
             return Err(Error::new(ErrorKind::Conflict, "changed meanwhile"));
         }
         let plain = MemberFacets::default();
@@ -410,7 +501,14 @@ impl Fake {
         if state.refuses {
             return Err(Error::new(ErrorKind::PermissionDenied, "read only"));
         }
-        state.answers.insert(operation.id, applied.clone());
+        let is_kept = match (&operation.change, flaw) {
+            (MemberChange::Remove, "remembers additions only") => false,
+            (MemberChange::Update(_), "remembers additions only" | "remembers no updates") => false,
+            _ => true,
+        };
+        if is_kept {
+            state.answers.insert(operation.id, applied.clone());
+        }
         Ok(applied)
     }
 }
@@ -436,8 +534,10 @@ impl MembershipRead for Fake {
 
     fn members(&self, mut asked: Vec<ObjectId>, _context: &CallContext) -> ReadStream<MembersEntry> {
         let (state, flaw) = (self.double.state.lock().unwrap(), self.double.flaw);
-        if flaw == "shows every container" {
-            asked = state.containers.keys().cloned().collect();
+        match flaw {
+            "shows every container" => asked = state.containers.keys().cloned().collect(),
+            "shows 1000 containers" => asked.truncate(1000),
+            _ => {}
         }
         let entries = asked.into_iter().filter_map(|container| {
             let Some(members) = state.containers.get(&container) else {
@@ -518,7 +618,18 @@ impl MembershipTarget for Fake {
         operations: &[MemberOperation],
         _context: &CallContext,
     ) -> Vec<Result<Applied>> {
-        let (mut state, flaw) = (self.double.state.lock().unwrap(), self.double.flaw);
+        let flaw = self.double.flaw;
+        let mut operations = operations.to_vec();
+        let mut refused = vec![false; operations.len()];
+        if flaw == "checks before others come in" {
+            for (operation, refused) in operations.iter_mut().zip(&mut refused) {
+                let state = self.double.state.lock().unwrap();
+                *refused = !self.holds(&state, container, operation);
+                operation.precondition = Precondition::None;
+            }
+            let_others_come_in().await;
+        }
+        let mut state = self.double.state.lock().unwrap();
         let most = self.capabilities().max_batch.get();
         let too_large = || Err(Error::new(ErrorKind::LimitExceeded, "too many"));
         match flaw {
@@ -539,7 +650,17 @@ impl MembershipTarget for Fake {
                 results.push(Err(Error::new(ErrorKind::Unexpected, "stopped")));
                 continue;
             }
-            results.push(self.one(&mut state, container, operation));
+            results.push(match refused[n] {
+                true => Err(Error::new(ErrorKind::Conflict, "changed meanwhile")),
+                false => self.one(&mut state, container, operation),
+            });
+        }
+        if std::mem::take(&mut state.loses) {
+            let again = |(operation, _): (&MemberOperation, Result<Applied>)| match flaw {
+                "repeats what was lost" => self.one(&mut state, container, operation),
+                _ => lost(flaw),
+            };
+            results = operations.iter().zip(results).map(again).collect();
         }
         match flaw {
             // Backwards would look the same: of three, the middle one is unlike the others.

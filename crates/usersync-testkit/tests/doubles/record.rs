@@ -44,6 +44,11 @@ fn each_check_catches_its_double() {
                 "read_point_01_what_is_left_out_makes_the_read_partial",
             ),
             (
+                "is always complete about changes",
+                ALL,
+                "read_point_01_changes_left_out_make_the_read_partial",
+            ),
+            (
                 "takes missing collections for empty",
                 LEAST,
                 "read_point_01_a_missing_collection_is_not_found",
@@ -62,6 +67,16 @@ fn each_check_catches_its_double() {
                 "shows changes of every collection",
                 ALL,
                 "read_point_02_changes_show_everything_that_changed",
+            ),
+            (
+                "shows removals last",
+                ALL,
+                "read_point_02_changes_show_everything_that_changed",
+            ),
+            (
+                "gives the cursor of its end",
+                ALL,
+                "read_point_02_what_changes_during_a_full_read_is_not_lost",
             ),
             (
                 "takes any cursor",
@@ -94,6 +109,16 @@ fn each_check_catches_its_double() {
                 "counts its reads",
                 LEAST,
                 "read_point_04_two_reads_show_equal_records",
+            ),
+            (
+                "has another filter every time",
+                LEAST,
+                "read_point_05_the_filter_is_the_same_for_the_same_configuration",
+            ),
+            (
+                "has another filter in every connector",
+                LEAST,
+                "read_point_05_the_filter_is_the_same_for_the_same_configuration",
             ),
             (
                 "answers in another order",
@@ -150,6 +175,16 @@ fn each_check_catches_its_double() {
                 LEAST,
                 "point_04_a_known_failure_had_no_effect",
             ),
+            (
+                "takes lost answers for failures",
+                LEAST,
+                "point_04_a_lost_answer_is_an_unknown_outcome",
+            ),
+            (
+                "repeats what was lost",
+                LEAST,
+                "point_04_a_lost_answer_is_an_unknown_outcome",
+            ),
             ("shows no versions", ALL, "point_05_versions_are_shown"),
             (
                 "ignores preconditions",
@@ -172,6 +207,11 @@ fn each_check_catches_its_double() {
                 "point_05_a_precondition_that_holds_lets_the_effect_happen",
             ),
             (
+                "checks before others come in",
+                ALL,
+                "point_05_of_many_that_require_one_state_one_succeeds",
+            ),
+            (
                 "checks preconditions unclaimed",
                 LEAST,
                 "point_05_without_conditional_writes_preconditions_are_ignored",
@@ -185,6 +225,26 @@ fn each_check_catches_its_double() {
                 "answers repetitions as unchanged",
                 ALL,
                 "point_06_an_operation_id_has_its_effect_once",
+            ),
+            (
+                "checks preconditions of repetitions",
+                ALL,
+                "point_06_an_operation_id_has_its_effect_once",
+            ),
+            (
+                "remembers creations only",
+                ALL,
+                "point_06_deletions_and_updates_have_their_effect_once",
+            ),
+            (
+                "remembers no updates",
+                ALL,
+                "point_06_deletions_and_updates_have_their_effect_once",
+            ),
+            (
+                "remembers failures",
+                ALL,
+                "point_06_what_failed_may_succeed_under_the_same_operation_id",
             ),
             (
                 "replaces all facets",
@@ -239,10 +299,13 @@ struct Double {
 struct State {
     collections: BTreeMap<Collection, BTreeMap<RecordRef, (Record, u64)>>,
     answers: BTreeMap<OperationId, Applied>,
+    failures: BTreeMap<OperationId, ErrorKind>,
+    loses: bool,
     told: Vec<(Collection, RecordEntry)>,
     first: usize,
     versions: u64,
     reads: u32,
+    filters: u32,
     left_out: Option<LeaveOut>,
     refuses: bool,
     remembered: BTreeMap<(Collection, RecordRef), Option<PresentRecord>>,
@@ -302,9 +365,24 @@ impl RecordHarness for Double {
         Ok(())
     }
 
+    async fn another(&self) -> std::result::Result<Arc<dyn RecordTarget>, Cannot> {
+        if self.flaw == "has another filter in every connector" {
+            self.state.lock().unwrap().filters += 1;
+        }
+        Ok(Arc::new(Fake {
+            system: SystemId::new("fake").unwrap(),
+            double: self.clone(),
+        }))
+    }
+
     async fn expire_cursors(&self) -> std::result::Result<(), Cannot> {
         let mut state = self.state.lock().unwrap();
         state.first = state.told.len() + 1;
+        Ok(())
+    }
+
+    async fn lose_next_answer(&self) -> std::result::Result<(), Cannot> {
+        self.state.lock().unwrap().loses = true;
         Ok(())
     }
 
@@ -353,12 +431,28 @@ impl Fake {
         let of = |name: &Collection| name == collection || flaw == "shows changes of every collection";
         let told = state.told[place..].iter().filter(|(name, _)| of(name));
         let told = told.map(|(_, entry)| entry.clone());
-        Some(match flaw {
-            "leaves out removals" => told
-                .filter(|entry| !matches!(entry, RecordEntry::Removed(_)))
-                .collect(),
-            _ => told.collect(),
-        })
+        let mut told: Vec<_> = told.collect();
+        let is_removal = |entry: &RecordEntry| matches!(entry, RecordEntry::Removed(_));
+        match flaw {
+            "leaves out removals" => told.retain(|entry| !is_removal(entry)),
+            "shows removals last" => told.sort_by_key(is_removal),
+            _ => {}
+        }
+        Some(told)
+    }
+
+    /// Whether what an operation requires is so.
+    fn holds(&self, state: &State, collection: &Collection, operation: &RecordOperation) -> bool {
+        let (all, flaw) = (self.double.all, self.double.flaw);
+        let checks = (all && flaw != "ignores preconditions") || flaw == "checks preconditions unclaimed";
+        let records = state.collections.get(collection);
+        let present = records.and_then(|records| records.get(&operation.record));
+        match &operation.precondition {
+            _ if !checks => true,
+            Precondition::Absent => present.is_none() || flaw == "ignores that something is absent",
+            Precondition::None => true,
+            Precondition::Version(version) => present.is_some_and(|(_, v)| v.to_string() == version.0),
+        }
     }
 
     fn one(
@@ -367,13 +461,35 @@ impl Fake {
         collection: &Collection,
         operation: &RecordOperation,
     ) -> Result<Applied> {
+        let result = self.effect(state, collection, operation);
+        if let Err(error) = &result {
+            state.failures.insert(operation.id, error.kind());
+        }
+        result
+    }
+
+    fn effect(
+        &self,
+        state: &mut State,
+        collection: &Collection,
+        operation: &RecordOperation,
+    ) -> Result<Applied> {
         let (all, flaw) = (self.double.all, self.double.flaw);
+        let holds = self.holds(state, collection, operation);
+        if let Some(kind) = state.failures.get(&operation.id)
+            && flaw == "remembers failures"
+        {
+            return Err(Error::new(*kind, "as before"));
+        }
         if let Some(answer) = state.answers.get(&operation.id)
             && all
             && flaw != "forgets operation ids"
         {
             return match flaw {
                 "answers repetitions as unchanged" => Ok(Applied::unchanged()),
+                "checks preconditions of repetitions" if !holds => {
+                    Err(Error::new(ErrorKind::Conflict, "changed meanwhile"))
+                }
                 _ => Ok(answer.clone()),
             };
         }
@@ -390,15 +506,7 @@ impl Fake {
             };
         };
         let present = records.get(&operation.record).cloned();
-        let holds = match &operation.precondition {
-            Precondition::Absent => present.is_none() || flaw == "ignores that something is absent",
-            Precondition::None => true,
-            Precondition::Version(version) => {
-                present.as_ref().is_some_and(|(_, v)| v.to_string() == version.0)
-            }
-        };
-        let checks = (all && flaw != "ignores preconditions") || flaw == "checks preconditions unclaimed";
-        if checks && !holds {
+        if !holds {
             return Err(Error::new(ErrorKind::Conflict, "changed meanwhile"));
         }
         let wished = match (&operation.change, present) {
@@ -466,7 +574,14 @@ impl Fake {
         if state.refuses {
             return Err(Error::new(ErrorKind::PermissionDenied, "read only"));
         }
-        state.answers.insert(operation.id, applied.clone());
+        let is_kept = match (&operation.change, flaw) {
+            (RecordChange::Delete, "remembers creations only") => false,
+            (RecordChange::Update(_), "remembers creations only" | "remembers no updates") => false,
+            _ => true,
+        };
+        if is_kept {
+            state.answers.insert(operation.id, applied.clone());
+        }
         Ok(applied)
     }
 }
@@ -492,6 +607,14 @@ impl RecordRead for Fake {
             changes: self.double.all,
             target,
         }
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        let mut state = self.double.state.lock().unwrap();
+        if self.double.flaw == "has another filter every time" {
+            state.filters += 1;
+        }
+        Some(Digest::of("usersync-testkit", &state.filters.to_be_bytes()))
     }
 
     fn records(&self, request: RecordRequest, _context: &CallContext) -> ReadStream<RecordEntry> {
@@ -548,10 +671,18 @@ impl RecordRead for Fake {
             state.left_out.as_ref(),
             |_, _| false,
         );
-        if flaw == "is always complete" {
+        if hides_partial(flaw, extent) {
             hide_partial(&mut events);
         }
-        into_stream(events)
+        let stream = into_stream(events);
+        if flaw != "gives the cursor of its end" {
+            return stream;
+        }
+        let (double, collection) = (self.double.clone(), request.collection);
+        with_cursor_of_its_end(stream, move || {
+            let place = double.state.lock().unwrap().told.len();
+            Cursor::new(format!("{collection:?}/{place}"))
+        })
     }
 
     async fn record(
@@ -589,7 +720,18 @@ impl RecordTarget for Fake {
         operations: &[RecordOperation],
         _context: &CallContext,
     ) -> Vec<Result<Applied>> {
-        let (mut state, flaw) = (self.double.state.lock().unwrap(), self.double.flaw);
+        let (flaw, collection) = (self.double.flaw, collection.cloned());
+        let mut operations = operations.to_vec();
+        let mut refused = vec![false; operations.len()];
+        if flaw == "checks before others come in" {
+            for (operation, refused) in operations.iter_mut().zip(&mut refused) {
+                let state = self.double.state.lock().unwrap();
+                *refused = !self.holds(&state, &collection, operation);
+                operation.precondition = Precondition::None;
+            }
+            let_others_come_in().await;
+        }
+        let mut state = self.double.state.lock().unwrap();
         let most = self.capabilities().target.max_batch.get();
         let too_large = || Err(Error::new(ErrorKind::LimitExceeded, "too many"));
         match flaw {
@@ -610,7 +752,17 @@ impl RecordTarget for Fake {
                 results.push(Err(Error::new(ErrorKind::Unexpected, "stopped")));
                 continue;
             }
-            results.push(self.one(&mut state, &collection.cloned(), operation));
+            results.push(match refused[n] {
+                true => Err(Error::new(ErrorKind::Conflict, "changed meanwhile")),
+                false => self.one(&mut state, &collection, operation),
+            });
+        }
+        if std::mem::take(&mut state.loses) {
+            let again = |(operation, _): (&RecordOperation, Result<Applied>)| match flaw {
+                "repeats what was lost" => self.one(&mut state, &collection, operation),
+                _ => lost(flaw),
+            };
+            results = operations.iter().zip(results).map(again).collect();
         }
         if flaw == "answers in another order" && results.len() > 1 {
             results.rotate_left(1);

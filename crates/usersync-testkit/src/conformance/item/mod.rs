@@ -1,5 +1,6 @@
 //! The contracts of [`ItemRead`](usersync_connector::ItemRead) and [`ItemStore`].
 
+mod attempts;
 mod read;
 mod target;
 mod write;
@@ -12,6 +13,7 @@ use usersync_model::{ItemKind, ObjectId};
 
 use super::{Cannot, LeaveOut, object, sample_context, suite};
 
+pub use attempts::*;
 pub use read::*;
 pub use write::*;
 
@@ -58,6 +60,11 @@ pub trait ItemHarness: Send + Sync {
         Err(Cannot)
     }
 
+    /// Lets the next write arrive and have its effect, and its answer get lost: the connection breaks, or nothing comes in time.
+    async fn lose_next_answer(&self) -> Result<(), Cannot> {
+        Err(Cannot)
+    }
+
     /// Makes every cursor given so far too old.
     async fn expire_cursors(&self) -> Result<(), Cannot> {
         Err(Cannot)
@@ -78,9 +85,11 @@ suite!($
     item_store_conformance, item, ItemHarness, [
     read_point_01_every_item_is_shown,
     read_point_01_what_is_left_out_makes_the_read_partial,
+    read_point_01_changes_left_out_make_the_read_partial,
     read_point_01_a_missing_collection_is_not_found,
     read_point_02_nothing_changed_nothing_shown,
     read_point_02_changes_show_everything_that_changed,
+    read_point_02_what_changes_during_a_full_read_is_not_lost,
     read_point_02_an_item_that_moved_is_told_by_its_new_place,
     read_point_02_unknown_cursors_have_expired,
     read_point_02_cursors_of_another_collection_have_expired,
@@ -95,9 +104,12 @@ suite!($
     point_03_updating_nothing_is_not_found,
     point_04_a_success_is_visible_to_the_next_read,
     point_04_the_version_answered_is_the_one_shown,
+    point_05_a_lost_answer_is_an_unknown_outcome,
     point_06_a_precondition_that_does_not_hold_is_a_conflict,
+    point_06_of_many_that_require_one_version_one_succeeds,
     point_06_without_conditional_writes_preconditions_are_ignored,
     point_07_an_operation_id_has_its_effect_once,
+    point_07_updates_and_deletions_have_their_effect_once,
     point_08_a_batch_too_large_fails_whole,
     point_09_other_items_and_collections_are_not_touched,
 ]);

@@ -2,6 +2,7 @@
 
 use usersync_connector::{ErrorKind, ItemCollection};
 
+use super::super::cursors::{Cursors, UpTo};
 use super::super::read::follow;
 use super::super::{Cannot, LeaveOut, object};
 use super::ItemHarness;
@@ -36,6 +37,34 @@ pub async fn read_point_01_what_is_left_out_makes_the_read_partial(harness: &dyn
             let followed = follow(target.stream(&target.book, None)).await;
             followed.well_formed(read_point(1), &done)?;
             read_point(1).holds(followed.is_partial(), done, "a partial read", followed.end)?;
+        }
+    }
+    Ok(())
+}
+
+/// Point 1 of `ItemRead`, for reads of changes.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_01_changes_left_out_make_the_read_partial(harness: &dyn ItemHarness) -> Checked {
+    for what in [LeaveOut::Something, LeaveOut::Everything] {
+        let target = Target::sample(harness).await;
+        if !target.can.changes {
+            return Ok(());
+        }
+        let read = |since| target.stream(&target.book, since);
+        let cursors = Cursors {
+            point: read_point(1),
+            ..target.cursors(&read)
+        };
+        let (state, cursor) = cursors.full().await?;
+        if change_while_reading(&target).await.is_err() {
+            return Ok(());
+        }
+        let (now, _) = cursors.full().await?;
+        let done = format!("read what changed in a system that leaves out: {what:?}");
+        if harness.leave_out(what).await.is_ok() {
+            cursors.show_all_or_say_so(&done, state, cursor, &now).await?;
         }
     }
     Ok(())
@@ -95,6 +124,48 @@ pub async fn read_point_02_changes_show_everything_that_changed(harness: &dyn It
             .await;
         let done = format!("read what changed after {what}");
         (state, cursor) = cursors.show_changes(&done, state, cursor).await?;
+    }
+    for (what, number, contents) in [
+        (
+            "an item was deleted and came back",
+            5,
+            [None, Some(harness.text(5, 2))],
+        ),
+        (
+            "an item came and was deleted",
+            6,
+            [Some(harness.text(6, 0)), None],
+        ),
+    ] {
+        for content in contents {
+            if harness.change(&target.book, &uid(number), content).await.is_err() {
+                return Ok(());
+            }
+        }
+        let done = format!("read what changed after {what}");
+        (state, cursor) = cursors.show_changes(&done, state, cursor).await?;
+    }
+    Ok(())
+}
+
+/// Point 2 of `ItemRead`: a cursor is of the time when its read began.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_02_what_changes_during_a_full_read_is_not_lost(harness: &dyn ItemHarness) -> Checked {
+    for up_to in [UpTo::Begin, UpTo::FirstEntries] {
+        let target = Target::sample(harness).await;
+        if !target.can.changes {
+            return Ok(());
+        }
+        let read = |since| target.stream(&target.book, since);
+        let cursors = target.cursors(&read);
+        let begun = cursors.begin(up_to).await;
+        if change_while_reading(&target).await.is_err() {
+            return Ok(());
+        }
+        let done = format!("read everything, with changes after its {up_to:?}");
+        cursors.show_what_overtook(&done, begun).await?;
     }
     Ok(())
 }
@@ -241,4 +312,17 @@ pub async fn read_point_04_content_says_what_was_written(harness: &dyn ItemHarne
     }
     let seen = target.items_said(read_point(4), done, &target.book).await?;
     read_point(4).equal(done, &target.said(&[(0, 0), (1, 4), (7, 3)]), &seen)
+}
+
+/// A change, an addition, a deletion.
+async fn change_while_reading(target: &Target<'_>) -> Result<(), Cannot> {
+    for (number, text) in [
+        (0, Some(target.harness.text(0, 1))),
+        (5, Some(target.harness.text(5, 0))),
+        (1, None),
+    ] {
+        let id = uid(number);
+        target.harness.change(&target.book, &id, text).await?;
+    }
+    Ok(())
 }

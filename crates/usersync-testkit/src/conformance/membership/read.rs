@@ -63,6 +63,40 @@ pub async fn read_point_01_thousands_of_members_are_shown(harness: &dyn TargetHa
     read_point(1).equal(done, &target.plain(&numbers), &seen)
 }
 
+/// Point 1 of `MembershipRead`: a run asks for all containers of its job at once.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_01_thousands_of_containers_are_shown(harness: &dyn TargetHarness) -> Checked {
+    let count = harness.most_containers().min(2500) as u32;
+    let names: Vec<_> = (0..count).map(|n| format!("container-{n:04}")).collect();
+    // None, one or two members; neighbours have other ones.
+    let numbers = |n: u32| (0..n % 3).map(move |m| (n + m) % 20).collect::<Vec<_>>();
+    let members = |n: u32| {
+        let members = numbers(n).into_iter();
+        members.map(|m| Member::new(harness.principal(m))).collect()
+    };
+    let content = names
+        .iter()
+        .zip(0..)
+        .map(|(name, n)| (object(name), members(n)))
+        .collect();
+    let target = Target::fresh(harness, content).await;
+    let done = format!("read {count} containers and one that does not exist");
+    let asked: Vec<_> = names.iter().map(String::as_str).chain(["gone"]).collect();
+    let seen = target.read(read_point(1), &done, &asked).await?;
+    let shown = names
+        .iter()
+        .zip(0..)
+        .map(|(name, n)| (object(name), Some(target.plain(&numbers(n)))));
+    let expected: BTreeMap<_, _> = shown.chain([(object("gone"), None)]).collect();
+    let wrong = expected
+        .iter()
+        .find(|(container, members)| seen.get(*container) != Some(*members));
+    let told = format!("{} containers; the first that differs", expected.len());
+    read_point(1).holds(seen == expected, done, told, (seen.len(), wrong))
+}
+
 /// Point 2 of `MembershipRead`.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use super::super::read::follow;
 use super::super::{Point, Violation, object};
 use super::TargetHarness;
 
-type Checked = Result<(), Violation>;
+pub(super) type Checked = Result<(), Violation>;
 pub(super) type Facets = BTreeMap<PrincipalRef, MemberFacets>;
 
 pub(super) fn add() -> MemberChange {

@@ -11,7 +11,7 @@ use super::target::{Facets, Target, add, manager, pending};
 
 type Checked = Result<(), Violation>;
 
-const fn point(number: u8) -> Point {
+pub(super) const fn point(number: u8) -> Point {
     Point("MembershipTarget", number)
 }
 
@@ -362,6 +362,16 @@ pub async fn point_06_an_operation_id_has_its_effect_once(harness: &dyn TargetHa
     let done = "added somebody again under the same operation id";
     let again = target.succeeds(point(6), done, "team", addition.clone()).await?;
     point(6).equal(done, &first, &again)?;
+    let careful = MemberOperation {
+        precondition: Precondition::Absent,
+        ..target.operation(2, 3, add())
+    };
+    let done = "added somebody who must not be there, twice under the same operation id";
+    let once = target
+        .answers(point(6), done, "team", careful.clone(), true)
+        .await?;
+    let twice = target.succeeds(point(6), done, "team", careful).await?;
+    point(6).equal(done, &once, &twice)?;
     let done = "a person removed the added member, and the addition came again under the same operation id";
     if harness
         .change(&object("team"), &harness.principal(2), None)
@@ -373,7 +383,7 @@ pub async fn point_06_an_operation_id_has_its_effect_once(harness: &dyn TargetHa
     let again = target.succeeds(point(6), done, "team", addition).await?;
     point(6).equal(done, &first, &again)?;
     let seen = target.members(point(6), done, "team").await?;
-    point(6).equal(done, &target.plain(&[0, 1]), &seen)
+    point(6).equal(done, &target.plain(&[0, 1, 3]), &seen)
 }
 
 /// Point 7.
@@ -514,4 +524,40 @@ pub async fn point_10_other_members_and_containers_are_not_touched(harness: &dyn
         (object("empty"), Some(Facets::new())),
     ]);
     point(10).equal(done, &expected, &seen)
+}
+
+/// Point 10: an id names somebody only together with its system.
+///
+/// # Errors
+/// The violation found.
+pub async fn point_10_namesakes_of_other_systems_are_not_touched(harness: &dyn TargetHarness) -> Checked {
+    let Some(namesake) = harness.namesake(0) else {
+        return Ok(());
+    };
+    let target = Target::sample(harness).await;
+    let (mut expected, before) = (target.plain(&[0, 1]), target.plain(&[0, 1]));
+    expected.insert(namesake.clone(), MemberFacets::default());
+    for (n, done, change, expected) in [
+        (
+            1,
+            "added somebody of another system with the id of a member",
+            add(),
+            expected,
+        ),
+        (
+            2,
+            "removed somebody of another system with the id of a member",
+            MemberChange::Remove,
+            before,
+        ),
+    ] {
+        let operation = MemberOperation {
+            principal: namesake.clone(),
+            ..target.operation(n, 0, change)
+        };
+        target.answers(point(10), done, "team", operation, true).await?;
+        let seen = target.members(point(10), done, "team").await?;
+        point(10).equal(done, &expected, &seen)?;
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The contracts of [`RecordRead`](usersync_connector::RecordRead) and [`RecordTarget`].
 
+mod attempts;
 mod read;
 mod target;
 mod write;
@@ -13,6 +14,7 @@ use usersync_model::{AttributeName, Facet, FacetName, ObjectId, Record, RecordKi
 
 use super::{Cannot, LeaveOut, object, sample_context, suite};
 
+pub use attempts::*;
 pub use read::*;
 pub use write::*;
 
@@ -49,6 +51,11 @@ pub trait RecordHarness: Send + Sync {
         Err(Cannot)
     }
 
+    /// Another connector to the system given last, configured like the one before.
+    async fn another(&self) -> Result<Arc<dyn RecordTarget>, Cannot> {
+        Err(Cannot)
+    }
+
     /// Makes every cursor given so far too old.
     async fn expire_cursors(&self) -> Result<(), Cannot> {
         Err(Cannot)
@@ -56,6 +63,11 @@ pub trait RecordHarness: Send + Sync {
 
     /// Makes reads from now on leave something out; never asked for [`LeaveOut::MembersOf`].
     async fn leave_out(&self, _what: LeaveOut) -> Result<(), Cannot> {
+        Err(Cannot)
+    }
+
+    /// Lets the next write arrive and have its effect, and its answer get lost: the connection breaks, or nothing comes in time.
+    async fn lose_next_answer(&self) -> Result<(), Cannot> {
         Err(Cannot)
     }
 
@@ -75,9 +87,11 @@ suite!($
     read_point_01_every_record_is_shown,
     read_point_01_thousands_of_records_are_shown,
     read_point_01_what_is_left_out_makes_the_read_partial,
+    read_point_01_changes_left_out_make_the_read_partial,
     read_point_01_a_missing_collection_is_not_found,
     read_point_02_nothing_changed_nothing_shown,
     read_point_02_changes_show_everything_that_changed,
+    read_point_02_what_changes_during_a_full_read_is_not_lost,
     read_point_02_unknown_cursors_have_expired,
     read_point_02_cursors_of_another_collection_have_expired,
     read_point_02_old_cursors_have_expired,
@@ -85,6 +99,7 @@ suite!($
     read_point_03_a_point_read_is_as_of_now,
     read_point_03_without_the_capability_it_is_refused,
     read_point_04_two_reads_show_equal_records,
+    read_point_05_the_filter_is_the_same_for_the_same_configuration,
     point_01_one_result_per_operation_in_their_order,
     point_01_a_failing_operation_stops_no_other,
     point_02_creating_an_equal_record_succeeds_unchanged,
@@ -94,11 +109,15 @@ suite!($
     point_02_creating_in_a_missing_collection_is_not_found,
     point_03_a_success_is_visible_to_the_next_read,
     point_04_a_known_failure_had_no_effect,
+    point_04_a_lost_answer_is_an_unknown_outcome,
     point_05_versions_are_shown,
     point_05_a_precondition_that_does_not_hold_is_a_conflict,
     point_05_a_precondition_that_holds_lets_the_effect_happen,
+    point_05_of_many_that_require_one_state_one_succeeds,
     point_05_without_conditional_writes_preconditions_are_ignored,
     point_06_an_operation_id_has_its_effect_once,
+    point_06_deletions_and_updates_have_their_effect_once,
+    point_06_what_failed_may_succeed_under_the_same_operation_id,
     point_07_an_update_leaves_other_facets_as_they_are,
     point_07_without_updates_updates_are_refused,
     point_08_updating_a_missing_record_is_not_found,

@@ -3,6 +3,7 @@
 use usersync_connector::ErrorKind;
 use usersync_model::ObjectId;
 
+use super::super::cursors::{Cursors, UpTo};
 use super::super::read::follow;
 use super::super::{Cannot, LeaveOut, object};
 use super::RecordHarness;
@@ -52,6 +53,34 @@ pub async fn read_point_01_what_is_left_out_makes_the_read_partial(harness: &dyn
             let followed = follow(target.stream(target.book.clone(), None)).await;
             followed.well_formed(read_point(1), &done)?;
             read_point(1).holds(followed.is_partial(), done, "a partial read", followed.end)?;
+        }
+    }
+    Ok(())
+}
+
+/// Point 1 of `RecordRead`, for reads of changes.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_01_changes_left_out_make_the_read_partial(harness: &dyn RecordHarness) -> Checked {
+    for what in [LeaveOut::Something, LeaveOut::Everything] {
+        let target = Target::sample(harness).await;
+        if !target.can.changes {
+            return Ok(());
+        }
+        let read = |since| target.stream(target.book.clone(), since);
+        let cursors = Cursors {
+            point: read_point(1),
+            ..target.cursors(&read)
+        };
+        let (state, cursor) = cursors.full().await?;
+        if change_while_reading(&target).await.is_err() {
+            return Ok(());
+        }
+        let (now, _) = cursors.full().await?;
+        let done = format!("read what changed in a system that leaves out: {what:?}");
+        if harness.leave_out(what).await.is_ok() {
+            cursors.show_all_or_say_so(&done, state, cursor, &now).await?;
         }
     }
     Ok(())
@@ -113,6 +142,50 @@ pub async fn read_point_02_changes_show_everything_that_changed(harness: &dyn Re
         }
         let done = format!("read what changed after {what}");
         (state, cursor) = cursors.show_changes(&done, state, cursor).await?;
+    }
+    for (what, number, contents) in [
+        (
+            "a record was deleted and came back",
+            0,
+            [None, Some(harness.record(0, 2))],
+        ),
+        (
+            "a record came and was deleted",
+            6,
+            [Some(harness.record(6, 0)), None],
+        ),
+    ] {
+        for content in contents {
+            if harness.change(book, &target.id(number), content).await.is_err() {
+                return Ok(());
+            }
+        }
+        let done = format!("read what changed after {what}");
+        (state, cursor) = cursors.show_changes(&done, state, cursor).await?;
+    }
+    Ok(())
+}
+
+/// Point 2 of `RecordRead`: a cursor is of the time when its read began.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_02_what_changes_during_a_full_read_is_not_lost(
+    harness: &dyn RecordHarness,
+) -> Checked {
+    for up_to in [UpTo::Begin, UpTo::FirstEntries] {
+        let target = Target::sample(harness).await;
+        if !target.can.changes {
+            return Ok(());
+        }
+        let read = |since| target.stream(target.book.clone(), since);
+        let cursors = target.cursors(&read);
+        let begun = cursors.begin(up_to).await;
+        if change_while_reading(&target).await.is_err() {
+            return Ok(());
+        }
+        let done = format!("read everything, with changes after its {up_to:?}");
+        cursors.show_what_overtook(&done, begun).await?;
     }
     Ok(())
 }
@@ -255,4 +328,40 @@ pub async fn read_point_04_two_reads_show_equal_records(harness: &dyn RecordHarn
     let second = target.records(read_point(4), "read again").await?;
     let done = "read twice without a change";
     read_point(4).equal(done, &first, &second)
+}
+
+/// Point 5 of `RecordRead`.
+///
+/// # Errors
+/// The violation found.
+pub async fn read_point_05_the_filter_is_the_same_for_the_same_configuration(
+    harness: &dyn RecordHarness,
+) -> Checked {
+    let target = Target::sample(harness).await;
+    let filter = target.connector.filter();
+    let done = "asked for the filter twice";
+    read_point(5).equal(done, &filter, &target.connector.filter())?;
+    follow(target.stream(target.book.clone(), None)).await;
+    if change_while_reading(&target).await.is_ok() {
+        let done = "asked for the filter again after a read and changes";
+        read_point(5).equal(done, &filter, &target.connector.filter())?;
+    }
+    if let Ok(another) = harness.another().await {
+        let done = "asked another connector, configured alike, for its filter";
+        read_point(5).equal(done, &filter, &another.filter())?;
+    }
+    Ok(())
+}
+
+/// A change, an addition, a deletion.
+async fn change_while_reading(target: &Target<'_>) -> Result<(), Cannot> {
+    for (number, record) in [
+        (0, Some(target.harness.record(0, 1))),
+        (5, Some(target.harness.record(5, 0))),
+        (1, None),
+    ] {
+        let id = target.id(number);
+        target.harness.change(target.book.as_ref(), &id, record).await?;
+    }
+    Ok(())
 }

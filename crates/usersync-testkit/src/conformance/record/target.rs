@@ -110,7 +110,7 @@ impl<'h> Target<'h> {
             .await
     }
 
-    async fn apply_one(
+    pub(super) async fn apply_one(
         &self,
         point: Point,
         done: &str,

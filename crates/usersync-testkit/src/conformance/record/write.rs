@@ -367,6 +367,14 @@ pub async fn point_06_an_operation_id_has_its_effect_once(harness: &dyn RecordHa
     let done = "created it again under the same operation id";
     let again = target.succeeds(point(6), done, creation.clone()).await?;
     point(6).equal(done, &first, &again)?;
+    let careful = RecordOperation {
+        precondition: Precondition::Absent,
+        ..target.operation(2, 3, target.create(3, 0))
+    };
+    let done = "created a record that must not be there, twice under the same operation id";
+    let once = target.answers(point(6), done, careful.clone(), true).await?;
+    let twice = target.succeeds(point(6), done, careful).await?;
+    point(6).equal(done, &once, &twice)?;
     let done = "a person deleted the created record, and the creation came again under the same operation id";
     if harness
         .change(target.book.as_ref(), &target.id(2), None)
@@ -378,7 +386,7 @@ pub async fn point_06_an_operation_id_has_its_effect_once(harness: &dyn RecordHa
     let again = target.succeeds(point(6), done, creation).await?;
     point(6).equal(done, &first, &again)?;
     let seen = target.records(point(6), done).await?;
-    point(6).equal(done, &target.plain(&[0, 1]), &seen)
+    point(6).equal(done, &target.plain(&[0, 1, 3]), &seen)
 }
 
 /// Point 7, as for records: an update leaves facets that it does not name as they are.

@@ -1,6 +1,6 @@
 //! The points about transactions: checks, writes, revisions.
 
-use usersync_model::Origin;
+use usersync_model::{MemberFacets, MembershipState, Origin, Role};
 use usersync_store::{Check, Key, Log, StoreErrorKind, Table, Write};
 
 use super::super::Violation;
@@ -181,6 +181,15 @@ pub async fn point_01_ledger_rows_are_checked_by_their_content(harness: &dyn Sto
     let done = "wrote a row that must have other claims";
     subject
         .conflicts(done, 0, check(Some(row(Origin::Ours, "other"))), write(None))
+        .await?;
+    let done = "wrote a row that must have other facets";
+    let facets = MemberFacets {
+        role: Role::Manager,
+        state: MembershipState::Active,
+    };
+    let with_facets = ours.clone().with_facets(facets);
+    subject
+        .conflicts(done, 0, check(Some(with_facets)), write(None))
         .await?;
     let done = "removed a row that is as it must be";
     subject.commit(done, check(Some(ours)), write(None)).await?;

@@ -103,4 +103,5 @@ suite!($
     point_07_releasing_a_lost_lease_does_nothing,
     point_08_what_was_committed_is_there_after_reopening,
     point_08_revisions_tokens_and_sequences_rise_across_reopening,
+    point_08_revisions_of_ledger_rows_rise_across_reopening,
 ]);

@@ -1,6 +1,9 @@
 //! The points of `StateRead` about values and the ledger, and its clock.
 
-use usersync_model::{LedgerRow, MAX_ID_BYTES, Origin, RecordRef, Subject as About};
+use usersync_model::{
+    ContainerRef, LedgerRow, MAX_ID_BYTES, MemberFacets, MembershipState, Origin, PrincipalRef, RecordRef,
+    Role, Subject as About,
+};
 use usersync_store::{Key, LedgerEntry, LedgerKey, Log, Table, Write};
 
 use super::StoreHarness;
@@ -276,10 +279,19 @@ pub async fn read_point_03_tables_are_apart(harness: &dyn StoreHarness) -> Check
 pub async fn read_point_03_ledger_rows_ascend_and_come_once(harness: &dyn StoreHarness) -> Checked {
     let subject = Subject::fresh(harness, read_point(3)).await;
     let entries = ledger_sample();
-    let done = "wrote ledger rows of four containers and read all of them";
+    let done = "wrote ledger rows of five containers and read all of them";
     write_ledger(&subject, done, &entries).await?;
     let seen = subject.ledger(done, None).await?;
-    same_rows(&subject, done, &entries, seen)
+    same_rows(&subject, done, &entries, seen)?;
+    let done = "read one of many ledger rows";
+    for (key, row) in entries.iter().step_by(397) {
+        let seen = subject.store.ledger_row(&subject.tenant, key).await;
+        let seen = subject.succeeds(done, seen)?.map(|entry| (entry.key, entry.row));
+        subject
+            .point
+            .equal(done, &Some((key.clone(), row.clone())), &seen)?;
+    }
+    Ok(())
 }
 
 /// Point 3 of `StateRead`.
@@ -291,7 +303,7 @@ pub async fn read_point_03_ledger_rows_are_of_the_containers_asked_for(
 ) -> Checked {
     let subject = Subject::fresh(harness, read_point(3)).await;
     let entries = ledger_sample();
-    write_ledger(&subject, "wrote ledger rows of four containers", &entries).await?;
+    write_ledger(&subject, "wrote ledger rows of five containers", &entries).await?;
     for asked in [
         vec!["team"],
         vec!["team-2", "team"],
@@ -357,25 +369,55 @@ pub async fn read_point_06_the_clock_never_goes_back(harness: &dyn StoreHarness)
     Ok(())
 }
 
-/// Rows of members and records in containers that look alike, ascending, more than fit in a chunk.
+/// Rows of members and records in containers that look alike, ascending, more than fit in a chunk: each id is that of members of two
+/// systems and of a record, and each name of a container may be one in two systems.
 fn ledger_sample() -> Vec<(LedgerKey, LedgerRow)> {
+    const FIXED: &str = "the suite's own ids hold no control characters";
+    let elsewhere = ContainerRef::parse("elsewhere", "team").expect(FIXED);
+    let containers = ["team", "team-2", "tea", "zoo"].map(container);
     let mut entries = Vec::new();
-    for of in ["team", "team-2", "tea", "zoo"] {
-        for n in 0..600 {
-            let record = RecordRef::parse("directory", &format!("contact-{n}"))
-                .expect("the suite's own ids hold no control characters");
-            let record = LedgerKey {
-                container: container(of),
-                subject: About::Record(record),
-            };
-            for key in [member_key(of, &format!("user-{n}")), record] {
-                let row = row(Origin::Ours, &format!("job-{n}"));
-                entries.push((key, row));
+    for of in containers.into_iter().chain([elsewhere]) {
+        for n in 0..400 {
+            let id = format!("user-{n}");
+            let subjects = ["directory", "other"].map(|system| {
+                let principal = PrincipalRef::parse(system, &id).expect(FIXED);
+                About::Principal(principal)
+            });
+            let record = About::Record(RecordRef::parse("directory", &id).expect(FIXED));
+            for (place, subject) in subjects.into_iter().chain([record]).enumerate() {
+                let key = LedgerKey {
+                    container: of.clone(),
+                    subject,
+                };
+                entries.push((key, sample_row(n, place)));
             }
         }
     }
     entries.sort_by(|a, b| a.0.cmp(&b.0));
     entries
+}
+
+/// Of either origin, with one claim or two, and with the facets that memberships can have.
+fn sample_row(number: u32, place: usize) -> LedgerRow {
+    let origin = match number % 2 {
+        0 => Origin::Ours,
+        _ => Origin::Foreign,
+    };
+    let mut sample = row(origin, &format!("job-{number}-{place}"));
+    if number.is_multiple_of(3) {
+        sample = sample.claimed(&row(origin, "another").claims()[0]);
+    }
+    match (number % 5, place) {
+        (0, 0 | 1) => sample.with_facets(MemberFacets {
+            role: Role::Manager,
+            state: MembershipState::Active,
+        }),
+        (1, 0 | 1) => sample.with_facets(MemberFacets {
+            role: Role::Member,
+            state: MembershipState::Pending,
+        }),
+        _ => sample,
+    }
 }
 
 async fn write_ledger(subject: &Subject, done: &str, entries: &[(LedgerKey, LedgerRow)]) -> Checked {

@@ -1,11 +1,12 @@
 //! The point about durability.
 
-use usersync_store::{Key, Log, Table, Write};
+use usersync_model::{LedgerRow, Origin};
+use usersync_store::{Key, LedgerKey, Log, Table, Write};
 
 use super::super::Violation;
 use super::StoreHarness;
 use super::commit::revision;
-use super::subject::{Checked, Subject, append, one_of_each, point, put};
+use super::subject::{Checked, Subject, append, member_key, one_of_each, point, put, row};
 
 /// Point 8.
 ///
@@ -90,6 +91,37 @@ pub async fn point_08_revisions_tokens_and_sequences_rise_across_reopening(
     )?;
     let again = subject.acquire(done, "job").await?;
     subject.rises(done, lease.token, again.token)
+}
+
+/// Point 8, with point 3: also where the row of the highest revision is gone.
+///
+/// # Errors
+/// The violation found.
+pub async fn point_08_revisions_of_ledger_rows_rise_across_reopening(harness: &dyn StoreHarness) -> Checked {
+    let mut subject = Subject::fresh(harness, point(8)).await;
+    let [ada, bob, cleo] = ["ada", "bob", "cleo"].map(|who| member_key("team", who));
+    let set = |key: &LedgerKey, row: Option<LedgerRow>| {
+        vec![Write::Ledger {
+            key: key.clone(),
+            row,
+        }]
+    };
+    let claimed = || Some(row(Origin::Ours, "job"));
+    let done = "set two ledger rows, removed the newer one, reopened the store, and set another";
+    subject.commit(done, Vec::new(), set(&ada, claimed())).await?;
+    subject.commit(done, Vec::new(), set(&bob, claimed())).await?;
+    let rows = subject.ledger(done, None).await?;
+    let before = rows.iter().map(|entry| entry.revision).max();
+    subject.commit(done, Vec::new(), set(&bob, None)).await?;
+    let Ok(store) = harness.reopen().await else {
+        return Ok(());
+    };
+    subject.store = store;
+    subject.commit(done, Vec::new(), set(&cleo, claimed())).await?;
+    let now = subject.store.ledger_row(&subject.tenant, &cleo).await;
+    let now = subject.succeeds(done, now)?.map(|entry| entry.revision);
+    let expected = format!("a revision higher than {before:?}");
+    subject.point.holds(now > before, done, expected, now)
 }
 
 async fn last_sequence(subject: &Subject, done: &str) -> Result<u64, Violation> {

@@ -49,6 +49,14 @@ impl StoreHarness for Double {
             "forgets leases when reopened" => state.leases.clear(),
             "forgets its last commit when reopened" => state.tenants = state.before_last.clone(),
             "starts revisions anew when reopened" => state.revision = 0,
+            "goes on after the highest revision left when reopened" => {
+                let rows = state
+                    .tenants
+                    .values()
+                    .flat_map(|tenant| tenant.ledger.values())
+                    .map(|entry| entry.revision);
+                state.revision = rows.max().unwrap_or(0);
+            }
             "starts tokens anew when reopened" => state.token = 0,
             "starts sequences anew when reopened" => state.sequence = 0,
             _ => {}
@@ -228,7 +236,13 @@ impl StateRead for Fake {
     }
 
     async fn ledger_row(&self, tenant: &TenantId, key: &LedgerKey) -> Result<Option<LedgerEntry>> {
-        Ok(self.tenant(tenant).ledger.get(key).cloned())
+        let mut entry = self.tenant(tenant).ledger.get(key).cloned();
+        if self.flaw == "loses facets of single rows"
+            && let Some(entry) = &mut entry
+        {
+            entry.row.facets = None;
+        }
+        Ok(entry)
     }
 
     fn ledger(&self, tenant: &TenantId, containers: Option<Vec<ContainerRef>>) -> Chunks<LedgerEntry> {

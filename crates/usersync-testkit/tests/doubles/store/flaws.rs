@@ -142,6 +142,10 @@ impl Fake {
                     "compares origins only" => {
                         there.map(|row| row.origin) == row.as_ref().map(|row| row.origin)
                     }
+                    "compares no facets" => {
+                        let content = |row: &LedgerRow| (row.origin, row.claims().to_vec());
+                        there.map(content) == row.as_ref().map(content) && !entry.is_some_and(is_later)
+                    }
                     "compares claims only" => {
                         there.map(LedgerRow::claims) == row.as_ref().map(LedgerRow::claims)
                     }
@@ -232,8 +236,9 @@ impl Fake {
                     entries.retain(|entry| !is_meant(entry));
                 }
             }
-            Write::Ledger { key, row: None } => drop(tenant.ledger.remove(&key)),
+            Write::Ledger { key, row: None } => drop(tenant.ledger.remove(&self.ledger_key(key))),
             Write::Ledger { key, row: Some(row) } => {
+                let (key, row) = (self.ledger_key(key), self.ledger_content(row));
                 let known = tenant.ledger.get(&key);
                 let revision = match flaw {
                     "counts the writes of each row alone" => known.map_or(1, |known| known.revision + 1),
@@ -273,6 +278,34 @@ impl Fake {
                 );
             }
         }
+    }
+
+    fn ledger_key(&self, mut key: LedgerKey) -> LedgerKey {
+        match (self.flaw, &mut key.subject) {
+            ("has one system of members", Subject::Principal(principal)) => {
+                principal.system = SystemId::new("directory").unwrap();
+            }
+            ("has one system of containers", _) => key.container.system = SystemId::new("target").unwrap(),
+            ("takes records for members", Subject::Record(record)) => {
+                let principal = PrincipalRef::new(record.system.clone(), record.object.clone());
+                key.subject = Subject::Principal(principal);
+            }
+            _ => {}
+        }
+        key
+    }
+
+    fn ledger_content(&self, mut row: LedgerRow) -> LedgerRow {
+        match self.flaw {
+            "loses facets" => row.facets = None,
+            "keeps one claim" => {
+                let facets = row.facets.take();
+                row = LedgerRow::new(row.origin, row.claims().first().cloned());
+                row.facets = facets;
+            }
+            _ => {}
+        }
+        row
     }
 
     /// The writes in the order in which the double makes them.

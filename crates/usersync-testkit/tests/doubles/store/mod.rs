@@ -107,6 +107,36 @@ fn each_check_catches_its_double() {
                 "read_point_03_ledger_rows_ascend_and_come_once",
             ),
             (
+                "loses facets",
+                (),
+                "read_point_03_ledger_rows_ascend_and_come_once",
+            ),
+            (
+                "loses facets of single rows",
+                (),
+                "read_point_03_ledger_rows_ascend_and_come_once",
+            ),
+            (
+                "keeps one claim",
+                (),
+                "read_point_03_ledger_rows_ascend_and_come_once",
+            ),
+            (
+                "takes records for members",
+                (),
+                "read_point_03_ledger_rows_ascend_and_come_once",
+            ),
+            (
+                "has one system of members",
+                (),
+                "read_point_03_ledger_rows_ascend_and_come_once",
+            ),
+            (
+                "has one system of containers",
+                (),
+                "read_point_03_ledger_rows_ascend_and_come_once",
+            ),
+            (
                 "shows all rows",
                 (),
                 "read_point_03_ledger_rows_are_of_the_containers_asked_for",
@@ -196,6 +226,11 @@ fn each_check_catches_its_double() {
             ),
             (
                 "compares origins only",
+                (),
+                "point_01_ledger_rows_are_checked_by_their_content",
+            ),
+            (
+                "compares no facets",
                 (),
                 "point_01_ledger_rows_are_checked_by_their_content",
             ),
@@ -428,6 +463,11 @@ fn each_check_catches_its_double() {
                 "starts revisions anew when reopened",
                 (),
                 "point_08_revisions_tokens_and_sequences_rise_across_reopening",
+            ),
+            (
+                "goes on after the highest revision left when reopened",
+                (),
+                "point_08_revisions_of_ledger_rows_rise_across_reopening",
             ),
             (
                 "starts tokens anew when reopened",

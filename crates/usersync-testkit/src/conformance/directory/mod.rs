@@ -1,16 +1,19 @@
 //! The contract of [`Directory`].
 
+mod changes;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use usersync_connector::{CallContext, Cursor, Directory, Extent, ReadEnd, ReadStream};
+use usersync_connector::{CallContext, Directory, Extent, ReadEnd};
 use usersync_model::{DirectoryChange, GroupKind, ObjectId, Principal, PrincipalKind, SystemId};
 
-use super::cursors::Cursors;
 use super::read::follow;
 use super::{Cannot, LeaveOut, Point, Violation, object, sample_context, suite};
 use crate::generate::DirectoryState;
+
+pub use changes::*;
 
 /// Gives directories to check.
 #[async_trait]
@@ -21,6 +24,11 @@ pub trait DirectoryHarness: Send + Sync {
     /// A connector to a directory that holds exactly `content`: `Upsert`s, then `Members`. What else the harness does is done to the
     /// directory given last.
     async fn fresh(&self, content: Vec<DirectoryChange>) -> Arc<dyn Directory>;
+
+    /// Another system whose principals groups can have as members; none where members are all of one system.
+    fn other_system(&self) -> Option<SystemId> {
+        None
+    }
 
     /// The context of the calls made.
     fn context(&self) -> CallContext {
@@ -42,6 +50,16 @@ pub trait DirectoryHarness: Send + Sync {
         Err(Cannot)
     }
 
+    /// Ends what [`leave_out`](Self::leave_out) began.
+    async fn heal(&self) -> Result<(), Cannot> {
+        Err(Cannot)
+    }
+
+    /// Another connector to the directory given last, configured like the one before.
+    async fn another(&self) -> Result<Arc<dyn Directory>, Cannot> {
+        Err(Cannot)
+    }
+
     /// How many reads the directory is busy with.
     async fn open_reads(&self) -> Result<usize, Cannot> {
         Err(Cannot)
@@ -59,19 +77,24 @@ suite!($
     directory_conformance, directory, DirectoryHarness, [
     point_01_a_full_read_begins_full_and_shows_everything,
     point_01_groups_of_thousands_are_shown_whole,
+    point_01_members_of_two_systems_are_told_apart,
     point_02_a_read_ends_with_one_complete_end,
     point_02_an_empty_directory_is_complete,
     point_03_what_is_left_out_makes_the_read_partial,
     point_03_members_left_out_make_their_group_partial,
+    point_03_changes_left_out_make_the_read_partial,
     point_03_a_failure_before_the_first_event_is_an_error,
     point_04_a_rename_keeps_the_id,
     point_05_two_reads_show_the_same,
     point_06_nothing_changed_nothing_shown,
     point_06_changes_show_everything_that_changed,
+    point_06_what_changes_during_a_full_read_is_not_lost,
     point_07_unknown_cursors_have_expired,
     point_07_old_cursors_have_expired,
     point_08_without_changes_there_are_no_cursors,
     point_09_a_dropped_read_stops,
+    point_10_partial_groups_are_named_until_they_are_whole,
+    point_11_the_filter_is_the_same_for_the_same_configuration,
 ]);
 
 const fn point(number: u8) -> Point {
@@ -115,6 +138,29 @@ pub async fn point_01_groups_of_thousands_are_shown_whole(harness: &dyn Director
         &DirectoryState::of(harness.system(), content),
         &seen,
     )
+}
+
+/// Point 1: an id names somebody only together with its system.
+///
+/// # Errors
+/// The violation found.
+pub async fn point_01_members_of_two_systems_are_told_apart(harness: &dyn DirectoryHarness) -> Checked {
+    let Some(other) = harness.other_system() else {
+        return Ok(());
+    };
+    let namesake = |group: &str| DirectoryChange::Members {
+        group: object(group),
+        system: other.clone(),
+        members: vec![object("ada")],
+    };
+    let mut content = vec![user(&object("ada"), "Ada"), group("staff"), group("team")];
+    content.push(members(harness, "staff", vec![object("ada")]));
+    content.extend([namesake("staff"), namesake("team")]);
+    let directory = harness.fresh(content.clone()).await;
+    let done = "read groups whose members are of two systems and have one id";
+    let seen = read_state(harness, &*directory, point(1), done).await?;
+    let expected = DirectoryState::of(harness.system(), content);
+    shows(point(1), done, &expected, &seen)
 }
 
 /// Point 2.
@@ -243,112 +289,6 @@ pub async fn point_05_two_reads_show_the_same(harness: &dyn DirectoryHarness) ->
     point(5).equal("read twice without a change", &first, &second)
 }
 
-/// Point 6.
-///
-/// # Errors
-/// The violation found.
-pub async fn point_06_nothing_changed_nothing_shown(harness: &dyn DirectoryHarness) -> Checked {
-    let (directory, _) = sample(harness).await;
-    if !directory.capabilities().changes {
-        return Ok(());
-    }
-    cursors(6, harness, &reader(harness, &directory))
-        .show_nothing_new()
-        .await
-}
-
-/// Point 6, for every kind of change, each read of changes going on from the one before.
-///
-/// # Errors
-/// The violation found.
-pub async fn point_06_changes_show_everything_that_changed(harness: &dyn DirectoryHarness) -> Checked {
-    let (directory, _) = sample(harness).await;
-    if !directory.capabilities().changes {
-        return Ok(());
-    }
-    let read = reader(harness, &directory);
-    let cursors = cursors(6, harness, &read);
-    let (start, first) = cursors.full().await?;
-    let (mut state, mut cursor) = (start.clone(), first.clone());
-    for (what, change) in [
-        ("somebody was renamed", user(&object("ada"), "Augusta")),
-        ("somebody came", user(&object("eve"), "Eve")),
-        (
-            "somebody became a member",
-            members(harness, "team", vec![object("eve")]),
-        ),
-        (
-            "a group was nested",
-            members(harness, "empty", vec![object("team")]),
-        ),
-        (
-            "a membership ended",
-            DirectoryChange::MembersRemoved {
-                group: object("staff"),
-                system: harness.system(),
-                members: vec![object("bob")],
-            },
-        ),
-        ("somebody was deleted", DirectoryChange::Removed(object("cyd"))),
-        ("a group was deleted", DirectoryChange::Removed(object("team"))),
-    ] {
-        if harness.change(change).await.is_err() {
-            return Ok(());
-        }
-        let done = format!("read what changed after {what}");
-        (state, cursor) = cursors.show_changes(&done, state, cursor).await?;
-    }
-    let done = "read what changed since before all of the changes";
-    cursors.show_changes(done, start, first).await?;
-    Ok(())
-}
-
-/// Point 7.
-///
-/// # Errors
-/// The violation found.
-pub async fn point_07_unknown_cursors_have_expired(harness: &dyn DirectoryHarness) -> Checked {
-    let (directory, _) = sample(harness).await;
-    if !directory.capabilities().changes {
-        return Ok(());
-    }
-    cursors(7, harness, &reader(harness, &directory))
-        .refuse_unknown()
-        .await
-}
-
-/// Point 7.
-///
-/// # Errors
-/// The violation found.
-pub async fn point_07_old_cursors_have_expired(harness: &dyn DirectoryHarness) -> Checked {
-    let (directory, _) = sample(harness).await;
-    if !directory.capabilities().changes {
-        return Ok(());
-    }
-    let read = reader(harness, &directory);
-    let cursors = cursors(7, harness, &read);
-    let (_, cursor) = cursors.full().await?;
-    match harness.expire_cursors().await {
-        Ok(()) => cursors.refuse_expired(cursor).await,
-        Err(Cannot) => Ok(()),
-    }
-}
-
-/// Point 8.
-///
-/// # Errors
-/// The violation found.
-pub async fn point_08_without_changes_there_are_no_cursors(harness: &dyn DirectoryHarness) -> Checked {
-    let (directory, _) = sample(harness).await;
-    if directory.capabilities().changes {
-        return Ok(());
-    }
-    cursors(8, harness, &reader(harness, &directory))
-        .are_not_offered()
-        .await
-}
-
 /// Point 9.
 ///
 /// # Errors
@@ -369,6 +309,28 @@ pub async fn point_09_a_dropped_read_stops(harness: &dyn DirectoryHarness) -> Ch
     let done = "read after a read was dropped";
     let followed = follow(directory.read(None, &harness.context())).await;
     followed.complete(point(9), done, Extent::Full)?;
+    Ok(())
+}
+
+/// Point 11.
+///
+/// # Errors
+/// The violation found.
+pub async fn point_11_the_filter_is_the_same_for_the_same_configuration(
+    harness: &dyn DirectoryHarness,
+) -> Checked {
+    let (directory, _) = sample(harness).await;
+    let filter = directory.filter();
+    point(11).equal("asked for the filter twice", &filter, &directory.filter())?;
+    follow(directory.read(None, &harness.context())).await;
+    if harness.change(user(&object("eve"), "Eve")).await.is_ok() {
+        let done = "asked for the filter again after a read and a change";
+        point(11).equal(done, &filter, &directory.filter())?;
+    }
+    if let Ok(another) = harness.another().await {
+        let done = "asked another connector, configured alike, for its filter";
+        point(11).equal(done, &filter, &another.filter())?;
+    }
     Ok(())
 }
 
@@ -402,27 +364,6 @@ fn members(harness: &dyn DirectoryHarness, group: &str, members: Vec<ObjectId>) 
         group: object(group),
         system: harness.system(),
         members,
-    }
-}
-
-fn reader<'a>(
-    harness: &dyn DirectoryHarness,
-    directory: &'a Arc<dyn Directory>,
-) -> impl Fn(Option<Cursor>) -> ReadStream<DirectoryChange> + Sync + use<'a> {
-    let context = harness.context();
-    move |since| directory.read(since, &context)
-}
-
-fn cursors<'a>(
-    number: u8,
-    harness: &dyn DirectoryHarness,
-    read: &'a (dyn Fn(Option<Cursor>) -> ReadStream<DirectoryChange> + Sync),
-) -> Cursors<'a, DirectoryChange, DirectoryState> {
-    Cursors {
-        point: point(number),
-        read,
-        start: DirectoryState::new(harness.system()),
-        fold: DirectoryState::apply,
     }
 }
 
