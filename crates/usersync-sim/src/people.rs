@@ -227,6 +227,9 @@ impl World {
                 let state = [ActorState::Active, ActorState::Inactive, ActorState::Missing][self.choose(3)];
                 let owner = principal(tenant.directories[0].system(), ["u0", "boss"][self.choose(2)]);
                 tenant.actors.set(&tenant.id, owner.clone(), state);
+                let is_active = state == ActorState::Active;
+                let mut shared = self.core.lock();
+                shared.history.set_actor(&tenant.id, owner.clone(), is_active);
                 format!("{owner} is {state:?}")
             }
         }

@@ -9,6 +9,7 @@ use usersync_engine::{Chosen, Engine, RunControl, RunReport, RunRequest, Scope, 
 use usersync_memory::{ManualClock, MemoryDirectory, MemoryItems};
 use usersync_model::{Digest, JobId, PrincipalRef, TenantId};
 
+use usersync_reconcile::Plan;
 use usersync_store::StateStore;
 
 use crate::choice::{Choices, Place, Stream, Tape};
@@ -408,10 +409,18 @@ impl Course {
 
 /// Administrators look at what is held, and approve some of it.
 async fn approve_some(core: &Core, engine: &Engine, tenant: &TenantId, job: &JobId, report: &RunReport) {
-    let held = report.plan.as_ref().and_then(|plan| plan.held_digest());
-    if let Some(held) = held
+    let plan = report.plan.as_ref().filter(|plan| plan.held_digest().is_some());
+    if let Some(plan) = plan
         && choose(core, 4) == 3
     {
+        approve_plan(core, engine, tenant, job, plan).await;
+    }
+}
+
+/// Somebody looks at what waits in a plan, and approves it.
+pub(crate) async fn approve_plan(core: &Core, engine: &Engine, tenant: &TenantId, job: &JobId, plan: &Plan) {
+    core.lock().history.shown(tenant, plan);
+    if let Some(held) = plan.held_digest() {
         approve(engine, tenant, job, held).await;
     }
 }

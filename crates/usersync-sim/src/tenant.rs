@@ -24,7 +24,7 @@ use crate::history::Tenant as History;
 use crate::model::People;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
 use crate::world::{
-    GROUP, ORGANISATIONS, SELLER, account, backend_system, object, panel_system, principal, system,
+    ADMINISTRATOR, GROUP, ORGANISATIONS, SELLER, account, backend_system, object, panel_system, principal, system,
     target_system,
 };
 
@@ -113,8 +113,10 @@ impl Tenant {
             containers.push(container);
         }
         let actors = MemoryActors::new();
-        for name in ["boss", "admin", "u0"] {
-            actors.set(&id, principal(&systems[0], name), ActorState::Active);
+        for name in ["boss", ADMINISTRATOR, "u0"] {
+            let actor = principal(&systems[0], name);
+            actors.set(&id, actor.clone(), ActorState::Active);
+            core.lock().history.set_actor(&id, actor, true);
         }
         let job = |name: &&str| JobId::new(name).expect("names of the simulator hold no control characters");
         let accounts = |name: &str| MemoryAccounts::new(system(name)).with_vouched_addresses();

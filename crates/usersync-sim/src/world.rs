@@ -66,6 +66,9 @@ pub(crate) fn principal(system: &SystemId, name: &str) -> PrincipalRef {
     PrincipalRef::new(system.clone(), object(name))
 }
 
+/// Who acts for owners who are gone.
+pub(crate) const ADMINISTRATOR: &str = "admin";
+
 /// The group of contacts that is copied.
 pub(crate) const GROUP: &str = "sales";
 /// Whose contacts they are.
@@ -184,7 +187,7 @@ impl World {
         .record_target(Arc::new(self.records(process, |tenant| &tenant.books)))
         .record_source(Arc::new(backend))
         .record_target(Arc::new(self.records(process, |tenant| &tenant.panel)))
-        .administrator(principal(&self.systems[0], "admin"))
+        .administrator(principal(&self.systems[0], ADMINISTRATOR))
         .options(self.options)
         .worker(format!("{process:?}"));
         for (place, system) in self.systems.iter().enumerate() {

@@ -67,7 +67,12 @@ impl History {
             .is_some_and(|row| row.origin == usersync_model::Origin::Ours);
         // Where the ledger says that we put it there, nobody saw that it was away.
         let put = if is_ours { Put::Unclear } else { Put::People };
-        self.tenant(tenant).comes(key, put);
+        let tenant = self.tenant(tenant);
+        if tenant.meets(&key) {
+            // It was taken away by an operation that is not answered yet.
+            tenant.goes(&key);
+        }
+        tenant.comes(key, put);
     }
 
     /// A person gave a member another role.
@@ -81,7 +86,9 @@ impl History {
     }
 
     pub(crate) fn drop_by_hand(&mut self, tenant: &TenantId, key: &LedgerKey) {
-        self.tenant(tenant).here.remove(key);
+        let tenant = self.tenant(tenant);
+        tenant.meets(key);
+        tenant.goes(key);
     }
 
     /// What a tenant is entitled to from now on.
@@ -127,6 +134,27 @@ pub(crate) enum Shown {
 }
 
 impl Tenant {
+    /// A person moves what operations are about that are under way; tells whether there are any.
+    fn meets(&mut self, key: &LedgerKey) -> bool {
+        let under_way = self
+            .operations
+            .values_mut()
+            .filter(|fate| fate.open > 0 && fate.key.as_ref() == Some(key));
+        under_way.map(|fate| fate.met = true).count() > 0
+    }
+
+    /// Somebody or something is there no more.
+    pub(super) fn goes(&mut self, key: &LedgerKey) {
+        self.here.remove(key);
+        if let Some(who) = key.subject.principal() {
+            for run in self.runs.values_mut() {
+                if let Some(stayed) = run.stayed.get_mut(&key.container) {
+                    stayed.remove(who);
+                }
+            }
+        }
+    }
+
     /// Somebody or something is there from now on.
     pub(super) fn comes(&mut self, key: LedgerKey, put: Put) {
         if let Some(who) = key.subject.principal() {
@@ -199,7 +227,10 @@ impl Tenant {
         let Some(mut moments) = self.moments(&key.container, since) else {
             return true;
         };
-        let there = self.runs.get(&job.id).map(|run| &run.there);
+        let run = self.runs.get(&job.id);
+        let there = run.map(|run| &run.there);
+        let nobody = There::new();
+        let stayed = run.map_or(&nobody, |run| &run.stayed);
         moments.any(|moment| {
             let (Some(who), true) = (key.subject.principal(), moment.is_chained(&key.container)) else {
                 return moment.wants(job, key) == Some(wanted);
@@ -208,7 +239,7 @@ impl Tenant {
             is_known
                 && match wanted {
                     true => there.is_none_or(|there| moment.may_want(&key.container, who, there)),
-                    false => !moment.must_want(&key.container, who),
+                    false => !moment.must_want(&key.container, who, stayed),
                 }
         })
     }

@@ -342,3 +342,25 @@ impl Directory for Shortened {
         read.map(shorten).boxed()
     }
 }
+
+/// A directory whose connector panics in each read of changes, or in each read where it offers none.
+#[derive(Clone, Debug)]
+pub(crate) struct Panics(pub(crate) MemoryDirectory);
+
+impl Directory for Panics {
+    fn system(&self) -> &SystemId {
+        self.0.system()
+    }
+
+    fn capabilities(&self) -> DirectoryCapabilities {
+        self.0.capabilities()
+    }
+
+    fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
+        assert!(
+            since.is_none() && self.capabilities().changes,
+            "nobody thought of that"
+        );
+        self.0.read(since, context)
+    }
+}

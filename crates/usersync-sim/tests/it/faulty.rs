@@ -5,7 +5,7 @@ use std::sync::Arc;
 use usersync_memory::MemoryTarget;
 use usersync_sim::{Config, Simulation};
 
-use crate::doubles::{Answers, FaultyStore, FaultyTarget, Shortened, Wrong};
+use crate::doubles::{Answers, FaultyStore, FaultyTarget, Panics, Shortened, Wrong};
 
 /// Within how many seeds every double has to be caught.
 const SEEDS: u64 = 150;
@@ -128,6 +128,15 @@ fn a_directory_that_hides_members_is_caught() {
         |simulation| simulation.with_directory(|directory| Arc::new(Shortened(directory))),
         &["wanted_removal", "unwanted_addition", "missing_at_the_end"],
     );
+}
+
+#[test]
+fn a_panic_is_told_with_its_words() {
+    let panics = |simulation: Simulation| simulation.with_directory(|directory| Arc::new(Panics(directory)));
+    check(panics, &["engine_panicked"]);
+    let told = (0..SEEDS).find_map(|seed| panics(Simulation::new(seed, Config::default())).run().violation);
+    let told = told.expect("it panics").message;
+    assert!(told.contains("nobody thought of that"), "{told}");
 }
 
 #[test]
