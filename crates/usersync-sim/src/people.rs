@@ -83,6 +83,7 @@ impl World {
             state.trace.say(format_args!("{edit:?} in {}: {told}", tenant.id));
         }
         tenant.note(&self.core);
+        self.edit_rarely();
         if self.has_roles && self.core.lock().choices.chance(Stream::Roles, 100) {
             self.assign_role();
         }
@@ -111,7 +112,8 @@ impl World {
                 let group = format!("g{}", self.choose(tenant.groups));
                 let member = self.pick_of(tenant, directory.system());
                 // Who is not there joins nothing: a directory that names somebody whom it does not show is not read in full.
-                if directory.principal(&member.object).is_some() {
+                let is_there = [&member.object, &object(&group)].map(|id| directory.principal(id).is_some());
+                if is_there == [true; 2] {
                     directory.add_member(&object(&group), &member);
                 }
                 format!("{member} joins {group}")

@@ -92,21 +92,26 @@ impl Course {
     }
 
     /// What has to stay the same in a world at rest.
-    fn fingerprint(&self) -> (u64, u64) {
+    fn fingerprint(&self) -> (u64, u64, u64) {
         let state = self.core.lock();
         let mut hasher = crate::core::Trace::new(false);
         for (tenant, stored) in &state.history.shadow.tenants {
-            hasher.say(format_args!("{tenant} {:?}", stored.ledger));
+            hasher.say(format_args!("{tenant} {:?} {:?}", stored.ledger, stored.outbox));
             for ((table, key), bytes) in &stored.values {
                 if matches!(
                     table,
-                    Table::Approval | Table::Departure | Table::Intent | Table::JobState
+                    Table::Approval
+                        | Table::Base
+                        | Table::Cursor
+                        | Table::Departure
+                        | Table::Intent
+                        | Table::JobState
                 ) {
                     hasher.say(format_args!("{key:?} {bytes:?}"));
                 }
             }
         }
-        (hasher.hash(), state.history.counts.effects)
+        (hasher.hash(), state.history.counts.effects, state.history.agreed)
     }
 }
 

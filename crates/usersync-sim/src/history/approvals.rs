@@ -20,7 +20,7 @@ pub(super) struct Approvals {
 
 /// What waits for an approval.
 #[derive(Debug, Default)]
-struct Waiting {
+pub(super) struct Waiting {
     removals: BTreeSet<LedgerKey>,
     adoptions: BTreeSet<LedgerKey>,
 }
@@ -43,7 +43,23 @@ impl History {
                 };
             }
         }
-        self.tenant(tenant).approvals.shown.insert(held, waiting);
+        self.tenant(tenant).approvals.show(held, waiting);
+    }
+}
+
+impl Approvals {
+    pub(super) fn show(&mut self, held: Digest, waiting: Waiting) {
+        self.shown.insert(held, waiting);
+    }
+}
+
+impl Waiting {
+    #[cfg(test)]
+    pub(super) fn of_removals(keys: impl IntoIterator<Item = LedgerKey>) -> Self {
+        Self {
+            removals: keys.into_iter().collect(),
+            ..Self::default()
+        }
     }
 }
 

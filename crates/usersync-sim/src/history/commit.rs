@@ -152,6 +152,14 @@ impl History {
         if let Some(refusal) = self.shadow.refusal(transaction) {
             return self.violate("store_must_refuse", refusal);
         }
+        let agrees = |write: &&Write| match write {
+            Write::Append { .. } | Write::Ledger { .. } => true,
+            Write::Delete { table, .. } | Write::Put { table, .. } => {
+                matches!(table, Table::Base | Table::Intent)
+            }
+            _ => false,
+        };
+        self.agreed += transaction.writes.iter().filter(agrees).count() as u64;
         let before = self.before(transaction);
         self.links_move(transaction);
         let mut appended = Vec::new();

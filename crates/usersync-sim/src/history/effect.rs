@@ -82,7 +82,6 @@ impl History {
             .operations
             .entry(operation.to_string())
             .or_default();
-        fate.key = Some(key.clone());
         fate.by = Some((process, token));
         fate.open += 1;
         let moment = self.tenant(&context.tenant).now();
@@ -218,6 +217,26 @@ impl History {
         let operations = &mut self.tenant(&context.tenant).operations;
         let fate = operations.entry(operation.to_string()).or_default();
         fate.open = fate.open.saturating_sub(1);
+    }
+
+    /// An operation moved its subject at a target, which did not answer yet.
+    pub(crate) fn moved_by(
+        &mut self,
+        context: &CallContext,
+        key: &LedgerKey,
+        operation: OperationId,
+        what: Done,
+        is_there: bool,
+    ) {
+        self.effect(context, key, operation, what, (is_there, false));
+        // It is counted when it is answered.
+        self.counts.effects -= 1;
+    }
+
+    /// What an operation changed is gone by the time that the target answers.
+    pub(crate) fn changed_before(&mut self, context: &CallContext, operation: OperationId) {
+        let operations = &mut self.tenant(&context.tenant).operations;
+        operations.entry(operation.to_string()).or_default().changed = true;
     }
 
     /// An operation arrived at a target; `is_there`: its subject is there behind it, and `is_changed`: so the target says.

@@ -11,6 +11,8 @@ mod end;
 mod links;
 mod seats;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +22,7 @@ use chrono::{DateTime, Utc};
 use usersync_connector::CallContext;
 use usersync_engine::Job;
 use usersync_license::Entitlement;
-use usersync_model::{
-    Container, ContainerRef, JobId, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
-};
+use usersync_model::{Container, ContainerRef, JobId, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId};
 use usersync_store::{FencingToken, Key, LedgerKey};
 
 use crate::executor::Process;
@@ -44,6 +44,8 @@ pub(crate) struct History {
     pub(crate) counts: Counts,
     pub(crate) occurred: BTreeMap<Occurrence, u64>,
     pub(crate) violation: Option<Violation>,
+    /// How often something was written that jobs agree on or tell of, also if it was the same as before.
+    pub(crate) agreed: u64,
     /// How many polls there were.
     pub(crate) step: u64,
 }
@@ -112,7 +114,6 @@ impl Fate {
     fn may_be_ours(&self, token: Option<FencingToken>) -> bool {
         let is_earlier = |begun: Option<FencingToken>| begun != token;
         self.changed
-            || self.met
             || self.open > 0
             || is_earlier(self.by.map(|(_, begun)| begun))
             || self.intended.is_some() && is_earlier(self.intended)
@@ -153,10 +154,6 @@ struct Window {
 struct Fate {
     /// It changed something at the target.
     changed: bool,
-    /// What it is about, once it was begun.
-    key: Option<LedgerKey>,
-    /// A person put that there, or took it away, while it was under way: what came of it first nobody can tell.
-    met: bool,
     /// After which step it was asked in whose name it is done.
     asked: u64,
     /// So many attempts were not answered, or not for sure.

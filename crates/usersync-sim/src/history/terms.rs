@@ -41,7 +41,9 @@ mod tests {
             group: object(group),
             to: Selection::of([principal(&system("hr"), to)]),
         };
-        let Job { tenant, id, owner, .. } = job();
+        let Job {
+            tenant, id, owner, ..
+        } = job();
         Job::distribution(
             tenant,
             id,

@@ -67,12 +67,7 @@ impl History {
             .is_some_and(|row| row.origin == usersync_model::Origin::Ours);
         // Where the ledger says that we put it there, nobody saw that it was away.
         let put = if is_ours { Put::Unclear } else { Put::People };
-        let tenant = self.tenant(tenant);
-        if tenant.meets(&key) {
-            // It was taken away by an operation that is not answered yet.
-            tenant.goes(&key);
-        }
-        tenant.comes(key, put);
+        self.tenant(tenant).comes(key, put);
     }
 
     /// A person gave a member another role.
@@ -86,9 +81,7 @@ impl History {
     }
 
     pub(crate) fn drop_by_hand(&mut self, tenant: &TenantId, key: &LedgerKey) {
-        let tenant = self.tenant(tenant);
-        tenant.meets(key);
-        tenant.goes(key);
+        self.tenant(tenant).goes(key);
     }
 
     /// What a tenant is entitled to from now on.
@@ -134,15 +127,6 @@ pub(crate) enum Shown {
 }
 
 impl Tenant {
-    /// A person moves what operations are about that are under way; tells whether there are any.
-    fn meets(&mut self, key: &LedgerKey) -> bool {
-        let under_way = self
-            .operations
-            .values_mut()
-            .filter(|fate| fate.open > 0 && fate.key.as_ref() == Some(key));
-        under_way.map(|fate| fate.met = true).count() > 0
-    }
-
     /// Somebody or something is there no more.
     pub(super) fn goes(&mut self, key: &LedgerKey) {
         self.here.remove(key);

@@ -376,7 +376,10 @@ mod tests {
         assert!(must("c1", "ada", &nobody));
         assert!(!must("c2", "bob", &nobody));
         let stayed = there(&[("c0", "ada"), ("c1", "ada eve"), ("c2", "bob")]);
-        assert!(must("c0", "ada", &stayed), "who stays in a container that wants them");
+        assert!(
+            must("c0", "ada", &stayed),
+            "who stays in a container that wants them"
+        );
         assert!(!must("c0", "eve", &stayed), "who is excluded");
         let alone = there(&[("c0", "ada")]);
         assert!(!must("c0", "ada", &alone), "who was not in the other one");

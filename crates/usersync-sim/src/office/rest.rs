@@ -326,3 +326,26 @@ async fn run_and_approve(
     see(core, &engine.run(tenant, job, RunRequest::everything()).await?);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use usersync_model::{Evidence, PrincipalKind};
+
+    use super::*;
+
+    #[test]
+    fn a_link_that_is_active_needs_an_owner_who_consented() {
+        let principal = principal(&system("crm"), "p0");
+        let account = usersync_model::AccountRef::new(system("mail"), crate::world::object("a0"));
+        let evidence = Evidence::ByHand {
+            addresses: Vec::new(),
+        };
+        // As if it had been forgotten that consent is needed.
+        let mut link = Link::propose(principal, PrincipalKind::User, account, evidence, false);
+        let nobody = BTreeSet::new();
+        assert!(!is_unasked(&link, &nobody), "it is not active yet");
+        link.save().expect("it is proposed");
+        assert!(is_unasked(&link, &nobody));
+        assert!(!is_unasked(&link, &BTreeSet::from([crate::world::object("a0")])));
+    }
+}
