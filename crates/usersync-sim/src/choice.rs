@@ -18,11 +18,16 @@ pub(crate) enum Stream {
     World,
     /// Which roles members are to have.
     Roles,
+    /// What there is in few worlds only.
+    Rarities,
 }
 
-const STREAMS: usize = 5;
+const STREAMS: usize = 6;
 /// Those that there were when the first seeds were kept.
 const FIRST_STREAMS: usize = 4;
+
+/// How often streams were added to the first ones.
+pub(crate) const EDITION: u32 = 2;
 
 /// What was chosen in one place, by stream.
 pub(crate) type Made = [Vec<u32>; STREAMS];
@@ -77,7 +82,7 @@ impl Tape {
 }
 
 impl fmt::Display for Tape {
-    /// Ten streams between slashes: numbers between points, and `~n` for n zeros.
+    /// Twelve streams between slashes: numbers between points, and `~n` for n zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, stream) in self.0.iter().enumerate() {
             if place > 0 {
@@ -148,14 +153,16 @@ struct Source {
 }
 
 impl Choices {
-    pub(crate) fn of_seed(seed: u64, place: Place) -> Self {
+    /// Of the streams that there were in `edition`; in those that were added since everything is the plainest.
+    pub(crate) fn of_seed(seed: u64, place: Place, edition: u32) -> Self {
         // A stream that came later takes no label of another one: seeds that were kept go on to make the worlds that they made.
         let label = |stream: usize| match stream.checked_sub(FIRST_STREAMS) {
             None => place as usize * FIRST_STREAMS + stream,
             Some(later) => (FIRST_STREAMS + later) * PLACES + place as usize,
         };
+        let known = FIRST_STREAMS + edition as usize;
         let source = |stream: usize| Source {
-            rng: Some(SplitMix64::keyed(seed, label(stream) as u64)),
+            rng: (stream < known).then(|| SplitMix64::keyed(seed, label(stream) as u64)),
             given: Vec::new().into_iter(),
             made: Vec::new(),
         };
@@ -239,7 +246,7 @@ mod tests {
                 .collect()
         };
         let places = [Place::World, Place::Office];
-        let mut seeded = places.map(|place| Choices::of_seed(5, place));
+        let mut seeded = places.map(|place| Choices::of_seed(5, place, EDITION));
         let chosen = seeded.each_mut().map(choose);
         assert!(chosen[0] != chosen[1] && chosen[0].iter().any(|choice| *choice > 1));
         let [world, office] = seeded.map(|choices| choices.made());
@@ -255,15 +262,29 @@ mod tests {
         }
     }
 
+    /// Seeds that were kept go on to make the worlds that they made.
+    #[test]
+    fn what_was_added_since_an_edition_is_the_plainest_in_it() {
+        let choose = |edition: u32| {
+            let mut choices = Choices::of_seed(5, Place::World, edition);
+            [Stream::Edits, Stream::Roles, Stream::Rarities]
+                .map(|stream| (0..20).map(|_| choices.below(stream, 9)).collect::<Vec<_>>())
+        };
+        let [first, second] = [1, 2].map(choose);
+        assert_eq!(first[..2], second[..2]);
+        assert_eq!(first[2], vec![0; 20]);
+        assert_ne!(first[2], second[2]);
+    }
+
     #[test]
     fn a_text_that_is_no_tape_is_refused() {
         for text in [
             "",
             "1/2",
-            "1/2/3/4/5/6/7/8/9/10/11",
-            "x/0/0/0/0/0/0/0/0/0",
-            "~99999999999/0/0/0/0/0/0/0/0/0",
-            "~4000000000/0/0/0/0/0/0/0/0/0",
+            "1/2/3/4/5/6/7/8/9/10/11/12/13",
+            "x/0/0/0/0/0/0/0/0/0/0/0",
+            "~99999999999/0/0/0/0/0/0/0/0/0/0/0",
+            "~4000000000/0/0/0/0/0/0/0/0/0/0/0",
         ] {
             assert!(text.parse::<Tape>().is_err(), "{text}");
         }

@@ -16,7 +16,8 @@
 //!
 //! Worlds have tenants whose ids are all equal; containers that select each other, and come off the list; guests, departures and their
 //! grace; jobs of members, of copies and of imports, which are edited, paused, narrowed to nothing, and asked to adopt; links with too few
-//! seats. [`Occurrence`] counts what does not happen in every world, as [`FaultKind`] does for faults.
+//! seats. In some, runs read in portions or are cancelled, directories tell only what is different in the end, groups name members of
+//! other directories, and whole groups go. [`Occurrence`] counts what does not happen in every world, as [`FaultKind`] does for faults.
 //!
 //! One world in three has an office beside it: contacts, diaries or tasks of linked persons and mailboxes that a job keeps in step,
 //! often by the wall clocks of a zone, in systems some of which write texts otherwise than they get them; owners who consent, by
@@ -53,6 +54,7 @@
 mod choice;
 mod config;
 mod core;
+mod differences;
 mod executor;
 mod fault;
 mod history;
@@ -62,6 +64,7 @@ mod office;
 mod people;
 mod places;
 mod plug;
+mod rarities;
 mod report;
 mod rest;
 mod shadow;

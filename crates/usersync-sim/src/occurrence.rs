@@ -26,6 +26,10 @@ pub enum Occurrence {
     DepartureNoted,
     /// More seats were taken than there are users' licences.
     ExtraSeatTaken,
+    /// A member of another directory joined a group.
+    ForeignerJoined,
+    /// A whole group went.
+    GroupEnded,
     /// An import made or changed a record.
     Imported,
     /// A change of an item was written to the other side.
@@ -44,6 +48,8 @@ pub enum Occurrence {
     PolicyChanged,
     /// A resource took a seat.
     ResourceSeated,
+    /// A run was cancelled while it was under way.
+    RunCancelled,
     /// What an earlier run began in a container that its job does not cover any more came to an end.
     SettledElsewhere,
     /// Somebody became a member who is selected by a container alone, not by a directory.
@@ -54,7 +60,7 @@ pub enum Occurrence {
 
 impl Occurrence {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Adopted,
         Self::ApprovalUsed,
         Self::ChangesRead,
@@ -65,6 +71,8 @@ impl Occurrence {
         Self::DepartureEnded,
         Self::DepartureNoted,
         Self::ExtraSeatTaken,
+        Self::ForeignerJoined,
+        Self::GroupEnded,
         Self::Imported,
         Self::ItemChanged,
         Self::ItemCopied,
@@ -74,6 +82,7 @@ impl Occurrence {
         Self::ItemsTouched,
         Self::PolicyChanged,
         Self::ResourceSeated,
+        Self::RunCancelled,
         Self::SettledElsewhere,
         Self::ShareGroupFollowed,
         Self::Waited,
@@ -93,6 +102,8 @@ impl Occurrence {
             Self::DepartureEnded => "departure_ended",
             Self::DepartureNoted => "departure_noted",
             Self::ExtraSeatTaken => "extra_seat_taken",
+            Self::ForeignerJoined => "foreigner_joined",
+            Self::GroupEnded => "group_ended",
             Self::Imported => "imported",
             Self::ItemChanged => "item_changed",
             Self::ItemCopied => "item_copied",
@@ -102,6 +113,7 @@ impl Occurrence {
             Self::ItemsTouched => "items_touched",
             Self::PolicyChanged => "policy_changed",
             Self::ResourceSeated => "resource_seated",
+            Self::RunCancelled => "run_cancelled",
             Self::SettledElsewhere => "settled_elsewhere",
             Self::ShareGroupFollowed => "share_group_followed",
             Self::Waited => "waited",

@@ -83,6 +83,7 @@ impl World {
             state.trace.say(format_args!("{edit:?} in {}: {told}", tenant.id));
         }
         tenant.note(&self.core);
+        self.edit_rarely();
         if self.has_roles && self.core.lock().choices.chance(Stream::Roles, 100) {
             self.assign_role();
         }
@@ -111,7 +112,8 @@ impl World {
                 let group = format!("g{}", self.choose(tenant.groups));
                 let member = self.pick_of(tenant, directory.system());
                 // Who is not there joins nothing: a directory that names somebody whom it does not show is not read in full.
-                if directory.principal(&member.object).is_some() {
+                let is_there = [&member.object, &object(&group)].map(|id| directory.principal(id).is_some());
+                if is_there == [true; 2] {
                     directory.add_member(&object(&group), &member);
                 }
                 format!("{member} joins {group}")
@@ -227,6 +229,9 @@ impl World {
                 let state = [ActorState::Active, ActorState::Inactive, ActorState::Missing][self.choose(3)];
                 let owner = principal(tenant.directories[0].system(), ["u0", "boss"][self.choose(2)]);
                 tenant.actors.set(&tenant.id, owner.clone(), state);
+                let is_active = state == ActorState::Active;
+                let mut shared = self.core.lock();
+                shared.history.set_actor(&tenant.id, owner.clone(), is_active);
                 format!("{owner} is {state:?}")
             }
         }

@@ -11,7 +11,7 @@ use usersync_store::StateStore;
 /// A membership target that worlds are made with, and people's way around the connector.
 ///
 /// Calls are awaited in the simulation's own executor: they may wait for the world's clock and for each other, and for nothing
-/// outside of it. What people do takes effect at once.
+/// outside of it. What people do takes effect at once, also while a call waits that moves the same member.
 pub trait TargetUnderTest: MembershipTarget {
     /// Makes a container without members, unless it is there.
     fn create_container(&self, container: ObjectId);
@@ -74,7 +74,8 @@ type MakeStore = Arc<dyn Fn(&ManualClock) -> Arc<dyn StateStore> + Send + Sync>;
 /// What worlds are made of.
 #[derive(Clone)]
 pub(crate) struct Parts {
-    pub(crate) directory: MakeDirectory,
+    /// `None`: as the world makes them by itself.
+    pub(crate) directory: Option<MakeDirectory>,
     pub(crate) items: MakeItems,
     pub(crate) target: MakeTarget,
     pub(crate) store: MakeStore,
@@ -83,7 +84,7 @@ pub(crate) struct Parts {
 impl Default for Parts {
     fn default() -> Self {
         Self {
-            directory: Arc::new(|directory| Arc::new(directory)),
+            directory: None,
             items: Arc::new(|items| Arc::new(items)),
             target: Arc::new(|spec| Arc::new(MemoryTarget::new(spec.system.clone(), spec.capabilities))),
             store: Arc::new(|clock| Arc::new(MemoryStore::new(Arc::new(clock.clone())))),

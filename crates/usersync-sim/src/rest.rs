@@ -9,7 +9,7 @@ use usersync_store::Table;
 
 use crate::core::Core;
 use crate::executor::Process;
-use crate::simulation::{Course, approve};
+use crate::simulation::{Course, approve_plan};
 
 /// Most polls that a world may need to come to rest.
 const REST: u64 = 400_000;
@@ -45,6 +45,7 @@ impl Course {
                     .map(|name| crate::world::principal(tenant.directories[0].system(), name))
                     .collect();
                 for owner in owners {
+                    self.core.lock().history.set_actor(&id, owner.clone(), true);
                     tenant
                         .actors
                         .set(&id, owner, usersync_connector::ActorState::Active);
@@ -91,21 +92,26 @@ impl Course {
     }
 
     /// What has to stay the same in a world at rest.
-    fn fingerprint(&self) -> (u64, u64) {
+    fn fingerprint(&self) -> (u64, u64, u64) {
         let state = self.core.lock();
         let mut hasher = crate::core::Trace::new(false);
         for (tenant, stored) in &state.history.shadow.tenants {
-            hasher.say(format_args!("{tenant} {:?}", stored.ledger));
+            hasher.say(format_args!("{tenant} {:?} {:?}", stored.ledger, stored.outbox));
             for ((table, key), bytes) in &stored.values {
                 if matches!(
                     table,
-                    Table::Approval | Table::Departure | Table::Intent | Table::JobState
+                    Table::Approval
+                        | Table::Base
+                        | Table::Cursor
+                        | Table::Departure
+                        | Table::Intent
+                        | Table::JobState
                 ) {
                     hasher.say(format_args!("{key:?} {bytes:?}"));
                 }
             }
         }
-        (hasher.hash(), state.history.counts.effects)
+        (hasher.hash(), state.history.counts.effects, state.history.agreed)
     }
 }
 
@@ -147,8 +153,8 @@ async fn run_and_approve(core: &Core, engine: &Engine, tenant: &TenantId) {
             }
         };
         core.say(format_args!("{tenant}: {report}"));
-        if let Some(held) = report.plan.as_ref().and_then(|plan| plan.held_digest()) {
-            approve(engine, tenant, &job, held).await;
+        if let Some(plan) = report.plan.as_ref().filter(|plan| plan.held_digest().is_some()) {
+            approve_plan(core, engine, tenant, &job, plan).await;
             drop(engine.run(tenant, &job, RunRequest::everything()).await);
         }
     }

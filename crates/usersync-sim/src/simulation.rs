@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use usersync_connector::{Directory, ItemStore};
-use usersync_engine::{Chosen, Engine, RunControl, RunReport, RunRequest, Scope, Trigger};
+use usersync_engine::{Chosen, Engine, RunControl, RunEnd, RunReport, RunRequest, Scope, Trigger, Triggered};
 use usersync_memory::{ManualClock, MemoryDirectory, MemoryItems};
 use usersync_model::{Digest, JobId, PrincipalRef, TenantId};
 
+use usersync_reconcile::Plan;
 use usersync_store::StateStore;
 
 use crate::choice::{Choices, Place, Stream, Tape};
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::executor::Process;
 use crate::fault::FaultKind;
+use crate::occurrence::Occurrence;
 use crate::office;
 use crate::people::choose;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
@@ -58,13 +60,15 @@ impl Simulation {
         }
     }
 
-    /// The same simulation with directories as `wrap` makes them of the world's own, which people edit.
+    /// The same simulation with directories as `wrap` makes them of the world's own, which people edit: one for each system of each
+    /// tenant. All of a system have to offer the same, and to have the same filter. What they offer beside changes is not used: of what
+    /// simulated faults leave out of a read, no directory could tell later that it is there again.
     #[must_use]
     pub fn with_directory(
         mut self,
         wrap: impl Fn(MemoryDirectory) -> Arc<dyn Directory> + Send + Sync + 'static,
     ) -> Self {
-        self.parts.directory = Arc::new(wrap);
+        self.parts.directory = Some(Arc::new(wrap));
         self
     }
 
@@ -78,7 +82,8 @@ impl Simulation {
         self
     }
 
-    /// The same simulation with targets that `make` makes, one for each tenant. All have to offer the same.
+    /// The same simulation with targets that `make` makes, one for each tenant. All have to offer the same. Each operation of a batch is
+    /// a call of its own, since each may go wrong in a way of its own; that batches work is for the test kit's suite to tell.
     #[must_use]
     pub fn with_target(
         mut self,
@@ -136,7 +141,7 @@ impl Simulation {
 
     fn core(&self, place: Place) -> Core {
         let choices = match &self.origin {
-            Origin::Seed(seed) => Choices::of_seed(*seed, place),
+            Origin::Seed(seed) => Choices::of_seed(*seed, place, self.config.edition),
             Origin::Tape(tape) => Choices::of_tape(tape, place),
         };
         Core::new(choices, self.config.keep_trace)
@@ -292,9 +297,15 @@ impl Course {
         let job = tenant.jobs[number].clone();
         let container = tenant.containers[self.world.choose(tenant.containers.len())].clone();
         let core = self.core.clone();
+        let agrees = self.world.rarities.agrees;
         let what = self.world.choose(14);
         if what >= 9 {
             return self.ask_for_links(process, id, what - 9);
+        }
+        if self.world.rarities.cancels && self.world.rarely(4) == 3 {
+            let patience = self.world.rarely(150);
+            self.spawn(process, run_for_a_while(core, engine, id, job, patience));
+            return;
         }
         self.core
             .say(format_args!("{process:?} is asked for {what} of {job} of {id}"));
@@ -328,7 +339,10 @@ impl Course {
                 // What is there counts as ours once somebody has approved that, as a whole.
                 let adopting = || RunRequest::everything().adopting();
                 if let Ok(report) = engine.run(&id, &job, adopting()).await {
-                    approve_some(&core, &engine, &id, &job, &report).await;
+                    match report.plan.as_ref().filter(|_| agrees) {
+                        Some(plan) => approve_plan(&core, &engine, &id, &job, plan).await,
+                        None => approve_some(&core, &engine, &id, &job, &report).await,
+                    }
                     drop(engine.run(&id, &job, adopting()).await);
                 }
             }),
@@ -406,12 +420,41 @@ impl Course {
     }
 }
 
+/// Somebody has a job run, and cancels that when it takes too long.
+async fn run_for_a_while(core: Core, engine: Engine, tenant: TenantId, job: JobId, patience: usize) {
+    core.say(format_args!(
+        "{job} of {tenant} is to run, and not for more than {patience}"
+    ));
+    let control = RunControl::new();
+    let running = engine.trigger(&tenant, &job, Trigger::Manual, Scope::Everything, &control);
+    let cancelling = async {
+        for _ in 0..patience {
+            core.point().await;
+        }
+        control.cancel();
+    };
+    let (ran, ()) = futures::join!(running, cancelling);
+    if let Ok(Triggered::Ran { report, .. }) = ran
+        && report.end == RunEnd::Cancelled
+    {
+        core.lock().history.occur(Occurrence::RunCancelled);
+    }
+}
+
 /// Administrators look at what is held, and approve some of it.
 async fn approve_some(core: &Core, engine: &Engine, tenant: &TenantId, job: &JobId, report: &RunReport) {
-    let held = report.plan.as_ref().and_then(|plan| plan.held_digest());
-    if let Some(held) = held
+    let plan = report.plan.as_ref().filter(|plan| plan.held_digest().is_some());
+    if let Some(plan) = plan
         && choose(core, 4) == 3
     {
+        approve_plan(core, engine, tenant, job, plan).await;
+    }
+}
+
+/// Somebody looks at what waits in a plan, and approves it.
+pub(crate) async fn approve_plan(core: &Core, engine: &Engine, tenant: &TenantId, job: &JobId, plan: &Plan) {
+    core.lock().history.shown(tenant, plan);
+    if let Some(held) = plan.held_digest() {
         approve(engine, tenant, job, held).await;
     }
 }

@@ -20,12 +20,13 @@ use usersync_store::LedgerKey;
 use crate::choice::Stream;
 use crate::config::Config;
 use crate::core::Core;
+use crate::differences::Differences;
 use crate::history::Tenant as History;
 use crate::model::People;
 use crate::plug::{Parts, TargetSpec, TargetUnderTest};
 use crate::world::{
-    GROUP, ORGANISATIONS, SELLER, account, backend_system, object, panel_system, principal, system,
-    target_system,
+    ADMINISTRATOR, GROUP, ORGANISATIONS, SELLER, account, backend_system, object, panel_system, principal,
+    system, target_system,
 };
 
 /// What one tenant has.
@@ -33,6 +34,8 @@ use crate::world::{
 pub(crate) struct Tenant {
     pub(crate) id: TenantId,
     pub(crate) directories: Vec<MemoryDirectory>,
+    /// What shows them to the engine.
+    pub(crate) connectors: Vec<Arc<dyn Directory>>,
     pub(crate) catalog: MemoryCatalog,
     pub(crate) containers: Vec<ContainerRef>,
     /// Those that the catalog does not list now.
@@ -61,7 +64,7 @@ impl Tenant {
         parts: &Parts,
         name: &str,
         systems: &[SystemId],
-        has_changes: bool,
+        (has_changes, has_differences): (bool, bool),
         capabilities: TargetCapabilities,
     ) -> Self {
         let pick = |bound: usize| core.lock().choices.below(Stream::World, bound);
@@ -90,6 +93,12 @@ impl Tenant {
             directory
         });
         let directories: Vec<_> = directories.collect();
+        let connectors = directories.iter().map(|directory| match &parts.directory {
+            Some(wrap) => wrap(directory.clone()),
+            None if has_changes && has_differences => Arc::new(Differences::of(directory)),
+            None => Arc::new(directory.clone()),
+        });
+        let connectors = connectors.collect();
         let spec = TargetSpec::new(target_system(), capabilities, &core.clock);
         let target = (parts.target)(&spec);
         let catalog = MemoryCatalog::default();
@@ -113,8 +122,10 @@ impl Tenant {
             containers.push(container);
         }
         let actors = MemoryActors::new();
-        for name in ["boss", "admin", "u0"] {
-            actors.set(&id, principal(&systems[0], name), ActorState::Active);
+        for name in ["boss", ADMINISTRATOR, "u0"] {
+            let actor = principal(&systems[0], name);
+            actors.set(&id, actor.clone(), ActorState::Active);
+            core.lock().history.set_actor(&id, actor, true);
         }
         let job = |name: &&str| JobId::new(name).expect("names of the simulator hold no control characters");
         let accounts = |name: &str| MemoryAccounts::new(system(name)).with_vouched_addresses();
@@ -151,6 +162,7 @@ impl Tenant {
         }
         Self {
             id,
+            connectors,
             directories,
             catalog,
             containers,

@@ -5,14 +5,15 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use usersync_connector::{
-    Account, AccountDirectory, Actor, Authority, CallContext, Directory, DirectoryCapabilities, RecordEntry,
-    RecordRead, TargetCapabilities,
+    Account, AccountDirectory, Actor, Authority, CallContext, DirectoryCapabilities, RecordEntry, RecordRead,
+    TargetCapabilities,
 };
 use usersync_engine::{Distribution, Engine, Interval, Job, Links, Options, Schedule};
 use usersync_memory::{MemoryAccounts, MemoryRecords};
 use usersync_model::{
     Activity, AttributeName, Container, ContainerKind, DirectoryChange, Facet, FacetName, JobId, ObjectId,
-    PrincipalKind, PrincipalRef, Record, RecordKind, RecordRef, Selection, SystemId, TenantId, Value,
+    PrincipalKind, PrincipalRef, Record, RecordKind, RecordRef, Selection, SystemId, TenantId,
+    UnknownMembers, Value,
 };
 use usersync_reconcile::{Drift, Guards, Mode, Policy, Share, Window};
 use usersync_store::StateStore;
@@ -23,6 +24,7 @@ use crate::core::Core;
 use crate::executor::Process;
 use crate::history::Shown;
 use crate::plug::Parts;
+use crate::rarities::Rarities;
 use crate::tenant::Tenant;
 use crate::wire::{
     Entitled, Remembered, Wire, WireAccounts, WireActors, WireCatalog, WireDirectory, WireEntitlement,
@@ -38,11 +40,10 @@ pub(crate) struct World {
     store: Arc<dyn StateStore>,
     systems: Vec<SystemId>,
     remembered: Memory,
-    has_changes: bool,
+    pub(crate) rarities: Rarities,
     /// Whether the roles that containers give change.
     pub(crate) has_roles: bool,
     options: Options,
-    parts: Parts,
 }
 
 /// What sources showed some time ago.
@@ -65,6 +66,9 @@ pub(crate) fn system(name: &str) -> SystemId {
 pub(crate) fn principal(system: &SystemId, name: &str) -> PrincipalRef {
     PrincipalRef::new(system.clone(), object(name))
 }
+
+/// Who acts for owners who are gone.
+pub(crate) const ADMINISTRATOR: &str = "admin";
 
 /// The group of contacts that is copied.
 pub(crate) const GROUP: &str = "sales";
@@ -105,7 +109,9 @@ impl World {
             max_batch: NonZeroUsize::new(1 + pick(3)).expect("1 and more is not zero"),
             updates: pick(4) != 3,
         };
+        let rarities = Rarities::choose(core);
         let mut options = Options::default();
+        options.portion = rarities.portion.unwrap_or(options.portion);
         options.batch = NonZeroUsize::new(1 + pick(4)).expect("1 and more is not zero");
         options.concurrency = NonZeroUsize::new(1 + pick(3)).expect("1 and more is not zero");
         let tenants = 1 + pick(config.tenants);
@@ -115,7 +121,10 @@ impl World {
                 Some(name) => (*name).to_owned(),
                 None => format!("tenant-{n}"),
             })
-            .map(|name| Tenant::new(core, config, parts, &name, &systems, has_changes, capabilities))
+            .map(|name| {
+                let changes = (has_changes, rarities.differences);
+                Tenant::new(core, config, parts, &name, &systems, changes, capabilities)
+            })
             .collect();
         let store = (parts.store)(&core.clock);
         let world = Self {
@@ -133,10 +142,9 @@ impl World {
                 backend: Remembered::new(Shown::Records),
             },
             systems,
-            has_changes,
+            rarities,
             has_roles: core.lock().choices.below(Stream::Roles, 3) == 2 && capabilities.updates,
             options,
-            parts: parts.clone(),
         };
         for tenant in &world.tenants {
             tenant.note(core);
@@ -184,20 +192,19 @@ impl World {
         .record_target(Arc::new(self.records(process, |tenant| &tenant.books)))
         .record_source(Arc::new(backend))
         .record_target(Arc::new(self.records(process, |tenant| &tenant.panel)))
-        .administrator(principal(&self.systems[0], "admin"))
+        .administrator(principal(&self.systems[0], ADMINISTRATOR))
         .options(self.options)
         .worker(format!("{process:?}"));
         for (place, system) in self.systems.iter().enumerate() {
-            let wire: Wire<Arc<dyn Directory>> = self.wire(process, |tenant| {
-                (self.parts.directory)(tenant.directories[place].clone())
-            });
+            let first = &self.tenants[0].connectors[place];
             let directory = WireDirectory {
-                wire,
+                wire: self.wire(process, |tenant| Arc::clone(&tenant.connectors[place])),
                 system: system.clone(),
                 capabilities: DirectoryCapabilities {
-                    changes: self.has_changes,
+                    changes: first.capabilities().changes,
                     tracks_partial: false,
                 },
+                filter: first.filter(),
                 remembered: self.remembered.people[place].clone(),
             };
             builder = builder.directory(Arc::new(directory));
@@ -266,6 +273,14 @@ impl World {
 
     /// A job as the seed makes it.
     pub(crate) fn job(&self, tenant: &Tenant, id: &JobId, number: usize) -> Job {
+        let mut job = self.usual_job(tenant, id, number);
+        if self.rarities.foreigners {
+            job.resolve.unknown_members = UnknownMembers::Ignore;
+        }
+        job
+    }
+
+    fn usual_job(&self, tenant: &Tenant, id: &JobId, number: usize) -> Job {
         let mut state = self.core.lock();
         let mut pick = |bound: usize| state.choices.below(Stream::World, bound);
         let mode = [

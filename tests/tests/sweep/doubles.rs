@@ -229,6 +229,8 @@ fn a_store_that_is_not_durable_is_found_where_a_process_dies() {
 enum Habit {
     /// It answers before it did anything, and does it with what comes next.
     AnswersFirst,
+    /// It panics where it gets no answer.
+    Panics,
     /// It makes a call again whose answer it did not get.
     RetriesBlindly,
 }
@@ -304,7 +306,9 @@ impl MembershipTarget for Bad {
         let is_unknown = |answer: &usersync::connector::Result<Applied>| {
             answer.as_ref().is_err_and(Error::outcome_unknown)
         };
-        match answers.iter().any(is_unknown) {
+        let is_unanswered = answers.iter().any(is_unknown);
+        assert!(!is_unanswered || self.habit != Habit::Panics, "no answer");
+        match is_unanswered {
             true => self.inner.apply(container, operations, context).await,
             false => answers,
         }
@@ -334,4 +338,15 @@ fn a_caller_that_retries_blindly_is_found() {
     let report = sweep.run_points(|point| point.mode == Mode::FailOnceAnswer);
     assert_eq!(broken(&report), ["another_end"], "{report}");
     assert!(report.to_string().contains("Foreign"), "{report}");
+}
+
+#[test]
+fn a_panic_is_found_wherever_it_ends() {
+    let sweep = worse(every_capability(), |points, world| {
+        let target = points.target(Arc::new(world.target.clone()));
+        let target = Bad::over(target, Habit::Panics);
+        assemble(points, world, Arc::new(world.store.clone()), target)
+    });
+    let report = sweep.run_points(|point| point.mode == Mode::FailOnceAnswer);
+    assert_eq!(broken(&report), ["engine_panicked"], "{report}");
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
-use usersync_engine::{Job, LinkEntry};
+use usersync_engine::{Job, LinkEntry, RunRecord, RunState};
 use usersync_license::Entitlement;
 use usersync_model::{ContainerRef, JobId, Origin, Subject, TenantId};
 use usersync_reconcile::{Approval, Mode};
 use usersync_store::{Key, Lease, LedgerKey, Log, Table, Transaction, Write};
 
+use super::terms::terms;
 use super::{History, Put, Run};
 use crate::executor::Process;
 use crate::fault::FaultKind;
@@ -21,6 +22,7 @@ use crate::shadow::Held;
 pub(super) struct Intent {
     pub(super) key: LedgerKey,
     is_addition: bool,
+    is_removal: bool,
 }
 
 impl Intent {
@@ -30,9 +32,11 @@ impl Intent {
         let container: ContainerRef = serde_json::from_value(value.get_mut("container")?.take()).ok()?;
         let subject: Subject = serde_json::from_value(value.get_mut("subject")?.take()).ok()?;
         let effect = value.get("effect")?;
+        let is = |code: &str| effect.get(code).is_some() || effect.as_str() == Some(code);
         Some(Self {
             key: LedgerKey { container, subject },
-            is_addition: effect.get("add").is_some() || effect.get("create").is_some(),
+            is_addition: is("add") || is("create"),
+            is_removal: is("remove") || is("delete"),
         })
     }
 }
@@ -91,6 +95,7 @@ impl History {
             let open = open
                 .filter(|(table, key)| *table == Table::Intent && key.parts().next() == Some(job.as_str()));
             let known = claimed + open.count();
+            let step = self.step;
             let tenant = self.tenant(&tenant_id);
             // A mirror has everything in hand that is there.
             let is_mirror = tenant
@@ -104,10 +109,13 @@ impl History {
             };
             let run = Run {
                 token: lease.token,
+                began: now,
+                wrote: step,
                 since: tenant.window(),
                 removals: std::collections::BTreeSet::new(),
                 base: ours,
                 there: tenant.members(),
+                stayed: tenant.members(),
                 written: tenant.written.get(&job).cloned().unwrap_or_default(),
             };
             tenant.runs.insert(job, run);
@@ -144,6 +152,14 @@ impl History {
         if let Some(refusal) = self.shadow.refusal(transaction) {
             return self.violate("store_must_refuse", refusal);
         }
+        let agrees = |write: &&Write| match write {
+            Write::Append { .. } | Write::Ledger { .. } => true,
+            Write::Delete { table, .. } | Write::Put { table, .. } => {
+                matches!(table, Table::Base | Table::Intent)
+            }
+            _ => false,
+        };
+        self.agreed += transaction.writes.iter().filter(agrees).count() as u64;
         let before = self.before(transaction);
         self.links_move(transaction);
         let mut appended = Vec::new();
@@ -152,6 +168,7 @@ impl History {
             stored.apply(write, &mut appended);
         }
         self.follow(transaction, before, &appended);
+        self.run_wrote(transaction);
         self.seats_moved(transaction, entitled);
     }
 
@@ -185,9 +202,9 @@ impl History {
                     bytes,
                     ..
                 } => {
-                    let approval: Option<Approval> = value_of(bytes);
-                    let approved = approval.map(|approval| (approval.job, approval.policy));
-                    self.tenant(id).approved.extend(approved);
+                    if let Some(approval) = value_of::<Approval>(bytes) {
+                        self.tenant(id).approve(approval);
+                    }
                 }
                 Write::Delete {
                     table: Table::Approval,
@@ -204,8 +221,8 @@ impl History {
                 Write::Put {
                     table: Table::Intent,
                     key,
-                    ..
-                } => self.intended(transaction, key),
+                    bytes,
+                } => self.intended(transaction, key, bytes),
                 Write::Put {
                     table: Table::JobState,
                     ..
@@ -216,6 +233,15 @@ impl History {
                     ..
                 } if value_of::<LinkEntry>(bytes).is_some_and(|entry| entry.waiting.is_some()) => {
                     self.occur(Occurrence::Waited);
+                }
+                Write::Put {
+                    table: Table::Run,
+                    bytes,
+                    ..
+                } => {
+                    if let Some(message) = panicked(bytes) {
+                        self.violate("engine_panicked", format!("{id}: {message}"));
+                    }
                 }
                 Write::Ledger { key, row: Some(row) } if row.origin == Origin::Ours => {
                     self.ours(transaction, key, &ended);
@@ -321,25 +347,71 @@ impl History {
         let Some(run) = tenant.runs.get(&job) else {
             return false;
         };
+        let versions = tenant.versions(&job, &run.since);
         tenant.adopting.contains(&job)
-            && tenant.versions(&job, &run.since).into_iter().any(|version| {
-                tenant.approved.contains(&(job.clone(), version.policy_digest()))
-                    && tenant.could(version, key, &run.since, true)
-            })
+            && tenant.lets_adopt(&versions, key, run.began)
+            && versions
+                .into_iter()
+                .any(|version| tenant.could(version, key, &run.since, true))
     }
 
     /// An operation is to be begun, or begun again.
-    fn intended(&mut self, transaction: &Transaction, intent: &Key) {
+    fn intended(&mut self, transaction: &Transaction, intent: &Key, bytes: &[u8]) {
         let (Some(fence), Some(name)) = (&transaction.fence, intent.parts().nth(1)) else {
             return;
         };
         // Intents of items are looked at on their own.
-        if job_of(transaction).is_none() {
-            return;
-        }
-        let operations = &mut self.tenant(&transaction.tenant).operations;
-        let fate = operations.entry(name.to_owned()).or_default();
+        let Some(job) = job_of(transaction) else { return };
+        let tenant = self.tenant(&transaction.tenant);
+        let fate = tenant.operations.entry(name.to_owned()).or_default();
         fate.intended.get_or_insert(fence.token);
+        if let Some(run) = tenant.runs.get(&job) {
+            fate.asked = run.wrote;
+        }
+        let Some(removal) = Intent::read(bytes).filter(|intent| intent.is_removal) else {
+            return;
+        };
+        if let Some((rule, problem)) = self.unclaimed(&transaction.tenant, &job, &removal.key) {
+            let LedgerKey { container, subject } = removal.key;
+            self.violate(
+                rule,
+                format!("{job} is to remove {subject} from {container}: {problem}"),
+            );
+        }
+    }
+
+    /// Why a job may not begin to remove what the ledger says this of.
+    fn unclaimed(
+        &mut self,
+        tenant: &TenantId,
+        job: &JobId,
+        key: &LedgerKey,
+    ) -> Option<(&'static str, &'static str)> {
+        let row = self.shadow.tenant(tenant).ledger.get(key).cloned();
+        if row.as_ref().is_some_and(|row| row.is_claimed_beside(job)) {
+            return Some(("removal_of_claimed", "another job claims it"));
+        }
+        let tenant = self.tenant(tenant);
+        let since = tenant.runs.get(job).map(|run| run.since.clone());
+        let versions = tenant.versions(job, &since.unwrap_or_default());
+        let is_ours = row.is_some_and(|row| row.origin == Origin::Ours && row.is_claimed_by(job));
+        let is_managed = versions.iter().all(|job| job.policy.mode == Mode::Managed);
+        (is_managed && !is_ours).then_some((
+            "removal_without_claim",
+            "the ledger does not say that it is the job's",
+        ))
+    }
+
+    /// The run that a transaction is of wrote for the last time now.
+    fn run_wrote(&mut self, transaction: &Transaction) {
+        let (step, Some(fence)) = (self.step, &transaction.fence) else {
+            return;
+        };
+        let Some(job) = job_of(transaction) else { return };
+        let runs = &mut self.tenant(&transaction.tenant).runs;
+        if let Some(run) = runs.get_mut(&job).filter(|run| run.token == fence.token) {
+            run.wrote = step;
+        }
     }
 
     /// A run of the job of a transaction wrote.
@@ -348,8 +420,8 @@ impl History {
         let tenant = self.tenant(&transaction.tenant);
         let Some(run) = tenant.runs.get(&job) else { return };
         let versions = tenant.versions(&job, &run.since);
-        let policies: Vec<_> = versions.into_iter().map(Job::policy_digest).collect();
-        tenant.written.entry(job).or_default().extend(policies);
+        let versions: Vec<_> = versions.into_iter().map(terms).collect();
+        tenant.written.entry(job).or_default().extend(versions);
     }
 
     /// Notes intents that end in containers which their job does not cover any more.
@@ -381,10 +453,10 @@ impl History {
         }
         let tenant = self.tenant(tenant);
         let mut jobs = tenant.jobs();
-        let digest = job.policy_digest();
+        let after = terms(&job);
         let before = jobs.insert(job.id.clone(), job);
         tenant.jobs.push(jobs);
-        if before.is_some_and(|before| before.policy_digest() != digest) {
+        if before.is_some_and(|before| terms(&before) != after) {
             self.occur(Occurrence::PolicyChanged);
         }
     }
@@ -395,6 +467,14 @@ fn job_of(transaction: &Transaction) -> Option<JobId> {
     let fence = transaction.fence.as_ref()?;
     match fence.name.key.parts().collect::<Vec<_>>()[..] {
         ["job", job] => JobId::new(job).ok(),
+        _ => None,
+    }
+}
+
+/// What the record of a run that panicked says.
+pub(crate) fn panicked(bytes: &[u8]) -> Option<String> {
+    match value_of::<RunRecord>(bytes)?.state {
+        RunState::Failed { code, message, .. } if code == "panicked" => Some(message),
         _ => None,
     }
 }

@@ -3,10 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use usersync_connector::CallContext;
 use usersync_engine::Job;
-use usersync_model::{Digest, OperationId};
-use usersync_reconcile::Mode;
+use usersync_model::{ContainerRef, OperationId, Role};
+use usersync_reconcile::{Mode, Share};
 use usersync_store::{Key, LedgerKey, Table};
 
+use super::terms::terms;
 use super::{History, Put, Tenant, Window};
 use crate::executor::Process;
 use crate::model::There;
@@ -68,6 +69,14 @@ impl History {
         if let Some(problem) = self.unjustified(now, context, key, what) {
             return self.violate(problem.0, tell(problem.1));
         }
+        let tenant = &self.tenants[&context.tenant];
+        let asked = tenant.operations.get(&operation.to_string());
+        let asked = asked.map_or(0, |fate| fate.asked);
+        let since = tenant.runs.get(&context.job).map(|run| run.since.clone());
+        if let Some(problem) = tenant.wrong_actor(context, key, &since.unwrap_or_default(), asked) {
+            let actor = format!("{} as {:?}", context.actor.principal, context.actor.authority);
+            return self.violate("wrong_actor", tell(&format!("{problem}: {actor}")));
+        }
         let fate = self
             .tenant(&context.tenant)
             .operations
@@ -107,7 +116,14 @@ impl History {
             return Some(("outside_scope", "the key is none of the job's"));
         }
         match what {
-            Done::Changed => None,
+            Done::Changed => {
+                let is_member = key.subject.principal().is_some();
+                let is_given = tenant.ever_gives_a_role(&key.container);
+                (is_member && !is_given && !tenant.roles_by_hand.contains(key)).then_some((
+                    "unwanted_change",
+                    "no person ever changed it, and it was made as it is to be",
+                ))
+            }
             Done::Added => {
                 let wanted = versions.iter().any(|job| tenant.could(job, key, &since, true));
                 (!wanted).then_some(("unwanted_addition", "at no time of the run was that wanted"))
@@ -127,12 +143,11 @@ impl History {
                 }
                 let tenant = self.tenants.get_mut(&context.tenant)?;
                 let run = tenant.runs.get(&context.job)?;
-                let policies: Vec<_> = versions.iter().map(Job::policy_digest).collect();
-                let is_approved = |policy: &Digest| tenant.approved.contains(&(context.job.clone(), *policy));
-                if policies.iter().any(is_approved) {
+                if tenant.lets_go(&versions.iter().collect::<Vec<_>>(), key, run.began) {
                     return None;
                 }
-                if !run.written.is_empty() && !policies.iter().any(|policy| run.written.contains(policy)) {
+                let has_written = |job: &Job| run.written.contains(&terms(job));
+                if !run.written.is_empty() && !versions.iter().any(has_written) {
                     return Some((
                         "removal_by_a_new_policy",
                         "no run wrote under that policy before, and nobody approved that",
@@ -179,7 +194,7 @@ impl History {
                         job.policy
                             .guards
                             .run
-                            .map_or(u64::MAX, |share| share.allowance(run.base as u64))
+                            .map_or(u64::MAX, |share| allowance(share, run.base))
                     })
                     .max();
                 (run.removals.len() as u64 > allowed.unwrap_or(u64::MAX)).then_some((
@@ -202,6 +217,26 @@ impl History {
         let operations = &mut self.tenant(&context.tenant).operations;
         let fate = operations.entry(operation.to_string()).or_default();
         fate.open = fate.open.saturating_sub(1);
+    }
+
+    /// An operation moved its subject at a target, which did not answer yet.
+    pub(crate) fn moved_by(
+        &mut self,
+        context: &CallContext,
+        key: &LedgerKey,
+        operation: OperationId,
+        what: Done,
+        is_there: bool,
+    ) {
+        self.effect(context, key, operation, what, (is_there, false));
+        // It is counted when it is answered.
+        self.counts.effects -= 1;
+    }
+
+    /// What an operation changed is gone by the time that the target answers.
+    pub(crate) fn changed_before(&mut self, context: &CallContext, operation: OperationId) {
+        let operations = &mut self.tenant(&context.tenant).operations;
+        operations.entry(operation.to_string()).or_default().changed = true;
     }
 
     /// An operation arrived at a target; `is_there`: its subject is there behind it, and `is_changed`: so the target says.
@@ -239,7 +274,7 @@ impl History {
             }
             (Done::Removed, Some(was), false) => {
                 fate.changed = true;
-                tenant.here.remove(key);
+                tenant.goes(key);
                 self.counts.removals += 1;
                 let tenant = self.tenant(&context.tenant);
                 let since = tenant.runs.get(&context.job).map(|run| run.since.clone());
@@ -267,7 +302,20 @@ impl History {
     }
 }
 
+/// How many of those who are ours a run may remove without asking: the share of them, and at least the floor.
+fn allowance(share: Share, base: usize) -> u64 {
+    let of_base = base as u64 * u64::from(share.percent) / 100;
+    of_base.max(u64::from(share.floor))
+}
+
 impl Tenant {
+    /// Whether a container ever gave its members another role than the usual one.
+    fn ever_gives_a_role(&self, container: &ContainerRef) -> bool {
+        let listed = self.catalogs.iter().filter_map(|catalog| catalog.get(container));
+        let mut roles = listed.map(|container| &container.role);
+        roles.any(|role| *role != Role::default())
+    }
+
     /// Whether who is to be removed left the directory before anything that the run knows, and by every version of the job the grace
     /// period is not over.
     fn is_in_grace(&self, now: DateTime<Utc>, versions: &[Job], key: &LedgerKey, since: &Window) -> bool {

@@ -3,11 +3,16 @@
 //! Nothing here asks the engine: what is wanted is found out anew, who put somebody where follows from the effects, and what must
 //! be in the store follows from its transactions.
 
+mod actors;
+mod approvals;
 mod commit;
 mod effect;
 mod end;
 mod links;
 mod seats;
+mod terms;
+#[cfg(test)]
+mod tests;
 mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +22,7 @@ use chrono::{DateTime, Utc};
 use usersync_connector::CallContext;
 use usersync_engine::Job;
 use usersync_license::Entitlement;
-use usersync_model::{
-    Container, ContainerRef, Digest, JobId, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId,
-};
+use usersync_model::{Container, ContainerRef, JobId, ObjectId, PrincipalRef, RecordRef, SystemId, TenantId};
 use usersync_store::{FencingToken, Key, LedgerKey};
 
 use crate::executor::Process;
@@ -28,6 +31,7 @@ use crate::occurrence::Occurrence;
 use crate::report::{Counts, Violation};
 use crate::shadow::Shadow;
 
+pub(crate) use self::commit::panicked;
 pub(crate) use self::effect::Done;
 pub(crate) use self::links::{OnItem, object_of};
 pub(crate) use self::truth::Shown;
@@ -40,6 +44,8 @@ pub(crate) struct History {
     pub(crate) counts: Counts,
     pub(crate) occurred: BTreeMap<Occurrence, u64>,
     pub(crate) violation: Option<Violation>,
+    /// How often something was written that jobs agree on or tell of, also if it was the same as before.
+    pub(crate) agreed: u64,
     /// How many polls there were.
     pub(crate) step: u64,
 }
@@ -59,12 +65,13 @@ pub(crate) struct Tenant {
     pub(crate) roles_by_hand: BTreeSet<LedgerKey>,
     runs: BTreeMap<JobId, Run>,
     operations: BTreeMap<String, Fate>,
-    /// The jobs that somebody approved something of, with the policy they had then.
-    approved: BTreeSet<(JobId, Digest)>,
+    approvals: approvals::Approvals,
+    /// Who could act, and from which step on.
+    actors: BTreeMap<PrincipalRef, Vec<(u64, bool)>>,
     /// The jobs that somebody had adopt what is there.
     adopting: BTreeSet<JobId>,
-    /// Under which policies a run of a job wrote.
-    written: BTreeMap<JobId, BTreeSet<Digest>>,
+    /// Under which terms a run of a job wrote.
+    written: BTreeMap<JobId, BTreeSet<String>>,
     /// Since when directories do not show somebody whom they showed.
     gone: BTreeMap<PrincipalRef, DateTime<Utc>>,
     /// What it is entitled to.
@@ -117,6 +124,9 @@ impl Fate {
 #[derive(Debug)]
 struct Run {
     token: FencingToken,
+    began: DateTime<Utc>,
+    /// At which step it wrote last, or began.
+    wrote: u64,
     since: Window,
     /// Which removals it began without an approval.
     removals: BTreeSet<LedgerKey>,
@@ -124,8 +134,10 @@ struct Run {
     base: usize,
     /// Who was a member of what at any time of it.
     there: There,
-    /// Under which policies earlier runs wrote.
-    written: BTreeSet<Digest>,
+    /// Who is a member of what since it began.
+    stayed: There,
+    /// Under which terms earlier runs wrote.
+    written: BTreeSet<String>,
 }
 
 /// How far back what a run knows may reach.
@@ -142,6 +154,8 @@ struct Window {
 struct Fate {
     /// It changed something at the target.
     changed: bool,
+    /// After which step it was asked in whose name it is done.
+    asked: u64,
     /// So many attempts were not answered, or not for sure.
     open: u64,
     /// Who began the latest attempt.

@@ -81,7 +81,7 @@ impl History {
     }
 
     pub(crate) fn drop_by_hand(&mut self, tenant: &TenantId, key: &LedgerKey) {
-        self.tenant(tenant).here.remove(key);
+        self.tenant(tenant).goes(key);
     }
 
     /// What a tenant is entitled to from now on.
@@ -127,6 +127,18 @@ pub(crate) enum Shown {
 }
 
 impl Tenant {
+    /// Somebody or something is there no more.
+    pub(super) fn goes(&mut self, key: &LedgerKey) {
+        self.here.remove(key);
+        if let Some(who) = key.subject.principal() {
+            for run in self.runs.values_mut() {
+                if let Some(stayed) = run.stayed.get_mut(&key.container) {
+                    stayed.remove(who);
+                }
+            }
+        }
+    }
+
     /// Somebody or something is there from now on.
     pub(super) fn comes(&mut self, key: LedgerKey, put: Put) {
         if let Some(who) = key.subject.principal() {
@@ -199,7 +211,10 @@ impl Tenant {
         let Some(mut moments) = self.moments(&key.container, since) else {
             return true;
         };
-        let there = self.runs.get(&job.id).map(|run| &run.there);
+        let run = self.runs.get(&job.id);
+        let there = run.map(|run| &run.there);
+        let nobody = There::new();
+        let stayed = run.map_or(&nobody, |run| &run.stayed);
         moments.any(|moment| {
             let (Some(who), true) = (key.subject.principal(), moment.is_chained(&key.container)) else {
                 return moment.wants(job, key) == Some(wanted);
@@ -208,7 +223,7 @@ impl Tenant {
             is_known
                 && match wanted {
                     true => there.is_none_or(|there| moment.may_want(&key.container, who, there)),
-                    false => !moment.must_want(&key.container, who),
+                    false => !moment.must_want(&key.container, who, stayed),
                 }
         })
     }

@@ -62,12 +62,31 @@ impl Moment {
             })
     }
 
-    /// Whether `who` is surely wanted in a container, whoever is in others.
-    pub(crate) fn must_want(&self, container: &ContainerRef, who: &PrincipalRef) -> bool {
-        self.catalog.get(container).is_some_and(|container| {
-            let excludes = container.selection.exclude.iter().any(is_container);
-            !excludes && self.selected(&container.selection).contains(who)
-        })
+    /// Whether `who` is surely wanted in a container, whoever else is in others: selected there, or in another one where they
+    /// `stayed` and are surely wanted, too.
+    pub(crate) fn must_want(&self, container: &ContainerRef, who: &PrincipalRef, stayed: &There) -> bool {
+        let mut wanting: BTreeSet<PrincipalRef> = BTreeSet::new();
+        loop {
+            let wants = |container: &&Container| {
+                let Selection { include, exclude } = &container.selection;
+                let comes = || self.may_come_by_a_container(who) && !include.is_disjoint(&wanting);
+                !exclude.iter().any(is_container)
+                    && !self.below(exclude).contains(who)
+                    && (self.selected(&container.selection).contains(who) || comes())
+            };
+            let listed = self.catalog.values().filter(wants);
+            let wanted: BTreeSet<&ContainerRef> = listed.map(|container| &container.id).collect();
+            if wanted.contains(container) {
+                return true;
+            }
+            let stays = |id: &&ContainerRef| stayed.get(*id).is_some_and(|members| members.contains(who));
+            let staying = wanted.into_iter().filter(stays);
+            let next: BTreeSet<PrincipalRef> = staying.map(ContainerRef::as_principal).collect();
+            if next == wanting {
+                return false;
+            }
+            wanting = next;
+        }
     }
 
     /// Active, or a guest whom no directory shows.
@@ -349,8 +368,30 @@ mod tests {
         assert!(may("c0", "ada", &There::new()));
         assert!(!may("c0", "bob", &There::new()) && may("c0", "bob", &there(&[("c1", "bob")])));
         assert!(!may("c0", "eve", &there(&[("c1", "eve")])));
-        assert!(!moment.must_want(&container("c0"), &who("ada")));
-        assert!(moment.must_want(&container("c1"), &who("ada")));
-        assert!(!moment.must_want(&container("c2"), &who("bob")));
+        let must = |name: &str, person: &str, stayed: &There| {
+            moment.must_want(&container(name), &who(person), stayed)
+        };
+        let nobody = There::new();
+        assert!(!must("c0", "ada", &nobody));
+        assert!(must("c1", "ada", &nobody));
+        assert!(!must("c2", "bob", &nobody));
+        let stayed = there(&[("c0", "ada"), ("c1", "ada eve"), ("c2", "bob")]);
+        assert!(
+            must("c0", "ada", &stayed),
+            "who stays in a container that wants them"
+        );
+        assert!(!must("c0", "eve", &stayed), "who is excluded");
+        let alone = there(&[("c0", "ada")]);
+        assert!(!must("c0", "ada", &alone), "who was not in the other one");
+    }
+
+    #[test]
+    fn somebody_must_be_wanted_through_any_number_of_containers() {
+        let moment = moment(&[("c0", "c1"), ("c1", "c2 c0"), ("c2", "ada"), ("c3", "c1 -c2")]);
+        let stayed = there(&[("c0", "ada bob"), ("c1", "ada bob"), ("c2", "ada")]);
+        let must = |name: &str, person: &str| moment.must_want(&container(name), &who(person), &stayed);
+        assert!(must("c0", "ada") && must("c1", "ada"));
+        assert!(!must("c3", "ada"), "who is in an excluded container");
+        assert!(!must("c0", "bob"), "nobody selects them but a circle");
     }
 }

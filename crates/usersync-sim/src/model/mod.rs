@@ -24,7 +24,7 @@ pub(crate) struct People {
 
 impl People {
     #[cfg(test)]
-    fn with_users(users: BTreeMap<ObjectId, bool>) -> Self {
+    pub(crate) fn with_users(users: BTreeMap<ObjectId, bool>) -> Self {
         Self {
             users,
             ..Self::default()

@@ -1,6 +1,6 @@
 //! Where an office goes that is left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::executor::block_on;
 use usersync_connector::{Token, TokenKey, TokenStore};
 use usersync_engine::{Chosen, Engine, EngineError, LinkEntry, Links, RunRequest, Trigger};
-use usersync_model::{Authorization, JobId, LinkState, TenantId};
+use usersync_model::{Authorization, JobId, Link, LinkState, ObjectId, TenantId};
 use usersync_store::{Key, Table};
 
 use super::course::{Course, approve_held, see};
@@ -114,7 +114,11 @@ impl Course {
             })
             .collect();
         for (desk, entries) in self.office.desks.iter().zip(&entries) {
-            let mut problems = problems_of_links(desk, entries);
+            let consented = {
+                let mut state = self.core.lock();
+                state.history.tenant(&desk.id).office.consented.clone()
+            };
+            let mut problems = problems_of_links(desk, entries, &consented);
             for number in 0..desk.count() {
                 let person = account(0, number);
                 let is_kept_in_step = entries.iter().any(|entry| {
@@ -209,14 +213,21 @@ impl Course {
 }
 
 /// What links have to be in the end, as far as their owners' consent goes.
-fn problems_of_links(desk: &Desk, entries: &[LinkEntry]) -> Vec<(&'static str, String)> {
+fn problems_of_links(
+    desk: &Desk,
+    entries: &[LinkEntry],
+    consented: &BTreeSet<ObjectId>,
+) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
     for entry in entries.iter().filter(|entry| entry.link.is_kept()) {
         let link = &entry.link;
         let authorization = link.authorization();
         let tell = |what: &str| format!("{} is {authorization:?}, and {what}", link.account());
-        if link.state() == LinkState::Active && !authorization.permits() {
-            problems.push(("active_unasked", tell("its link is active")));
+        if desk.settings.needs_consent && is_unasked(link, consented) {
+            problems.push((
+                "active_unasked",
+                tell("its link is active, and its owner never consented"),
+            ));
         }
         if !desk.settings.needs_consent || desk.by_mail {
             continue;
@@ -234,6 +245,11 @@ fn problems_of_links(desk: &Desk, entries: &[LinkEntry]) -> Vec<(&'static str, S
         }
     }
     problems
+}
+
+/// Whether a link is active to an account whose owner never consented.
+fn is_unasked(link: &Link, consented: &BTreeSet<ObjectId>) -> bool {
+    link.state() == LinkState::Active && !consented.contains(&link.account().object)
 }
 
 /// What the items of a person have to be in the end: where they are kept in step, both sides say the same, and nothing is lost of what
@@ -309,4 +325,27 @@ async fn run_and_approve(
     approve_held(core, engine, tenant, job, &report).await;
     see(core, &engine.run(tenant, job, RunRequest::everything()).await?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use usersync_model::{Evidence, PrincipalKind};
+
+    use super::*;
+
+    #[test]
+    fn a_link_that_is_active_needs_an_owner_who_consented() {
+        let principal = principal(&system("crm"), "p0");
+        let account = usersync_model::AccountRef::new(system("mail"), crate::world::object("a0"));
+        let evidence = Evidence::ByHand {
+            addresses: Vec::new(),
+        };
+        // As if it had been forgotten that consent is needed.
+        let mut link = Link::propose(principal, PrincipalKind::User, account, evidence, false);
+        let nobody = BTreeSet::new();
+        assert!(!is_unasked(&link, &nobody), "it is not active yet");
+        link.save().expect("it is proposed");
+        assert!(is_unasked(&link, &nobody));
+        assert!(!is_unasked(&link, &BTreeSet::from([crate::world::object("a0")])));
+    }
 }

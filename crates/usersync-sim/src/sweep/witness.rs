@@ -13,6 +13,7 @@ use usersync_store::{Key, LedgerKey, Log, StateStore, Table, Transaction, Write}
 use super::ending::outbox_name;
 use super::lines::{Lines, plain};
 use super::points::wait;
+use crate::history::panicked;
 
 /// What was seen at the points of a world.
 #[derive(Debug, Default)]
@@ -54,6 +55,15 @@ impl Witness {
 
     pub(super) fn committed(&mut self, transaction: &Transaction) {
         for write in &transaction.writes {
+            if let Write::Put {
+                table: Table::Run,
+                bytes,
+                ..
+            } = write
+                && let Some(message) = panicked(bytes)
+            {
+                self.problems.push(("engine_panicked", message));
+            }
             let place = match write {
                 Write::Add { counter, delta } => {
                     let name = without_numbers(counter);

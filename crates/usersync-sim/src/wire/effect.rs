@@ -1,6 +1,7 @@
 //! One operation on its way to a target.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -73,7 +74,8 @@ impl Effect {
 
     async fn arrive(&self) -> Result<Applied> {
         let unanswered = || Err(Error::broken(FaultKind::Lost));
-        let answer = (self.act)().await.unwrap_or_else(unanswered);
+        let (answer, was_there) = self.watched().await;
+        let answer = answer.unwrap_or_else(unanswered);
         let is_there = match &self.on {
             On::Item(_) => false,
             On::Subject(on) => (on.is_there)(),
@@ -89,12 +91,39 @@ impl Effect {
         match &self.on {
             On::Item(on) => state.history.effect_on_item(on, is_changed),
             On::Subject(OnSubject { key, id, what, .. }) => {
+                if *what == Done::Changed && is_changed && was_there && !is_there {
+                    state.history.changed_before(&self.context, *id);
+                }
                 state
                     .history
                     .effect(&self.context, key, *id, *what, (is_there, is_changed));
             }
         }
         answer
+    }
+
+    /// Lets the target do it. One that waits after that may be overtaken by a person or by another operation: what it does counts from
+    /// the moment at which it can be seen. Tells, too, whether its subject was there when the call began.
+    async fn watched(&self) -> (Option<Result<Applied>>, bool) {
+        let mut call = (self.act)();
+        let On::Subject(on) = &self.on else {
+            return (call.await, false);
+        };
+        let was_there = (on.is_there)();
+        let answer = poll_fn(|context| {
+            let before = (on.is_there)();
+            let answer = call.poll_unpin(context);
+            let after = (on.is_there)();
+            if answer.is_pending() && before != after {
+                let mut state = self.core.lock();
+                state.trace.say(format_args!("  {self:?} has its effect"));
+                state
+                    .history
+                    .moved_by(&self.context, &on.key, on.id, on.what, after);
+            }
+            answer
+        });
+        (answer.await, was_there)
     }
 
     /// Makes the call; whoever is told for sure what came of it knows.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use usersync_connector::{
     CallContext, Cursor, Directory, DirectoryCapabilities, Error, Extent, ReadEvent, ReadStream, failed_read,
 };
-use usersync_model::{DirectoryChange, SystemId};
+use usersync_model::{Digest, DirectoryChange, SystemId};
 
 use super::Wire;
 use super::stale::{Remembered, is_complete};
@@ -17,6 +17,7 @@ pub(crate) struct WireDirectory {
     pub(crate) wire: Wire<Arc<dyn Directory>>,
     pub(crate) system: SystemId,
     pub(crate) capabilities: DirectoryCapabilities,
+    pub(crate) filter: Option<Digest>,
     pub(crate) remembered: Remembered<DirectoryChange>,
 }
 
@@ -27,6 +28,10 @@ impl Directory for WireDirectory {
 
     fn capabilities(&self) -> DirectoryCapabilities {
         self.capabilities
+    }
+
+    fn filter(&self) -> Option<Digest> {
+        self.filter
     }
 
     fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {

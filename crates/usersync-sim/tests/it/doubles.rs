@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use usersync_connector::{
-    Applied, CallContext, Cursor, Directory, DirectoryCapabilities, MemberChange, MemberOperation,
+    Applied, CallContext, Clock, Cursor, Directory, DirectoryCapabilities, MemberChange, MemberOperation,
     MembersEntry, MembershipRead, MembershipTarget, PresentMember, ReadEvent, ReadStream, TargetCapabilities,
 };
 use usersync_memory::{ManualClock, MemoryDirectory, MemoryStore, MemoryTarget};
@@ -190,6 +190,8 @@ impl StateStore for FaultyStore {
 pub(crate) enum Answers {
     /// It shows one member less of each container that has two or more, and says that these are all.
     Hides,
+    /// It answers long after it did what it was asked for.
+    Late,
     /// It leaves roles and states as they are, and says that it changed them.
     Keeps,
     /// Whatever it is asked for, it does it, and says that there was nothing to do.
@@ -203,6 +205,7 @@ pub(crate) enum Answers {
 pub(crate) struct FaultyTarget {
     inner: MemoryTarget,
     answers: Answers,
+    clock: ManualClock,
 }
 
 impl FaultyTarget {
@@ -214,6 +217,7 @@ impl FaultyTarget {
         Self {
             inner: MemoryTarget::new(spec.system.clone(), capabilities),
             answers,
+            clock: spec.clock.clone(),
         }
     }
 }
@@ -273,6 +277,11 @@ impl MembershipTarget for FaultyTarget {
                 let unchanged =
                     |answer: usersync_connector::Result<Applied>| answer.map(|_| Applied::unchanged());
                 first.into_iter().map(unchanged).collect()
+            }
+            Answers::Late => {
+                let answers = self.inner.apply(container, operations, context).await;
+                self.clock.sleep(Duration::from_secs(20)).await;
+                answers
             }
             Answers::Hides => self.inner.apply(container, operations, context).await,
             Answers::Keeps => {
@@ -340,5 +349,27 @@ impl Directory for Shortened {
             event => event,
         };
         read.map(shorten).boxed()
+    }
+}
+
+/// A directory whose connector panics in each read of changes, or in each read where it offers none.
+#[derive(Clone, Debug)]
+pub(crate) struct Panics(pub(crate) MemoryDirectory);
+
+impl Directory for Panics {
+    fn system(&self) -> &SystemId {
+        self.0.system()
+    }
+
+    fn capabilities(&self) -> DirectoryCapabilities {
+        self.0.capabilities()
+    }
+
+    fn read(&self, since: Option<Cursor>, context: &CallContext) -> ReadStream<DirectoryChange> {
+        assert!(
+            since.is_none() && self.capabilities().changes,
+            "nobody thought of that"
+        );
+        self.0.read(since, context)
     }
 }

@@ -1,5 +1,6 @@
 //! Many worlds. `USERSYNC_SIM_SEEDS` says how many, `USERSYNC_SIM_FIRST` from which seed on; `USERSYNC_SIM_SEED` is one of them, and
-//! `USERSYNC_SIM_TAPE` one that was shrunk, both with every line of what happens.
+//! `USERSYNC_SIM_TAPE` one that was shrunk, both with every line of what happens. `USERSYNC_SIM_EDITION` is an edition of worlds
+//! earlier than the newest.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -33,6 +34,9 @@ fn told(simulation: &Simulation, report: Report) -> String {
 #[test]
 fn every_seed_ends_well() {
     let mut config = Config::default();
+    if let Some(edition) = number("USERSYNC_SIM_EDITION") {
+        config.edition = u32::try_from(edition).expect("a small number");
+    }
     if let Ok(text) = env::var("USERSYNC_SIM_TAPE") {
         config.keep_trace = true;
         let tape: Tape = text.parse().expect("a tape");
@@ -130,8 +134,10 @@ fn seeds_that_broke_a_rule_end_well() {
             "a member with a role stayed in a container that selects itself",
         ),
     ];
+    let mut config = Config::default();
+    config.edition = 1;
     for (seed, why) in found {
-        let report = Simulation::new(seed, Config::default()).run();
+        let report = Simulation::new(seed, config.clone()).run();
         assert!(report.is_ok(), "{why}: {report}");
     }
 }
