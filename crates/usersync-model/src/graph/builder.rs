@@ -235,7 +235,7 @@ impl GraphBuilder {
         for &node in &self.contradictory {
             graph.systems[graph.ids.system_of(node) as usize]
                 .contradictory
-                .insert(node);
+                .insert(graph.ids.object(node).into());
             graph
                 .warnings
                 .push(GraphWarning::Contradiction(graph.ids.principal_ref(node)));

@@ -226,7 +226,8 @@ impl DirectoryGraph {
         let was_leaf = self.leaves.contains(node);
         self.entries[node as usize] = Entry::default();
         self.reindex(node, was_leaf);
-        if self.systems[system as usize].contradictory.remove(&node) {
+        let object = self.ids.object(node);
+        if self.systems[system as usize].contradictory.remove(object) {
             self.judge(system);
         }
     }
@@ -242,7 +243,8 @@ impl DirectoryGraph {
     fn contradict(&mut self, node: u32) {
         self.entries[node as usize].contradictory = true;
         let system = self.ids.system_of(node);
-        if self.systems[system as usize].contradictory.insert(node) {
+        let object = self.ids.object(node).into();
+        if self.systems[system as usize].contradictory.insert(object) {
             self.warnings
                 .push(GraphWarning::Contradiction(self.ids.principal_ref(node)));
             self.judge(system);

@@ -80,7 +80,9 @@ impl DirectoryGraph {
         principal: &PrincipalRef,
         policy: &ResolvePolicy,
     ) -> Option<Explanation> {
-        let node = self.find(principal)?;
+        let Some(node) = self.find(principal) else {
+            return self.explain_pick(selection, principal, policy);
+        };
         let (_, standing) = self.resolve_for(selection, policy, node);
         if standing == Standing::No {
             return None;
@@ -106,12 +108,18 @@ impl DirectoryGraph {
     ) -> Vec<Absence> {
         let Some(node) = self.find(principal) else {
             let resolved = self.resolve(selection, policy, &mut Scratch::new());
-            return match (self.system_reason(&principal.system), resolved.rest) {
-                (None, Rest::Absent) => vec![Absence::NotInDirectory, Absence::NotSelected],
-                (None, Rest::Unknown(reason)) => vec![Absence::NotInDirectory, Absence::Unknown(reason)],
-                (Some(_), Rest::Absent) => vec![Absence::NotSelected],
-                (Some(_), Rest::Unknown(reason)) => vec![Absence::Unknown(reason)],
-            };
+            let is_picked = selection.include.contains(principal);
+            let is_excluded = selection.exclude.contains(principal);
+            let is_gone = self.system_reason(&principal.system).is_none();
+            let not_selected = !is_picked && resolved.rest == Rest::Absent;
+            let unknown = resolved.rest.reason().filter(|_| !is_excluded);
+            let absences = [
+                is_gone.then_some(Absence::NotInDirectory),
+                not_selected.then_some(Absence::NotSelected),
+                is_excluded.then(|| Absence::Excluded(Path::of_unnamed(principal))),
+                unknown.cloned().map(Absence::Unknown),
+            ];
+            return absences.into_iter().flatten().collect();
         };
         let (resolved, standing) = self.resolve_for(selection, policy, node);
         if standing == Standing::Yes {
@@ -142,6 +150,22 @@ impl DirectoryGraph {
     #[must_use]
     pub fn last_step(&self, node: NodeId) -> Step {
         self.step(node.0)
+    }
+
+    /// As [`explain`](Self::explain), of somebody whom no directory names: he may be selected if he is picked.
+    fn explain_pick(
+        &self,
+        selection: &Selection,
+        principal: &PrincipalRef,
+        policy: &ResolvePolicy,
+    ) -> Option<Explanation> {
+        let is_picked = selection.include.contains(principal) && !selection.exclude.contains(principal);
+        let may_be = || self.resolve(selection, policy, &mut Scratch::new()).rest != Rest::Absent;
+        (is_picked && may_be()).then(|| Explanation {
+            standing: Standing::Unknown,
+            paths: vec![Path::of_unnamed(principal)],
+            more: false,
+        })
     }
 
     /// What speaks against the node itself, whatever is selected.
@@ -255,6 +279,18 @@ fn why_unknown(resolved: &Resolved, node: NodeId) -> Option<Absence> {
         Err(_) => resolved.rest.reason(),
     };
     reason.cloned().map(Absence::Unknown)
+}
+
+impl Path {
+    /// Of a pick that no directory names.
+    fn of_unnamed(pick: &PrincipalRef) -> Self {
+        let step = Step {
+            principal: pick.clone(),
+            kind: None,
+            name: String::new(),
+        };
+        Self { steps: vec![step] }
+    }
 }
 
 impl Absence {

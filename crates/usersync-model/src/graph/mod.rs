@@ -108,7 +108,8 @@ struct Entry {
 struct SystemState {
     /// What the reader said; `None` when it said nothing.
     told: Option<Completeness>,
-    contradictory: BTreeSet<u32>,
+    /// The ids of those that it contradicts itself about.
+    contradictory: BTreeSet<Box<str>>,
     /// What follows from both.
     partial: Option<PartialReason>,
 }

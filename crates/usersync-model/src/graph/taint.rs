@@ -21,12 +21,8 @@ impl DirectoryGraph {
             Some(Completeness::Complete) => None,
             Some(Completeness::Partial(reason)) => Some(reason.clone()),
         };
-        let first = state
-            .contradictory
-            .iter()
-            .map(|&node| self.ids.object(node))
-            .min();
-        let contradiction = first.map(|object| PartialReason::new(PartialKind::Contradiction, object));
+        let first = state.contradictory.first();
+        let contradiction = first.map(|object| PartialReason::new(PartialKind::Contradiction, &**object));
         let partial = told.into_iter().chain(contradiction).min();
         let state = &mut self.systems[number as usize];
         if state.partial != partial {

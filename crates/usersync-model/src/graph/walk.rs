@@ -39,6 +39,13 @@ impl Scratch {
         self.exclude.found.drain(|_, _| {});
     }
 
+    /// How much the last walks took: what they reached that is no leaf, and what was picked.
+    pub(super) fn walked(&self) -> usize {
+        let of =
+            |side: &Side| side.groups.len() + side.unseen.len() + side.leaf_picks.len() + side.gone.len();
+        1 + of(&self.include) + of(&self.exclude)
+    }
+
     /// The most that both lists can hold.
     pub(super) fn bound(&self, graph: &DirectoryGraph) -> usize {
         self.include.bound(graph) + self.exclude.bound(graph)

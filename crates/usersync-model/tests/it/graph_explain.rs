@@ -191,3 +191,37 @@ fn a_line_for_people() {
     );
     assert_eq!(absent(&all, "a:u0"), "");
 }
+
+/// That somebody else named a principal, too, changes nothing about it.
+#[test]
+fn who_no_directory_names_is_explained_as_who_is_named() {
+    let policy = ResolvePolicy::default();
+    for (system, other) in [(true, true), (true, false), (false, true)] {
+        let mut graph = DirectoryGraph::default();
+        for (id, is_complete) in [("a", system), ("b", other)] {
+            if is_complete {
+                graph.set_verdict(&sys(id), Completeness::Complete);
+            }
+        }
+        let mut named = graph.clone();
+        let who = parse("a:u9");
+        named.intern(&who);
+        let picks = |ids: &[&str]| -> Vec<_> { ids.iter().map(|id| parse(id)).collect() };
+        for include in [&[][..], &["a:u9"], &["b:g1"], &["a:u9", "b:g1"]] {
+            for exclude in [&[][..], &["a:u9"], &["b:g2"]] {
+                let selection = Selection::of(picks(include)).except(picks(exclude));
+                let context = format!("{system} {other} {include:?} {exclude:?}");
+                assert_eq!(
+                    graph.explain_absence(&selection, &who, &policy),
+                    named.explain_absence(&selection, &who, &policy),
+                    "{context}"
+                );
+                assert_eq!(
+                    graph.explain(&selection, &who, &policy),
+                    named.explain(&selection, &who, &policy),
+                    "{context}"
+                );
+            }
+        }
+    }
+}

@@ -226,3 +226,27 @@ fn an_outage_costs_no_more_than_a_good_read() {
     };
     assert_eq!(impact, expected);
 }
+
+#[test]
+fn very_many_contradictions_end_in_the_time_that_it_takes_to_read_them() {
+    const MANY: usize = 200_000;
+    let mut graph = complete([]);
+    for at in (0..MANY).rev() {
+        let id = obj(&format!("x{at:06}"));
+        for kind in [PrincipalKind::User, PrincipalKind::Group(GroupKind::Role)] {
+            let principal = Principal::new(id.clone(), kind, "");
+            graph.apply(&sys("a"), &DirectoryChange::Upsert(principal));
+        }
+    }
+    let first = |graph: &DirectoryGraph| match graph.system_verdict(&sys("a")) {
+        Completeness::Complete => None,
+        Completeness::Partial(reason) => Some(reason.detail),
+    };
+    assert_eq!(first(&graph).as_deref(), Some("x000000"));
+    for at in 0..MANY - 1 {
+        graph.apply(&sys("a"), &DirectoryChange::Removed(obj(&format!("x{at:06}"))));
+    }
+    assert_eq!(first(&graph).as_deref(), Some("x199999"));
+    graph.apply(&sys("a"), &DirectoryChange::Removed(obj("x199999")));
+    assert_eq!(first(&graph), None);
+}

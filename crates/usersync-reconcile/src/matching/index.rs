@@ -20,8 +20,8 @@ struct Held {
     ends: Vec<Slot>,
     /// How many lists a party has.
     lists: usize,
-    /// Whose first address is none, ascending.
-    without_primary: Vec<u32>,
+    /// How many of the addresses of a party are primary, where that is not one; ascending. They come first.
+    primaries: Vec<(u32, Slot)>,
 }
 
 #[derive(Debug)]
@@ -160,6 +160,12 @@ impl<'a> Index<'a> {
         slots.filter_map(|slot| self.groups.of(slot))
     }
 
+    /// The accounts that hold more than `most` addresses and values, ascending.
+    pub(super) fn large_accounts(&self, most: usize) -> impl Iterator<Item = u32> + '_ {
+        let accounts = 0..(self.accounts.ends.len() / self.accounts.lists) as u32;
+        accounts.filter(move |account| self.accounts.lists(*account, 0..self.accounts.lists).len() > most)
+    }
+
     /// The first link that an address of a principal belongs to.
     pub(super) fn link_of_principal(&self, principal: u32) -> Option<u32> {
         self.link_of(self.principals.addresses(principal))
@@ -185,7 +191,13 @@ impl<'a> Index<'a> {
                 .filter_map(|slot| self.groups.of(slot))
         };
         let alike = own().flat_map(|group| self.groups.look_alikes(group).iter().take(MOST_ADDRESSES));
-        let others = alike.filter(|group| own().all(|own| own != **group));
+        let mut alike = alike.peekable();
+        if alike.peek().is_none() {
+            return Vec::new();
+        }
+        let mut owned: Vec<Group> = own().collect();
+        owned.sort_unstable();
+        let others = alike.filter(|group| owned.binary_search(group).is_err());
         others
             .flat_map(|group| self.accounts(*group).iter().take(few).copied())
             .collect()
@@ -206,7 +218,7 @@ impl Held {
             first: texts.next(),
             ends: Vec::with_capacity(side.parties.len() * lists),
             lists,
-            without_primary: Vec::new(),
+            primaries: Vec::new(),
         };
         for at in 0..side.parties.len() {
             if at.is_multiple_of(BLOCK) {
@@ -214,34 +226,35 @@ impl Held {
                 fetch(block.filter_map(|party| party.addresses.first()?.bytes().last()));
             }
             let first = texts.next();
-            let has_primary = held.add(side, at, &attributes, texts);
+            let primaries = held.add(side, at, &attributes, texts);
             let party = at as u32;
-            if !has_primary {
-                held.without_primary.push(party);
+            if primaries != 1 {
+                held.primaries.push((party, primaries));
             }
             let holder = |slot| Holder {
                 party,
-                is_primary: has_primary && slot == first,
+                is_primary: slot - first < primaries,
             };
             holders.extend((first..texts.next()).map(holder));
         }
         held
     }
 
-    /// Adds what a party holds; answers whether its first address is one.
+    /// Adds what a party holds; answers how many primary addresses that are: what is told first in each way it is told.
     fn add(
         &mut self,
         side: &Side<'_>,
         at: usize,
         attributes: &[(u32, &AttributeName)],
         texts: &mut Texts,
-    ) -> bool {
-        let mut has_primary = None;
-        for told in side.told(at) {
-            for address in told.addresses {
-                let is_address = texts.add_address(address);
-                has_primary.get_or_insert(is_address);
-            }
+    ) -> Slot {
+        let told = side.told(at);
+        let mut primaries = 0;
+        for address in told.clone().filter_map(|told| told.addresses.first()) {
+            primaries += Slot::from(texts.add_address(address));
+        }
+        for address in told.flat_map(|told| told.addresses.iter().skip(1)) {
+            texts.add_address(address);
         }
         self.ends.push(texts.next());
         for (rule, name) in attributes {
@@ -249,7 +262,7 @@ impl Held {
                 .for_each(|told| add_values(told, name, *rule, texts));
             self.ends.push(texts.next());
         }
-        has_primary.unwrap_or(false)
+        primaries
     }
 
     /// What a party holds in some of its lists, which follow one another.
@@ -268,8 +281,8 @@ impl Held {
 
     fn primary(&self, party: u32) -> Range<Slot> {
         let start = self.addresses(party).start;
-        let has_primary = self.without_primary.binary_search(&party).is_err();
-        start..start + Slot::from(has_primary)
+        let primaries = self.primaries.binary_search_by_key(&party, |(party, _)| *party);
+        start..start + primaries.map_or(1, |at| self.primaries[at].1)
     }
 }
 

@@ -135,7 +135,7 @@ impl<'a> Side<'a> {
     }
 
     /// All that is told of the party at a place: usually one thing.
-    pub(super) fn told(&self, at: usize) -> impl Iterator<Item = &Party<'a>> {
+    pub(super) fn told(&self, at: usize) -> impl Iterator<Item = &Party<'a>> + Clone {
         let from = self.versions.partition_point(|(other, _)| *other < at);
         let others = self.versions[from..]
             .iter()

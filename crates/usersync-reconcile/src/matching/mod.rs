@@ -9,6 +9,8 @@ mod order;
 mod situation;
 mod texts;
 
+use std::collections::BTreeMap;
+
 use usersync_model::{Activity, ObjectId};
 
 pub use input::{KnownLink, MatchRule, Party, Side};
@@ -18,6 +20,9 @@ pub use situation::{Dispute, Few, Gone, Ineligible, IneligibleReason, Matched, M
 use ahead::{BLOCK, fetch};
 use index::Index;
 use input::Link;
+
+/// What an account of more addresses and values than this is wanted for is looked up once, and not for each who wants it.
+const LOOKED_THROUGH: usize = 16;
 
 /// Gives every principal that was seen or is linked exactly one situation.
 ///
@@ -63,6 +68,9 @@ struct Matcher<'a> {
     claims: Vec<Option<Claim>>,
     /// Of each group, the first of its accounts that is claimed; empty where none is.
     first_claimed: Vec<Option<u32>>,
+    /// Of each account that holds much, the first principals that something it holds decides for: one more than are shown beside one
+    /// of them.
+    wanted_by: BTreeMap<u32, Vec<u32>>,
 }
 
 /// Why an account is not free.
@@ -112,11 +120,13 @@ impl<'a> Matcher<'a> {
                 first_claimed[group as usize].get_or_insert(at);
             }
         }
+        let wanted_by = |account| (account, first_deciders(&index, account));
         Self {
             principals,
             accounts,
             links,
             rules,
+            wanted_by: index.large_accounts(LOOKED_THROUGH).map(wanted_by).collect(),
             index,
             link_of,
             decided,
@@ -216,11 +226,11 @@ impl<'a> Matcher<'a> {
             return self.ambiguous(rule, candidates, shared, at);
         };
         // Others may have come to the same account by another rule.
-        let others = self
-            .index
-            .of_account(account)
-            .map(|group| self.index.deciders(group));
-        let rivals = shared.chain(others);
+        let known = self.wanted_by.get(&account);
+        let groups = known.is_none().then(|| self.index.of_account(account));
+        let others = groups.into_iter().flatten();
+        let others = others.map(|group| self.index.deciders(group));
+        let rivals = shared.chain(others).chain(known.map(Vec::as_slice));
         if only(rivals.clone()) != Some(at) {
             return self.ambiguous(rule, candidates, rivals, at);
         }
@@ -332,6 +342,17 @@ fn ineligible(side: &Side<'_>, at: u32) -> Option<IneligibleReason> {
             .ineligible
             .map(|reason| IneligibleReason::Told(reason.to_owned()))
     }
+}
+
+/// The first of those that something an account holds decides for, ascending.
+fn first_deciders(index: &Index<'_>, account: u32) -> Vec<u32> {
+    let groups = index.of_account(account);
+    let deciders = groups.flat_map(|group| index.deciders(group).iter().take(Few::MOST + 2));
+    let mut first: Vec<u32> = deciders.copied().collect();
+    first.sort_unstable();
+    first.dedup();
+    first.truncate(Few::MOST + 2);
+    first
 }
 
 /// What ascending lists hold, if that is one and the same. O(1) for each list.

@@ -120,12 +120,17 @@ impl fmt::Display for Escaped<'_> {
                     .is_some_and(|w: &[u8; 3]| w.eq_ignore_ascii_case(b"www")),
                 _ => false,
             };
+            let begins_list = || match c {
+                '-' | '+' => at == 0,
+                '.' | ')' => at > 0 && shown.as_bytes()[..at].iter().all(u8::is_ascii_digit),
+                _ => false,
+            };
             match c {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '!' | '|' | '~' | '$' => write!(f, "\\{c}")?,
-                _ if begins_link() => write!(f, "\\{c}")?,
+                _ if begins_link() || begins_list() => write!(f, "\\{c}")?,
                 _ => f.write_char(c)?,
             }
         }

@@ -24,10 +24,10 @@ fn write(out: &mut String, view: &View<'_>, options: &RenderOptions) -> fmt::Res
     writeln!(out, "{}\n{}\n", visible(&view.title), view.headline)?;
     let mut facts = table(options, &[]);
     for (name, value) in &view.facts {
-        facts.add_row(row([*name, value]));
+        facts.add_row(row(options, [*name, value]));
     }
     for count in &view.counts {
-        facts.add_row(row([count.what, &count.number.to_string()]));
+        facts.add_row(row(options, [count.what, &count.number.to_string()]));
     }
     writeln!(out, "{}", facts.trim_fmt())?;
     if !view.warnings.is_empty() || view.more_warnings > 0 {
@@ -69,17 +69,12 @@ fn write(out: &mut String, view: &View<'_>, options: &RenderOptions) -> fmt::Res
         let mut rows = table(options, &["", "", "who or what", "id", "why"]);
         for list in &container.lists {
             for entry in &list.entries {
-                rows.add_row(row([
-                    list.tone.mark(),
-                    entry.action,
-                    entry.name,
-                    &entry.id,
-                    &entry.why,
-                ]));
+                let cells = [list.tone.mark(), entry.action, entry.name, &entry.id, &entry.why];
+                rows.add_row(row(options, cells));
             }
             if list.more() > 0 {
                 let rest = format!("… and {} more", list.more());
-                rows.add_row(row([list.tone.mark(), "", &rest, "", ""]));
+                rows.add_row(row(options, [list.tone.mark(), "", &rest, "", ""]));
             }
         }
         if !container.lists.is_empty() {
@@ -98,14 +93,15 @@ fn write(out: &mut String, view: &View<'_>, options: &RenderOptions) -> fmt::Res
 fn entries(options: &RenderOptions, entries: &[Entry<'_>]) -> Table {
     let mut rows = table(options, &["", "", "who or what", "id", "where", "why"]);
     for entry in entries {
-        rows.add_row(row([
+        let cells = [
             entry.tone.mark(),
             entry.action,
             entry.name,
             &entry.id,
             entry.container.unwrap_or_default(),
             &entry.why,
-        ]));
+        ];
+        rows.add_row(row(options, cells));
     }
     rows
 }
@@ -122,10 +118,19 @@ fn table(options: &RenderOptions, header: &[&str]) -> Table {
     table
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Row {
-    let mut row = Row::from(cells.map(|cell| visible(cell).into_owned()));
+fn row<const N: usize>(options: &RenderOptions, cells: [&str; N]) -> Row {
+    let mut row = Row::from(cells.map(|cell| beginning(cell, options.width)));
     row.max_height(1);
     row
+}
+
+/// As much of a cell as a terminal of this width can show, and more: cutting a text to its place costs the square of its length.
+fn beginning(cell: &str, width: u16) -> String {
+    let most = usize::from(width) * 4;
+    match cell.char_indices().nth(most) {
+        Some((end, _)) => visible(&cell[..end]).into_owned() + "…",
+        None => visible(cell).into_owned(),
+    }
 }
 
 fn more(out: &mut String, count: u64) -> fmt::Result {

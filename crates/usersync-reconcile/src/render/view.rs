@@ -10,6 +10,7 @@ use super::RenderOptions;
 use crate::hold::HoldCause;
 use crate::operation::{Action, LedgerStep, Operation, Section};
 use crate::plan::Plan;
+use crate::warning::Warning;
 
 /// A plan in words. Nothing in it is escaped.
 pub(super) struct View<'a> {
@@ -136,10 +137,26 @@ fn headline(plan: &Plan) -> String {
     let summary = plan.summary();
     let operations = summary.operations();
     match (operations, summary.held) {
-        (0, 0) => "Nothing to do: the target is as it should be.".to_owned(),
+        (0, 0) => nothing(plan),
         (0, held) => format!("{}.", waits(held)),
         (_, 0) => format!("{} will be made.", changes(operations)),
         (_, held) => format!("{} will be made; {}.", changes(operations), waits(held)),
+    }
+}
+
+/// Only of a target without conflicts that was compared with all it should be is it said that it is so.
+fn nothing(plan: &Plan) -> String {
+    let header = plan.header();
+    let in_part =
+        |warning: &Warning| warning.is_partial_read() || matches!(warning, Warning::PartialSelection { .. });
+    let conflicts = plan.summary().conflicts;
+    if conflicts > 0 {
+        let remain = number(conflicts, "conflict remains", "conflicts remain");
+        format!("Nothing to do, but {remain}.")
+    } else if header.more_warnings > 0 || header.warnings.iter().any(in_part) {
+        "Nothing to do, as far as was read: see the warnings.".to_owned()
+    } else {
+        "Nothing to do: the target is as it should be.".to_owned()
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use usersync_model::{AddressKey, Value};
-use usersync_reconcile::{Few, Gone, Situation, looks_like};
+use usersync_reconcile::{Few, Gone, MatchRule, Situation, looks_like};
 
 use crate::matching_world::{Card, World, attribute, number_rule, worlds};
 
@@ -393,6 +393,47 @@ fn one_address_for_everybody_shows_few() {
     }
 }
 
+/// One account that claims the addresses of everybody is matched in the time that it takes to read it.
+#[test]
+fn one_account_with_the_address_of_everybody_shows_few() {
+    const MANY: usize = 60_000;
+    let addresses: Vec<String> = (0..MANY).map(|n| format!("u{n}@acme.example")).collect();
+    let person = |n: usize| Card::new(&format!("p{n:05}"), &[&addresses[n]]);
+    let all: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let mut world = World::new((0..MANY).map(person).collect(), vec![Card::new("a1", &all)]);
+    world.rules = vec![MatchRule::AnyAddress];
+    let matching = world.matching();
+    for (at, matched) in matching.principals.iter().enumerate() {
+        let Situation::Ambiguous { rivals, .. } = &matched.situation else {
+            panic!("{matched:?}")
+        };
+        let others = (0..MANY).filter(|other| *other != at).take(Few::MOST);
+        let others: Vec<_> = others.map(|other| person(other).id).collect();
+        assert_eq!((&rivals.shown, rivals.more), (&others, true), "{at}");
+    }
+}
+
+/// So is one principal with very many addresses that all look like others.
+#[test]
+fn very_many_addresses_that_look_like_others_show_few() {
+    const MANY: usize = 60_000;
+    let addresses =
+        |prefix: &str| -> Vec<String> { (0..MANY).map(|n| format!("{prefix}-{n}@acme.example")).collect() };
+    let own = addresses("l");
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let accounts = addresses("1");
+    let accounts = (0..)
+        .zip(&accounts)
+        .map(|(n, address)| Card::new(&format!("a{n:05}"), &[address]));
+    let world = World::new(vec![Card::new("p1", &own)], accounts.collect());
+    let matching = world.matching();
+    let [matched] = &matching.principals[..] else {
+        panic!("{matching:?}")
+    };
+    assert_eq!(matched.look_alikes.shown.len(), Few::MOST);
+    assert!(matched.look_alikes.more);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
 
@@ -533,6 +574,35 @@ fn promise_21_a_contradiction_hides_no_candidate() {
         people.push(Card::new("p1", &[anna]));
         let world = World::new(people, vec![Card::new("a1", &[anna])]);
         assert_eq!(world.situation("p1").code(), "ambiguous", "{other}: a principal");
+    }
+}
+
+/// What is told first in either way is a primary address.
+#[test]
+fn promise_21_a_contradiction_hides_no_primary_address() {
+    let anna = "anna@acme.example";
+    for other in ["aaa@acme.example", "zzz@acme.example", "no address"] {
+        let twice = |id: &str| vec![Card::new(id, &[other]), Card::new(id, &[anna, other])];
+        let mut accounts = twice("a1");
+        accounts.push(Card::new("a2", &[]).with("employee", "7"));
+        let mut world = World::new(vec![Card::new("p1", &[anna]).with("number", "7")], accounts);
+        world.rules = vec![MatchRule::PrimaryAddress, number_rule(true)];
+        assert_eq!(
+            world.situation("p1").to_string(),
+            "not eligible: account a1: its system contradicts itself about it",
+            "{other}"
+        );
+
+        let mut people = twice("p1");
+        people.push(Card::new("p2", &["x@acme.example"]).with("number", "7"));
+        let account = Card::new("a1", &[anna]).with("employee", "7");
+        let mut world = World::new(people, vec![account]);
+        world.rules = vec![MatchRule::PrimaryAddress, number_rule(true)];
+        assert_eq!(
+            world.situation("p2").to_string(),
+            "ambiguous by number = employee: matches a1, as p1 does",
+            "{other}"
+        );
     }
 }
 

@@ -7,6 +7,7 @@ use usersync_model::{
 use usersync_reconcile::{
     Action, Drafts, Finding, Hold, HoldCause, LedgerChange, LedgerStep, Operation, Plan, Policy, Protection,
     Reason, RenderOptions, Section, Tally, Warning, What, render_html, render_markdown, render_table,
+    visible,
 };
 
 use crate::support::{self, container, envelope, header};
@@ -297,23 +298,119 @@ fn a_terminal_line_is_no_wider_than_the_terminal() {
     }
 }
 
+/// The text of a column costs its length, whoever chose it.
+#[test]
+fn a_name_without_end_is_cut_off() {
+    let policy = Policy::default();
+    let mut drafts = Drafts::default();
+    let mut section = plan().sections()[0].clone();
+    section.operations = vec![operation(
+        1,
+        Action::Add(MemberFacets::default()),
+        &"xy".repeat(1 << 20),
+    )];
+    section.holds[0].operation.label = "\u{200d}".repeat(1 << 20);
+    drafts.push(section);
+    let plan = Plan::assemble(header(&policy), envelope(1, 0), drafts, &policy, 0, None);
+    let text = render_table(&plan, &RenderOptions::default());
+    let row = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("+ "))
+        .unwrap();
+    assert!(row.contains("xyxy") && row.contains('…'), "{row}");
+    assert!(row.chars().count() <= 100, "{row}");
+}
+
+/// A kind begins a line.
+#[test]
+fn no_kind_begins_a_list() {
+    let policy = Policy::default();
+    for (kind, shown) in [
+        ("- add Eve", r"\- add Eve"),
+        ("+ add Eve", r"\+ add Eve"),
+        ("12. add Eve", r"12\. add Eve"),
+        ("1) add Eve", r"1\) add Eve"),
+        ("a - b 1. c", "a - b 1. c"),
+        ("1.2-3", r"1\.2-3"),
+    ] {
+        let mut section = plan().sections()[0].clone();
+        section.kind = ContainerKind::Other(KindName::new(kind).unwrap());
+        let mut drafts = Drafts::default();
+        drafts.push(section);
+        let plan = Plan::assemble(header(&policy), envelope(1, 0), drafts, &policy, 0, None);
+        let text = render_markdown(&plan, &RenderOptions::default());
+        let line = format!("{shown}, ");
+        assert!(text.lines().any(|one| one.starts_with(&line)), "{line}: {text}");
+    }
+}
+
+#[test]
+fn what_nobody_sees_is_shown() {
+    for c in [
+        '\u{180b}',
+        '\u{180f}',
+        '\u{fe00}',
+        '\u{fe0f}',
+        '\u{1bca0}',
+        '\u{1d173}',
+        '\u{1d17a}',
+        '\u{e0100}',
+    ] {
+        let code = u32::from(c);
+        assert_eq!(visible(&format!("Ada{c}")), format!("Ada\\u{{{code:x}}}"));
+        assert_eq!(visible(&format!("{c}")), format!("\\u{{{code:x}}}"));
+    }
+    let emoji = "\u{2764}\u{fe0f}\u{200d}\u{1f525}";
+    assert_eq!(visible(emoji), emoji);
+    assert_eq!(visible("\u{2764}\u{fe0f}\u{fe0f}"), "\u{2764}\u{fe0f}\\u{fe0f}");
+}
+
 #[test]
 fn a_plan_without_anything_says_so() {
-    let policy = Policy::default();
-    let plan = Plan::assemble(
-        header(&policy),
-        envelope(1, 0),
-        Drafts::default(),
-        &policy,
-        0,
-        None,
-    );
-    for text in [
-        render_table(&plan, &options()),
-        render_markdown(&plan, &options()),
-        render_html(&plan, &options()),
+    let reason = || PartialReason::new(PartialKind::Failed, "");
+    let conflict = || {
+        let mut section = plan().sections()[0].clone();
+        section.operations.clear();
+        section.holds.clear();
+        section.findings[0].what = What::FacetConflict;
+        section
+    };
+    let unread = vec![Warning::PartialTarget { reason: reason() }];
+    let half_known = vec![Warning::PartialSelection {
+        container: container(1),
+        reason: reason(),
+    }];
+    let gone = vec![Warning::MissingContainer(container(1))];
+    for (warnings, section, said) in [
+        (vec![], None, "Nothing to do: the target is as it should be."),
+        (gone, None, "Nothing to do: the target is as it should be."),
+        (
+            unread,
+            None,
+            "Nothing to do, as far as was read: see the warnings.",
+        ),
+        (
+            half_known,
+            None,
+            "Nothing to do, as far as was read: see the warnings.",
+        ),
+        (vec![], Some(conflict()), "Nothing to do, but 1 conflict remains."),
     ] {
-        assert!(text.contains("Nothing to do"), "{text}");
-        assert!(!text.contains("approve"), "{text}");
+        let policy = Policy::default();
+        let mut header = header(&policy);
+        header.warnings = warnings;
+        let mut drafts = Drafts::default();
+        if let Some(section) = section {
+            drafts.push(section);
+        }
+        let plan = Plan::assemble(header, envelope(1, 0), drafts, &policy, 0, None);
+        for text in [
+            render_table(&plan, &options()),
+            render_markdown(&plan, &options()),
+            render_html(&plan, &options()),
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+            assert!(!text.contains("approve"), "{text}");
+        }
     }
 }

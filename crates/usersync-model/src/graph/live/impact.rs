@@ -10,18 +10,15 @@ use crate::completeness::Completeness;
 use crate::id::SystemId;
 use crate::principal::DirectoryChange;
 
-/// How many listed principals are compared before and after one change; selections beyond are to be resolved again.
-pub(super) const MAX_COMPARED: usize = 1 << 23;
-
 /// How many members of a group may change for each change to be followed by itself, and of how many one.
-const FEW: usize = 8;
+pub(super) const FEW: usize = 8;
 const FEW_OF: usize = 16;
 
 impl LiveSelections {
     /// Folds one change of an incremental read of `system` into the graph, and tells whose standing it changed.
     ///
     /// A member that is a user or a resource costs the groups above it and the selections there. All else costs
-    /// the selections that reach the changed principal, twice.
+    /// the selections that reach the changed principal, twice; many groups that become members at once cost as much as one.
     pub fn apply(
         &mut self,
         graph: &mut DirectoryGraph,
@@ -175,7 +172,7 @@ impl LiveSelections {
         self.climb = climb;
         if before.category != Category::Leaf || after.category != Category::Leaf {
             for &(selection, _) in &removed {
-                self.resurvey(graph, selection, tally);
+                self.note_unshown(graph, selection, tally);
             }
         }
         for &(selection, sides) in &removed {
@@ -199,7 +196,7 @@ impl LiveSelections {
         let mut before = Vec::with_capacity(had.len());
         let mut listed = 0;
         for &(selection, _) in &had {
-            if listed > MAX_COMPARED {
+            if listed > self.limits.compared {
                 tally.re_resolve.insert(selection);
                 continue;
             }
@@ -244,6 +241,10 @@ impl LiveSelections {
         let Some(kept) = &self.kept[selection as usize] else {
             return;
         };
+        if self.loose.contains(&selection) || tally.affected.len() > self.limits.compared {
+            tally.re_resolve.insert(selection);
+            return;
+        }
         tally.affected.push(Affected {
             selection: SelectionId(selection),
             node: NodeId(node),
@@ -324,7 +325,10 @@ impl LiveSelections {
         self.revision = graph.revision;
         self.verdicts = graph.verdicts;
         tally.re_resolve.append(&mut self.stale);
-        tally.finish(&self.uncertain)
+        let more = self.credit + self.limits.credit_per_change;
+        self.credit = more.min(self.limits.credit);
+        self.tighten(graph);
+        tally.finish(&self.uncertain, !self.loose.is_empty())
     }
 }
 
@@ -346,8 +350,9 @@ impl Tally {
         }
     }
 
-    fn finish(mut self, uncertain: &BTreeSet<u32>) -> Impact {
-        let elsewhere = self.elsewhere.filter(|_| !uncertain.is_empty());
+    /// `may_more`: whether the rest of others than `uncertain` may be unknown, too.
+    fn finish(mut self, uncertain: &BTreeSet<u32>, may_more: bool) -> Impact {
+        let elsewhere = self.elsewhere.filter(|_| may_more || !uncertain.is_empty());
         let holds_elsewhere = |one: &Affected| {
             elsewhere.is_some_and(|other| other.node == one.node) && uncertain.contains(&one.selection.0)
         };

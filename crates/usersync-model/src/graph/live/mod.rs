@@ -3,6 +3,8 @@
 mod impact;
 mod nesting;
 mod reach;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,6 +84,9 @@ pub struct Impact {
 ///
 /// One value goes with one graph. Changes made to the graph directly are noticed at the next call and cost one
 /// survey of every selection.
+///
+/// Members that were never shown may be anything, so that whoever becomes one, or is one no longer, costs a survey of the
+/// selections above; where very many do, the selections are to be resolved again instead.
 #[derive(Clone, Debug)]
 pub struct LiveSelections {
     policy: ResolvePolicy,
@@ -93,6 +98,12 @@ pub struct LiveSelections {
     nowhere: BTreeMap<PrincipalRef, Vec<(u32, u8)>>,
     /// Selections whose rest is unknown.
     uncertain: BTreeSet<u32>,
+    /// Selections that were not surveyed when something changed that they reach: what they say about everyone is not known, and
+    /// each change that they may reach is told as one that takes resolving them again.
+    loose: BTreeSet<u32>,
+    /// How much more may be walked for members that were never shown.
+    credit: usize,
+    limits: Limits,
     /// Selections to report as to be resolved again with the next change.
     stale: BTreeSet<u32>,
     /// The state of the graph that all this is in step with.
@@ -110,6 +121,29 @@ struct Kept {
     /// Where its picks are.
     nodes: Vec<u32>,
     header: Header,
+    /// How much the last survey walked.
+    walked: usize,
+}
+
+/// How much work one change may make.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// How many listed principals are compared before and after one change; selections beyond are to be resolved again.
+    compared: usize,
+    /// How much may be walked at once for members that were never shown.
+    credit: usize,
+    /// How much more with each change.
+    credit_per_change: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            compared: 1 << 23,
+            credit: 1 << 22,
+            credit_per_change: 1 << 6,
+        }
+    }
 }
 
 impl LiveSelections {
@@ -123,6 +157,9 @@ impl LiveSelections {
             picked: Bits::default(),
             nowhere: BTreeMap::new(),
             uncertain: BTreeSet::new(),
+            loose: BTreeSet::new(),
+            credit: Limits::default().credit,
+            limits: Limits::default(),
             stale: BTreeSet::new(),
             revision: 0,
             verdicts: 0,
@@ -157,6 +194,7 @@ impl LiveSelections {
             return;
         };
         self.uncertain.remove(&id.0);
+        self.loose.remove(&id.0);
         self.stale.remove(&id.0);
         for pick in kept.selection.include.iter().chain(&kept.selection.exclude) {
             if let Some(sides) = self.nowhere.get_mut(pick) {
@@ -231,7 +269,8 @@ impl LiveSelections {
         let Some(kept) = self.kept.get(id.index()).and_then(Option::as_ref) else {
             return Standing::Unknown;
         };
-        if self.revision != graph.revision || node.index() >= self.nodes {
+        let is_behind = self.revision != graph.revision || node.index() >= self.nodes;
+        if is_behind || self.loose.contains(&id.0) {
             return graph.resolve_for(&kept.selection, &self.policy, node).1;
         }
         let hits = self.hits(graph, node.0, &mut Climb::default());
@@ -258,6 +297,7 @@ impl LiveSelections {
             selection,
             nodes,
             header,
+            walked: self.scratch.walked(),
         });
     }
 
@@ -318,12 +358,37 @@ impl LiveSelections {
             return false;
         };
         let header = Header::of(graph, &kept.selection, &self.policy, &mut self.scratch);
-        if kept.header == header {
+        kept.walked = self.scratch.walked();
+        if !self.loose.remove(&id) && kept.header == header {
             return false;
         }
         kept.header = header.clone();
         self.note_rest(id, &header);
         tally.re_resolve.insert(id);
         true
+    }
+
+    /// Surveys the selection again since somebody below it was never shown, or is so no longer, as long as that does not take too
+    /// much.
+    fn note_unshown(&mut self, graph: &DirectoryGraph, id: u32, tally: &mut Tally) {
+        let walked = |live: &Self| live.kept[id as usize].as_ref().map_or(0, |kept| kept.walked);
+        if walked(self) > self.credit {
+            self.loose.insert(id);
+            tally.re_resolve.insert(id);
+            return;
+        }
+        self.resurvey(graph, id, tally);
+        self.credit = self.credit.saturating_sub(walked(self));
+    }
+
+    /// Surveys selections that were not, as far as there is credit. Each change since then was told.
+    fn tighten(&mut self, graph: &DirectoryGraph) {
+        while let Some(&id) = self.loose.first()
+            && self.kept[id as usize]
+                .as_ref()
+                .is_some_and(|kept| kept.walked <= self.credit)
+        {
+            self.note_unshown(graph, id, &mut Tally::default());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::super::walk::{Scratch, Side};
 use super::super::{Category, DirectoryGraph};
 use super::LiveSelections;
-use super::impact::{MAX_COMPARED, Tally};
+use super::impact::{FEW, Tally};
 use super::reach::{Climb, EXCLUDED, Hits, INCLUDED, Traits, sides_of};
 
 /// How many memberships are listed in the time that the groups of one member take.
@@ -19,7 +19,10 @@ impl LiveSelections {
         begins: bool,
         tally: &mut Tally,
     ) {
-        if !graph.is_settled_group(group) {
+        let nested = members.iter().filter(|member| {
+            graph.category(**member) == Category::Group && graph.is_connected(group, **member) != begins
+        });
+        if !graph.is_settled_group(group) || nested.count() > FEW {
             self.restructure(graph, group, tally, |graph| {
                 for &member in members {
                     graph.set_connected(group, member, begins);
@@ -30,19 +33,35 @@ impl LiveSelections {
         let mut climb = std::mem::take(&mut self.climb);
         // What lies above the group does not depend on its members.
         let through = self.hits(graph, group, &mut climb);
+        let mut is_any_unseen = false;
         for &member in members {
             if graph.is_connected(group, member) == begins {
                 continue;
             }
+            let category = graph.category(member);
             if through.is_empty() {
                 graph.set_connected(group, member, begins);
-            } else if graph.category(member) == Category::Group {
+                continue;
+            }
+            is_any_unseen |= category == Category::Unseen;
+            if category == Category::Group {
                 self.change_nesting(graph, (group, member), &through, begins, &mut climb, tally);
+            } else if tally.affected.len() > self.limits.compared {
+                graph.set_connected(group, member, begins);
             } else {
                 self.change_single(graph, (group, member), &through, begins, &mut climb, tally);
             }
         }
         self.climb = climb;
+        if tally.affected.len() > self.limits.compared {
+            tally.re_resolve.extend(through.iter().map(|hit| hit.0));
+        }
+        // Whoever was not shown may be anything, which makes the rest unknown.
+        if is_any_unseen {
+            for &(selection, _) in &through {
+                self.note_unshown(graph, selection, tally);
+            }
+        }
     }
 
     /// A membership of someone who is no group. The sides that reach them otherwise are the same before and after.
@@ -67,10 +86,6 @@ impl LiveSelections {
         }
         let traits = self.traits(graph, member);
         for &(selection, sides) in through {
-            // Whoever was not shown may be anything, which makes the rest unknown.
-            if traits.category == Category::Unseen {
-                self.resurvey(graph, selection, tally);
-            }
             let without = sides_of(&outside, selection);
             self.compare_sides(
                 selection,
@@ -133,7 +148,7 @@ impl LiveSelections {
     /// membership and not without it. The scratch holds what is reached without it.
     fn compare_below(&mut self, graph: &DirectoryGraph, hit: (u32, u8), begins: bool, tally: &mut Tally) {
         let (selection, gained) = hit;
-        if tally.affected.len() > MAX_COMPARED {
+        if tally.affected.len() > self.limits.compared {
             tally.re_resolve.insert(selection);
             return;
         }
