@@ -348,11 +348,13 @@ impl Double {
                 .filter(|_| self.all)
                 .map(|version| Version(version.to_string())),
         };
-        let is_kept = match (&operation.change, self.flaw) {
-            (ItemChange::Delete { .. }, "remembers creations only" | "remembers no deletions") => false,
-            (ItemChange::Update { .. }, "remembers creations only") => false,
-            _ => true,
-        };
+        let is_kept = !matches!(
+            (&operation.change, self.flaw),
+            (
+                ItemChange::Delete { .. },
+                "remembers creations only" | "remembers no deletions"
+            ) | (ItemChange::Update { .. }, "remembers creations only")
+        );
         if is_kept {
             state.answers.push((operation.id, applied.clone()));
         }

@@ -501,11 +501,14 @@ impl Fake {
         if state.refuses {
             return Err(Error::new(ErrorKind::PermissionDenied, "read only"));
         }
-        let is_kept = match (&operation.change, flaw) {
-            (MemberChange::Remove, "remembers additions only") => false,
-            (MemberChange::Update(_), "remembers additions only" | "remembers no updates") => false,
-            _ => true,
-        };
+        let is_kept = !matches!(
+            (&operation.change, flaw),
+            (MemberChange::Remove, "remembers additions only")
+                | (
+                    MemberChange::Update(_),
+                    "remembers additions only" | "remembers no updates"
+                )
+        );
         if is_kept {
             state.answers.insert(operation.id, applied.clone());
         }

@@ -574,11 +574,14 @@ impl Fake {
         if state.refuses {
             return Err(Error::new(ErrorKind::PermissionDenied, "read only"));
         }
-        let is_kept = match (&operation.change, flaw) {
-            (RecordChange::Delete, "remembers creations only") => false,
-            (RecordChange::Update(_), "remembers creations only" | "remembers no updates") => false,
-            _ => true,
-        };
+        let is_kept = !matches!(
+            (&operation.change, flaw),
+            (RecordChange::Delete, "remembers creations only")
+                | (
+                    RecordChange::Update(_),
+                    "remembers creations only" | "remembers no updates"
+                )
+        );
         if is_kept {
             state.answers.insert(operation.id, applied.clone());
         }
