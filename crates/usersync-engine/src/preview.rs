@@ -7,7 +7,7 @@ use futures::FutureExt;
 use tracing::Instrument;
 use usersync_connector::CallContext;
 use usersync_model::{Absence, ContainerRef, Explanation, JobId, PrincipalRef, TenantId};
-use usersync_reconcile::{Hold, HoldCause, Plan, What};
+use usersync_reconcile::{Hold, HoldCause, Plan, What, visible};
 
 use crate::actor::job_actor;
 use crate::elsewhere::recover_elsewhere;
@@ -203,7 +203,8 @@ impl fmt::Display for Answer {
             write!(f, "\nnot selected: {absence}")?;
         }
         if let Some(cause) = &self.held {
-            write!(f, "\nwaits: {cause}; {}", cause.next_action())?;
+            let shown = cause.to_string();
+            write!(f, "\nwaits: {}; {}", visible(&shown), cause.next_action())?;
         }
         if let Some(finding) = self.finding {
             write!(f, "\nnote: {finding}")?;
