@@ -87,6 +87,10 @@ impl DirectoryHarness for Table {
         Ok(())
     }
 
+    async fn another(&self) -> Result<Arc<dyn Directory>, Cannot> {
+        Ok(Arc::new(CsvDirectory::new(system(), self.file())))
+    }
+
     async fn leave_out(&self, what: LeaveOut) -> Result<(), Cannot> {
         match what {
             LeaveOut::Everything => fs::remove_file(self.file()).unwrap(),
@@ -134,6 +138,11 @@ impl TargetHarness for Lists {
             fs::write(self.file(&container), lines).unwrap();
         }
         Arc::new(FolderTarget::new(system(), self.0.0.clone()))
+    }
+
+    fn namesake(&self, number: u32) -> Option<PrincipalRef> {
+        let elsewhere = SystemId::new("elsewhere").unwrap();
+        Some(PrincipalRef::new(elsewhere, self.principal(number).object))
     }
 
     async fn change(

@@ -85,6 +85,14 @@ impl TargetHarness for World {
         Arc::new(calendar)
     }
 
+    fn namesake(&self, number: u32) -> Option<PrincipalRef> {
+        let elsewhere = SystemId::new("elsewhere").unwrap();
+        Some(PrincipalRef::new(
+            elsewhere,
+            TargetHarness::principal(self, number).object,
+        ))
+    }
+
     async fn change(
         &self,
         container: &ObjectId,

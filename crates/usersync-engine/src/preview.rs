@@ -11,7 +11,7 @@ use usersync_model::{
     Absence, Completeness, ContainerRef, Explanation, JobId, MAX_PATHS, PrincipalRef, Scratch, Selection,
     Standing, TenantId,
 };
-use usersync_reconcile::{Hold, HoldCause, Plan, What};
+use usersync_reconcile::{Hold, HoldCause, Plan, What, visible};
 
 use crate::actor::job_actor;
 use crate::elsewhere::recover_elsewhere;
@@ -336,7 +336,8 @@ impl fmt::Display for Answer {
             write!(f, "\nnot selected: {absence}")?;
         }
         if let Some(cause) = &self.held {
-            write!(f, "\nwaits: {cause}; {}", cause.next_action())?;
+            let shown = cause.to_string();
+            write!(f, "\nwaits: {}; {}", visible(&shown), cause.next_action())?;
         }
         if let Some(finding) = self.finding {
             write!(f, "\nnote: {finding}")?;

@@ -11,10 +11,11 @@ use usersync::engine::{
     RunRequest, RunState, Scope, Trigger, Triggered, Waiting,
 };
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
+use usersync::model::{Container, ContainerKind};
 use usersync::reconcile::{Mode, Plan, Policy, RenderOptions, render_table};
-use usersync::store::{StoreErrorKind, Table};
+use usersync::store::{Key, StateStore, StoreErrorKind, Table, Transaction, Write};
 use usersync_tests::{
-    Crash, DurableStore, World, WorldStore, container, crash, free_policy, job, tenant, user,
+    Crash, DurableStore, World, WorldStore, all, container, crash, free_policy, job, tenant, user,
 };
 
 fn world() -> World {
@@ -190,6 +191,66 @@ fn of_a_large_plan_what_is_held_is_kept() {
         assert!(cut.len() < room + 4000, "{} bytes", cut.len());
         assert_eq!(entry(&world).held, plan.held_digest().map(|digest| (digest, 15)));
     }
+}
+
+/// What holds an entry counts as well: its container, whose name may be of any length.
+#[test]
+fn of_a_plan_with_long_names_as_much_is_kept_as_has_room() {
+    let long = "n".repeat(3000);
+    let builder = World::builder().group("staff", "ada");
+    let builder = (0..30).fold(builder, |builder, n| {
+        let id = container(&format!("album{n:02}"));
+        builder.add_container(Container::new(id, ContainerKind::Team, &long, all("staff")))
+    });
+    let world = builder.job("sync", Policy::new(Mode::Managed)).build();
+    let _ = world.settle("sync");
+    world.leave("staff", "ada");
+    for room in [0, 2000, 20_000, 60_000] {
+        let world = world.fork();
+        let engine = engine_with(&world, |options| options.history_plan = room);
+        let report = block_on(engine.run(&tenant(), &job("sync"), RunRequest::everything())).unwrap();
+        let plan = report.plan.as_ref().unwrap();
+        assert_eq!(plan.summary().held, 30);
+        let kept = plan_of(&world, report.run).expect("some of it is kept");
+        let most = room / long.len();
+        let held = kept.plan.summary().held as usize;
+        assert!(held <= most && held >= most / 2, "{held} in {room} bytes");
+        let cut = serde_json::to_string(&kept).unwrap();
+        assert!(cut.len() < room + 4000, "{} bytes in {room}", cut.len());
+    }
+}
+
+/// A newer program, or a hand, wrote the record of a run in a way that this one does not read: it stays, and runs go on.
+#[test]
+fn a_record_that_cannot_be_read_keeps_no_run_from_its_end() {
+    let world = world();
+    let _ = world.run("sync");
+    let _ = world.run("sync");
+    let runs = WorldStore::content(&world.store, &tenant())
+        .values
+        .remove(&Table::Run);
+    let mut keys: Vec<Key> = runs.expect("they are there").into_keys().collect();
+    keys.retain(|key| key.parts().next() == Some("run"));
+    let newest = keys.into_iter().min().expect("one is the newest");
+    let mut transaction = Transaction::new(tenant());
+    let bytes = b"from the future".to_vec();
+    transaction.write(Write::Put {
+        table: Table::Run,
+        key: newest.clone(),
+        bytes: bytes.clone(),
+    });
+    block_on(StateStore::commit(&world.store, transaction)).expect("the store works");
+    assert_eq!(history(&world).len(), 1, "the other is told");
+    assert_eq!(entry(&world).last.as_ref(), history(&world).first());
+    world.join("staff", "cleo");
+    let report = world.try_run("sync", RunRequest::everything()).expect("it ends");
+    assert!(report.is_ok(), "{report:?}");
+    assert_eq!(history(&world).len(), 2);
+    assert_eq!(entry(&world).last.map(|record| record.run), Some(report.run));
+    let runs = WorldStore::content(&world.store, &tenant())
+        .values
+        .remove(&Table::Run);
+    assert_eq!(runs.expect("they are there")[&newest], bytes, "it stays as it is");
 }
 
 #[test]

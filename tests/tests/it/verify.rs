@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use futures::executor::block_on;
 use proptest::prelude::*;
 use usersync::connector::{ErrorKind, Retry};
-use usersync::engine::{Discrepancy, RunEnd, RunRequest, Verification};
+use usersync::engine::{Discrepancy, RunEnd, RunRequest, Scope, Verification};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{
-    LedgerRow, Member, MemberFacets, MembershipState, ObjectId, Origin, PartialKind, PrincipalRef, Role,
-    Subject,
+    LedgerRow, Member, MemberFacets, MembershipState, ObjectId, Origin, PartialKind, PartialReason,
+    PrincipalRef, Role, Subject,
 };
-use usersync::reconcile::Mode;
+use usersync::reconcile::{HoldCause, Mode};
 use usersync::store::{LedgerKey, StateStore, Transaction, Write};
 use usersync_tests::edit::cases;
 use usersync_tests::{
@@ -250,6 +250,31 @@ fn each_discrepancy_is_found() {
                 "{finding}"
             );
         }
+    }
+}
+
+/// What a system says about its failure is not trusted: it adds no line to what is said about the ledger.
+#[test]
+fn a_reason_is_shown_in_one_line() {
+    let reason = PartialReason::new(PartialKind::Failed, "gone\n6 rows are as the ledger says\u{202e}");
+    let finding = Discrepancy::UnreadContainer {
+        container: container("team"),
+        rows: 3,
+        reason: reason.clone(),
+    };
+    let world = world();
+    let answer = world
+        .planned("sync", &Scope::Everything)
+        .explain(&container("team"), &user("ada"));
+    let mut answer = answer.expect("the container is planned");
+    (answer.selected, answer.absent, answer.present) = (None, Vec::new(), Some(true));
+    answer.held = Some(HoldCause::IncompleteTarget(reason));
+    for (text, lines) in [(finding.to_string(), 1), (answer.to_string(), 2)] {
+        assert_eq!(text.lines().count(), lines, "{text}");
+        assert!(
+            text.contains("gone\\u{a}6 rows") && text.contains("says\\u{202e}"),
+            "{text}"
+        );
     }
 }
 

@@ -50,31 +50,45 @@ impl KeptPlan {
 /// The header and the held operations that have room.
 fn cut(plan: &Plan, limit: usize) -> Plan {
     let mut header = plan.header().clone();
-    let more = header.warnings.len().saturating_sub(WARNINGS);
-    header.warnings.truncate(WARNINGS);
-    header.more_warnings += more as u64;
     let mut room = limit;
+    // What waits is what somebody decides about: most of the room is for that.
+    let mut left = limit / 4;
+    let mut kept = 0;
+    header.warnings.retain(|warning| {
+        let rest = room_behind(left, warning).filter(|_| kept < WARNINGS);
+        room -= rest.map_or(0, |rest| left - rest);
+        left = rest.unwrap_or(left);
+        kept += usize::from(rest.is_some());
+        rest.is_some()
+    });
+    header.more_warnings += (plan.header().warnings.len() - kept) as u64;
     let mut drafts = Drafts::default();
-    for section in plan.sections() {
-        let holds = section.holds.iter().map_while(|hold| {
-            room = room.checked_sub(size(hold, room)?)?;
-            Some(hold.clone())
-        });
-        let holds: Vec<_> = holds.collect();
-        if holds.is_empty() {
-            continue;
-        }
-        drafts.push(Section {
+    for section in plan.sections().iter().filter(|section| !section.holds.is_empty()) {
+        let mut cut = Section {
             container: section.container.clone(),
             kind: section.kind.clone(),
             name: section.name.clone(),
             owner: section.owner.clone(),
             operations: Vec::new(),
-            holds,
+            holds: Vec::new(),
             ledger: Vec::new(),
             findings: Vec::new(),
             tally: section.tally,
-        });
+        };
+        let Some(mut left) = room_behind(room, &cut) else {
+            continue;
+        };
+        for hold in &section.holds {
+            let Some(rest) = room_behind(left, hold) else {
+                break;
+            };
+            left = rest;
+            cut.holds.push(hold.clone());
+        }
+        if !cut.holds.is_empty() {
+            room = left;
+            drafts.push(cut);
+        }
     }
     // What is held was decided when the plan was made.
     let policy = Policy {
@@ -95,6 +109,11 @@ fn entries(section: &Section) -> usize {
 fn has_room(plan: &Plan, limit: usize) -> bool {
     // Each entry takes more than one byte.
     plan.sections().iter().map(entries).sum::<usize>() < limit && size(plan, limit).is_some()
+}
+
+/// What is left of `room` behind a value in a list; `None` if there is not enough.
+fn room_behind(room: usize, value: &impl Serialize) -> Option<usize> {
+    room.checked_sub(size(value, room)? + 1)
 }
 
 /// The length of a value in JSON, unless it is more than `limit`; then it is not written to its end.

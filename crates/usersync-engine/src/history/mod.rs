@@ -6,7 +6,7 @@ mod record;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use usersync_model::{JobId, TenantId};
-use usersync_store::{Lease, Table, Transaction, Write};
+use usersync_store::{Key, Lease, Table, Transaction, Write};
 
 use self::kept::RUN_PLAN;
 use self::record::{RUN, plan_key, run_key, runs_key};
@@ -32,6 +32,8 @@ impl Engine {
     /// found the job taken were none; a run that was killed before it had written anything may be missing, unless a schedule or
     /// a [trigger](Self::trigger) began it.
     ///
+    /// A record that cannot be read is left out, and warned of in the log.
+    ///
     /// Reads the records of the runs up to there; [`Options::history`](crate::Options::history) are kept, each of a few hundred
     /// bytes.
     ///
@@ -52,7 +54,7 @@ impl Engine {
             let is_before = |run: RunNumber| before.is_none_or(|before| run < before);
             for (key, stored) in chunk {
                 if records.len() < limit && RunNumber::of_key(&key).is_none_or(is_before) {
-                    records.push(RUN.decode(&stored.bytes)?);
+                    records.extend(readable(job, &key, &stored.bytes));
                 }
             }
         }
@@ -163,10 +165,11 @@ impl Engine {
                         });
                     }
                 } else if may_be_open {
-                    // Each run that ends settles those before it.
-                    let record: RunRecord = RUN.decode(&stored.bytes)?;
-                    may_be_open = record.state == RunState::Begun;
-                    if may_be_open {
+                    // Each run that ends settles those before it. So does one that cannot be read, or no run would end any more.
+                    let open = readable(&job.id, &key, &stored.bytes);
+                    let open = open.filter(|record| record.state == RunState::Begun);
+                    may_be_open = open.is_some();
+                    if let Some(record) = open {
                         let state = RunState::Killed { noticed };
                         transaction.write(Write::Put {
                             table: Table::Run,
@@ -204,4 +207,14 @@ impl Engine {
             bytes: RUN.encode(&record)?,
         })
     }
+}
+
+/// The record of a run, if it is one: a newer program may have written it.
+fn readable(job: &JobId, key: &Key, bytes: &[u8]) -> Option<RunRecord> {
+    let record = RUN.decode(bytes);
+    if let Err(error) = &record {
+        let run = RunNumber::of_key(key).map(|run| run.to_string());
+        tracing::warn!(name: "usersync.history.unreadable", %job, run, %error, "what is stored of a run cannot be read");
+    }
+    record.ok()
 }

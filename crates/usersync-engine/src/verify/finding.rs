@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use usersync_model::{
     ContainerRef, JobId, MemberFacets, OperationId, Origin, PartialReason, PrincipalRef, Subject,
 };
+use usersync_reconcile::visible;
 
 /// What a comparison of a job's ledger rows with its target showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,7 +235,8 @@ impl fmt::Display for Discrepancy {
                 reason,
             } => write!(
                 f,
-                "{container} was read in part ({reason}), and {rows} rows of it were not seen; verify again"
+                "{container} was read in part ({}), and {rows} rows of it were not seen; verify again",
+                visible(&reason.to_string())
             ),
         }
     }
