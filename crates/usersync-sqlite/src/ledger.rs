@@ -172,7 +172,12 @@ pub(crate) fn content(db: &Database, names: &mut Names, id: i64) -> Result<Ledge
     let mut row = LedgerRow::new(origin, claims);
     if !facets.is_empty() {
         let facets = serde_json::from_str(&facets);
-        row.facets = Some(facets.map_err(|error| corrupt(format!("facets of a ledger row: {error}")))?);
+        // What the error says quotes what is stored, whatever that is.
+        let unread = |error: serde_json::Error| {
+            let at = error.column();
+            corrupt(format!("facets of a ledger row have no known form, from column {at} on"))
+        };
+        row.facets = Some(facets.map_err(unread)?);
     }
     remember(&mut names.contents, id, row.clone());
     Ok(row)
