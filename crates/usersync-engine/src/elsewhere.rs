@@ -18,7 +18,7 @@ use crate::ground::RowBefore;
 use crate::job::Job;
 use crate::ports::Readers;
 use crate::records::{Shown, read_collection};
-use crate::recover::{Recovery, row_after};
+use crate::recover::{Found, Recovery, row_after};
 use crate::state::Intent;
 
 /// Finds out what became of the open intents of containers that a run of everything does not plan. Those of which that cannot be
@@ -46,7 +46,11 @@ pub(crate) async fn recover_elsewhere(
         };
         if happened {
             let before = rows.get(&key(&intent)).cloned().unwrap_or_default();
-            let after = row_after(&intent.effect, before.row.clone(), &job.id, true);
+            let found = Found {
+                ours: true,
+                as_wished: intent.effect.is_shown_by(seen.facets(&intent)),
+            };
+            let after = row_after(&intent.effect, before.row.clone(), &job.id, found);
             recovery.confirm(intent, before, after);
         } else {
             recovery.carry(intent);
@@ -153,6 +157,12 @@ impl Seen {
         let found = found.into_iter();
         self.members
             .extend(found.map(|(object, members)| (ContainerRef::new(system.clone(), object), members)));
+    }
+
+    /// The facets of the member whom `intent` is about, who is shown.
+    fn facets(&self, intent: &Intent) -> Option<&MemberFacets> {
+        let members = self.members.get(&intent.container)?;
+        members.shown.get(intent.subject.principal()?)
     }
 
     /// Whether the effect of `intent` is there; `None` if that cannot be seen.

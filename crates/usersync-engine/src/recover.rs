@@ -158,7 +158,11 @@ pub(crate) fn recover(survey: &mut Survey, intents: Vec<Intent>, job: &JobId) ->
         let found = present.then(|| sight.facets_of(id));
         if intent.effect.made_member(found.as_ref()) {
             let before = sight.row_before(id, job);
-            let after = row_after(&intent.effect, before.row.clone(), job, true);
+            let found = Found {
+                ours: true,
+                as_wished: intent.effect.is_shown_by(found.as_ref()),
+            };
+            let after = row_after(&intent.effect, before.row.clone(), job, found);
             sight.set_row(id, after.clone(), job);
             recovery.confirm(intent, before, after);
         } else {
@@ -200,6 +204,14 @@ impl Effect {
         }
     }
 
+    /// Whether a membership has the facets that this gives. `found` are its facets, if there is one.
+    pub(crate) fn is_shown_by(&self, found: Option<&MemberFacets>) -> bool {
+        match self {
+            Self::Add(to) | Self::Update { to, .. } => found == Some(to),
+            _ => true,
+        }
+    }
+
     /// Whether a record that a read in part shows has all that this is about: it may leave facets out.
     pub(crate) fn is_told_by(&self, found: &Record) -> bool {
         match self {
@@ -219,15 +231,28 @@ impl Effect {
     }
 }
 
-/// The ledger row after an effect. `ours` tells whether we made it.
+/// What is known of an effect that is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// We made it.
+    pub(crate) ours: bool,
+    /// It has the facets that it was to have.
+    pub(crate) as_wished: bool,
+}
+
+/// The ledger row after an effect.
+///
+/// A member whom another job claims too may be there by what that job did, with the facets that it gave: these stay, unless
+/// others are seen there.
 pub(crate) fn row_after(
     effect: &Effect,
     row: Option<LedgerRow>,
     job: &JobId,
-    ours: bool,
+    Found { ours, as_wished }: Found,
 ) -> Option<LedgerRow> {
     match effect {
         Effect::Add(facets) => {
+            let is_by_another = row.as_ref().is_some_and(|row| row.is_claimed_beside(job));
             let mut row = match row {
                 Some(row) => row.claimed(job),
                 None => LedgerRow::new(Origin::Foreign, [job.clone()]),
@@ -235,7 +260,11 @@ pub(crate) fn row_after(
             if ours {
                 row.origin = Origin::Ours;
             }
-            Some(row.with_facets(facets.clone()))
+            Some(if is_by_another && !as_wished {
+                row
+            } else {
+                row.with_facets(facets.clone())
+            })
         }
         Effect::Adopt => {
             let mut row = row

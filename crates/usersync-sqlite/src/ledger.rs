@@ -175,7 +175,9 @@ pub(crate) fn content(db: &Database, names: &mut Names, id: i64) -> Result<Ledge
         // What the error says quotes what is stored, whatever that is.
         let unread = |error: serde_json::Error| {
             let at = error.column();
-            corrupt(format!("facets of a ledger row have no known form, from column {at} on"))
+            corrupt(format!(
+                "facets of a ledger row have no known form, from column {at} on"
+            ))
         };
         row.facets = Some(facets.map_err(unread)?);
     }

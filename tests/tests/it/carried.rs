@@ -1,5 +1,6 @@
 //! Operations whose answer was lost, and that a later run goes on with, while the world does not stand still.
 
+use futures::FutureExt;
 use futures::executor::block_on;
 use usersync::connector::TargetCapabilities;
 use usersync::engine::{RunEnd, RunRequest};
@@ -212,4 +213,79 @@ fn promise_08_a_removal_is_not_gone_on_with_for_another_membership() {
     let _ = world.settle("sync");
     assert_eq!(world.members("team"), "bob");
     assert_eq!((world.row("team", "ada"), world.end().intents.len()), (None, 0));
+}
+
+/// An addition of Cleo as a manager was begun and never came; another job adds her as a member before anybody looks. What is there is
+/// what the other job made, and the role that both want is still to be given.
+#[test]
+fn what_another_job_made_meanwhile_is_what_an_addition_is_compared_with() {
+    let managers = || team("staff").with_role(Role::Manager);
+    for capabilities in [least_capability(), every_capability()] {
+        for is_narrowed in [false, true] {
+            let world = settled(capabilities);
+            world.save(&World::new_job("other", free_policy(Mode::Managed)));
+            world.join("staff", "cleo");
+            world.catalog.put(managers());
+            let lost = FaultRule::new(Fault::Timeout(Moment::Before)).on(CallKind::Add);
+            world.faults.inject(lost);
+            let _ = world.run("sync");
+            world.faults.heal();
+            world.catalog.put(team("staff"));
+            let _ = world.run("other");
+            assert_eq!(world.members("team"), "ada bob cleo");
+            world.catalog.put(managers());
+            if is_narrowed {
+                let narrow = World::new_job("sync", free_policy(Mode::Managed));
+                world.save(&narrow.covering([ContainerKind::Group]));
+                assert_eq!(world.run("sync").recovered.len(), 1);
+                let _ = world.settle("other");
+            } else {
+                let _ = world.settle("sync");
+            }
+            let members = world.members("team");
+            assert_eq!(
+                members, "ada:manager bob:manager cleo:manager",
+                "{capabilities:?}"
+            );
+        }
+    }
+}
+
+/// The same where the other job adds her just before the addition comes, and its answer is lost or not.
+#[test]
+fn what_another_job_made_just_before_is_what_an_addition_is_compared_with() {
+    let without_memory = TargetCapabilities {
+        idempotency_key: false,
+        ..every_capability()
+    };
+    for capabilities in [least_capability(), without_memory, every_capability()] {
+        for answer in [None, Some(Moment::Before), Some(Moment::After)] {
+            let world = settled(capabilities);
+            world.catalog.put(team("staff").with_role(Role::Manager));
+            let _ = world.settle("sync");
+            world.join("staff", "cleo");
+            world.save(&World::new_job("other", free_policy(Mode::Managed)));
+            let other = world.engine_over(&MemoryCatalog::new([team("cleo")]), "another");
+            let tenant = world.tenant.clone();
+            let adds = move || {
+                let name = job("other");
+                let run = other.run(&tenant, &name, RunRequest::everything());
+                let report = run.now_or_never().expect("nothing waits");
+                assert_eq!(report.expect("it runs").end, RunEnd::Changed);
+            };
+            world
+                .faults
+                .inject(FaultRule::meanwhile(adds).on(CallKind::Add).once());
+            if let Some(moment) = answer {
+                // The other job's addition comes within the call that this is about, and is answered.
+                let lost = FaultRule::new(Fault::Timeout(moment)).on(CallKind::Add);
+                world.faults.inject(lost.once());
+            }
+            let _ = world.run("sync");
+            let _ = world.settle("sync");
+            let members = world.members("team");
+            let expected = "ada:manager bob:manager cleo:manager";
+            assert_eq!(members, expected, "{answer:?} {capabilities:?}");
+        }
+    }
 }

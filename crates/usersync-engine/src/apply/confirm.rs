@@ -29,17 +29,19 @@ impl Applier<'_> {
             },
         ) in ended.iter().enumerate()
         {
-            if let Attempt::Done { changed, ours } = attempt {
+            if let Attempt::Done { changed, found } = attempt {
                 checked.push(place);
                 transaction.check(work.row.check(work.key()));
-                let row = row_after(&work.effect, work.row.row.clone(), &self.job.id, *ours);
+                let row = row_after(&work.effect, work.row.row.clone(), &self.job.id, *found);
                 // Whoever wrote the row while this went on may have put back what is removed: the next run sees whose it is.
                 let may_be_back = *contested && work.effect.is_removal();
                 let stays = may_be_back && row.is_none();
                 if !stays {
                     transaction.write(Write::Ledger { key: work.key(), row });
                     if let Some(base) = base_after(&work.effect) {
-                        let spelled = (!changed && !ours).then(|| work.base_as_spelled()).flatten();
+                        let spelled = (!changed && !found.ours)
+                            .then(|| work.base_as_spelled())
+                            .flatten();
                         let base = spelled.as_ref().or(base);
                         let write = base_write(&self.job.id, work.container, work.subject, base)?;
                         transaction.writes.extend(write);
@@ -47,7 +49,7 @@ impl Applier<'_> {
                 }
             }
             self.conclude(work, attempt, acting, now, transaction)?;
-            let had_effect = matches!(attempt, Attempt::Done { changed, ours } if *changed || *ours);
+            let had_effect = matches!(attempt, Attempt::Done { changed, found } if *changed || found.ours);
             if let Some(hour) = work.quota
                 && !had_effect
                 && !stays_open(work, attempt)
@@ -98,15 +100,8 @@ fn stays_open(work: &Work<'_>, attempt: &Attempt) -> bool {
 
 pub(super) fn outcome(attempt: Attempt) -> Outcome {
     match attempt {
-        Attempt::Done { changed: true, .. } => Outcome::Applied,
-        Attempt::Done {
-            changed: false,
-            ours: true,
-        } => Outcome::Applied,
-        Attempt::Done {
-            changed: false,
-            ours: false,
-        } => Outcome::AlreadySo,
+        Attempt::Done { changed, found } if changed || found.ours => Outcome::Applied,
+        Attempt::Done { .. } => Outcome::AlreadySo,
         Attempt::Not(outcome) => outcome,
         Attempt::Unknown => Outcome::Indeterminate,
     }

@@ -6,6 +6,7 @@ use usersync_connector::{Applied, CallContext, Error as ConnectorError, ErrorKin
 
 use super::{Acting, Applier, Attempt, Ended, Work};
 use crate::answers::counted;
+use crate::recover::Found;
 use crate::report::{NotStarted, Outcome};
 
 /// Operations of one container that go to the target in one call.
@@ -67,10 +68,12 @@ impl<'a> Applier<'a> {
     ) -> Attempt {
         let error = match answer {
             Ok(applied) => {
-                return Attempt::Done {
-                    changed: applied.changed,
-                    ours: applied.changed || work.carried.is_some(),
+                let changed = applied.changed;
+                let found = Found {
+                    ours: changed || work.carried.is_some(),
+                    as_wished: changed,
                 };
+                return Attempt::Done { changed, found };
             }
             Err(error) => error,
         };
@@ -84,11 +87,12 @@ impl<'a> Applier<'a> {
         let unknown = error.outcome_unknown();
         if unknown || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) {
             match self.target.happened(work, context).await {
-                Some(true) => {
+                Some((true, as_wished)) => {
                     let ours = unknown || work.carried.is_some();
-                    return Attempt::Done { changed: ours, ours };
+                    let found = Found { ours, as_wished };
+                    return Attempt::Done { changed: ours, found };
                 }
-                Some(false) if !unknown => return Attempt::Not(Outcome::Conflict),
+                Some((false, _)) if !unknown => return Attempt::Not(Outcome::Conflict),
                 None if !unknown => return Attempt::Not(Outcome::Conflict),
                 _ => return Attempt::Unknown,
             }

@@ -21,7 +21,7 @@ use crate::ground::{Ground, RowBefore, Rows};
 use crate::job::Job;
 use crate::ports::Readers;
 use crate::record::{Moment, Told, WrittenEffect, base_write, intent_write, subject_written};
-use crate::recover::Recovery;
+use crate::recover::{Found, Recovery};
 use crate::report::{OperationReport, Outcome};
 use crate::state::{Effect, window_hours, window_key, window_keys};
 
@@ -119,7 +119,10 @@ impl<'a> Ended<'a> {
     fn adopted(work: Work<'a>, acting: &Arc<Acting>) -> Self {
         let attempt = Attempt::Done {
             changed: false,
-            ours: true,
+            found: Found {
+                ours: true,
+                as_wished: true,
+            },
         };
         Self::new(work, attempt, acting)
     }
@@ -128,8 +131,8 @@ impl<'a> Ended<'a> {
 /// How an attempt at one operation went.
 #[derive(Clone, Debug)]
 enum Attempt {
-    /// It is as wished; `ours` tells whether we made it so.
-    Done { changed: bool, ours: bool },
+    /// It is there; `changed` tells whether this attempt made it.
+    Done { changed: bool, found: Found },
     /// It is not, for sure.
     Not(Outcome),
     /// Nobody knows.

@@ -10,7 +10,6 @@ use usersync_model::{Facet, FacetName, ObjectId, Subject};
 use usersync_reconcile::Action;
 
 use super::Work;
-use crate::state::Effect;
 
 /// The writing half of a job's target.
 #[derive(Clone, Debug)]
@@ -60,8 +59,8 @@ impl Target {
         }
     }
 
-    /// Whether the target is as `work` wants it; `None` if it cannot tell.
-    pub(super) async fn happened(&self, work: &Work<'_>, context: &CallContext) -> Option<bool> {
+    /// Whether the effect of `work` is there, and whether it has the facets that it was to have; `None` if the target cannot tell.
+    pub(super) async fn happened(&self, work: &Work<'_>, context: &CallContext) -> Option<(bool, bool)> {
         if !self.capabilities().point_read {
             return None;
         }
@@ -71,17 +70,14 @@ impl Target {
                     .member(&work.container.object, principal, context)
                     .await
                     .ok()?;
-                Some(match (&work.effect, found) {
-                    (Effect::Add(_) | Effect::Adopt, found) => found.is_some(),
-                    (Effect::Update { to, .. }, Some(found)) => found.member.facets == *to,
-                    (Effect::Update { .. }, None) => false,
-                    (_, found) => found.is_none(),
-                })
+                let facets = found.map(|found| found.member.facets);
+                let (effect, facets) = (&work.effect, facets.as_ref());
+                Some((effect.made_member(facets), effect.is_shown_by(facets)))
             }
             (Self::Records(target), Subject::Record(record)) => {
                 let collection = Some(&work.container.object);
                 let found = target.record(collection, record, context).await.ok()?;
-                Some(match (work.action, found) {
+                let happened = match (work.action, found) {
                     (Action::Adopt, found) => found.is_some(),
                     (Action::Create(wish), Some(found)) => {
                         found.record.kind == wish.kind && shows(&found.record.facets, &wish.facets)
@@ -89,7 +85,8 @@ impl Target {
                     (Action::Change(to), Some(found)) => shows(&found.record.facets, to),
                     (Action::Change(_) | Action::Create(_), None) => false,
                     (_, found) => found.is_none(),
-                })
+                };
+                Some((happened, happened))
             }
             _ => None,
         }

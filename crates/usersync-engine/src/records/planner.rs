@@ -25,7 +25,7 @@ use crate::job::Job;
 use crate::planning::{Assembly, Circumstances, Frame, header};
 use crate::ports::Readers;
 use crate::preview::{Made, PlanRequest};
-use crate::recover::{Recovery, base_after, note_overtaken, row_after};
+use crate::recover::{Found, Recovery, base_after, note_overtaken, row_after};
 use crate::report::{FailedRead, ReadOf, is_out_of_order};
 use crate::source::{Sources, read_sources};
 use crate::state::{Intent, load_approvals, load_departures, load_intents, load_state, window_used};
@@ -497,7 +497,11 @@ impl Planner<'_> {
         }
         let record = record.clone();
         let before = seen.rows.before(&record);
-        let after = row_after(&intent.effect, before.row.clone(), &self.job.id, true);
+        let found = Found {
+            ours: true,
+            as_wished: true,
+        };
+        let after = row_after(&intent.effect, before.row.clone(), &self.job.id, found);
         seen.rows.set(&record, after.clone());
         match base_after(&intent.effect) {
             Some(Some(base)) => drop(seen.bases.insert(record, base.clone())),

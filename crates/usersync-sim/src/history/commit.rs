@@ -97,23 +97,14 @@ impl History {
             let known = claimed + open.count();
             let step = self.step;
             let tenant = self.tenant(&tenant_id);
-            // A mirror has everything in hand that is there.
-            let is_mirror = tenant
-                .jobs()
-                .get(&job)
-                .is_some_and(|job| job.policy.mode == Mode::Mirror);
-            let ours = if is_mirror {
-                known.max(tenant.here.len())
-            } else {
-                known
-            };
             let run = Run {
                 token: lease.token,
                 began: now,
                 wrote: step,
                 since: tenant.window(),
                 removals: std::collections::BTreeSet::new(),
-                base: ours,
+                claimed: known,
+                met: tenant.here.len(),
                 there: tenant.members(),
                 stayed: tenant.members(),
                 written: tenant.written.get(&job).cloned().unwrap_or_default(),

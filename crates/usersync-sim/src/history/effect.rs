@@ -191,10 +191,13 @@ impl History {
                 let allowed = versions
                     .iter()
                     .map(|job| {
-                        job.policy
-                            .guards
-                            .run
-                            .map_or(u64::MAX, |share| allowance(share, run.base))
+                        // A mirror has everything in hand that is there when it reads.
+                        let base = match job.policy.mode {
+                            Mode::Mirror => run.claimed.max(run.met),
+                            _ => run.claimed,
+                        };
+                        let guard = job.policy.guards.run;
+                        guard.map_or(u64::MAX, |share| allowance(share, base))
                     })
                     .max();
                 (run.removals.len() as u64 > allowed.unwrap_or(u64::MAX)).then_some((

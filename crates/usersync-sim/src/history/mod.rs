@@ -130,8 +130,10 @@ struct Run {
     since: Window,
     /// Which removals it began without an approval.
     removals: BTreeSet<LedgerKey>,
-    /// How many keys were ours when it began.
-    base: usize,
+    /// How many keys it claimed or was about to when it began.
+    claimed: usize,
+    /// How many keys were there when it began or came since.
+    met: usize,
     /// Who was a member of what at any time of it.
     there: There,
     /// Who is a member of what since it began.

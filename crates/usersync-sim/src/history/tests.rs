@@ -203,20 +203,40 @@ fn an_approval_is_for_those_who_were_shown_and_for_its_time() {
     assert_eq!(gone(&mut history, "bob"), Some("emptied_unasked"));
 }
 
+fn half_of_a_run() -> Guards {
+    let run = Share {
+        percent: 50,
+        floor: 0,
+    };
+    Guards {
+        run: Some(run),
+        ..unguarded()
+    }
+}
+
 #[test]
 fn a_run_removes_as_many_as_its_guard_lets_it() {
-    let guards = Guards {
-        run: Some(Share {
-            percent: 50,
-            floor: 0,
-        }),
-        ..unguarded()
-    };
-    let mut history = under_way(&[], policy(guards));
+    let mut history = under_way(&[], policy(half_of_a_run()));
     // Three are ours.
     assert_eq!(broken(&mut history, Done::Removed, &key("team", "ada")), None);
     let second = broken(&mut history, Done::Removed, &key("team", "bob"));
     assert_eq!(second, Some("too_many_removals"));
+}
+
+#[test]
+fn whom_a_person_adds_meanwhile_counts_for_a_mirror_and_for_nobody_else() {
+    let second = |mode: Mode| {
+        let policy = Policy {
+            mode,
+            ..policy(half_of_a_run())
+        };
+        let mut history = under_way(&[], policy);
+        history.put_by_hand(&acme(), key("event", "bob"));
+        assert_eq!(broken(&mut history, Done::Removed, &key("team", "ada")), None);
+        broken(&mut history, Done::Removed, &key("team", "bob"))
+    };
+    assert_eq!(second(Mode::Mirror), None);
+    assert_eq!(second(Mode::Managed), Some("too_many_removals"));
 }
 
 #[test]

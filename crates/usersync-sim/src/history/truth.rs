@@ -141,8 +141,11 @@ impl Tenant {
 
     /// Somebody or something is there from now on.
     pub(super) fn comes(&mut self, key: LedgerKey, put: Put) {
-        if let Some(who) = key.subject.principal() {
-            for run in self.runs.values_mut() {
+        for run in self.runs.values_mut() {
+            if !self.here.contains_key(&key) {
+                run.met += 1;
+            }
+            if let Some(who) = key.subject.principal() {
                 let there = run.there.entry(key.container.clone()).or_default();
                 there.insert(who.clone());
             }

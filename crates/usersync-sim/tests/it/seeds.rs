@@ -134,10 +134,22 @@ fn seeds_that_broke_a_rule_end_well() {
             "a member with a role stayed in a container that selects itself",
         ),
     ];
-    let mut config = Config::default();
-    config.edition = 1;
-    for (seed, why) in found {
-        let report = Simulation::new(seed, config.clone()).run();
-        assert!(report.is_ok(), "{why}: {report}");
+    let of_edition_2 = [
+        (
+            402_981,
+            "what an addition was to say counted for what another job had made meanwhile",
+        ),
+        (
+            400_413,
+            "who came while a mirror ran did not count for what it may remove",
+        ),
+    ];
+    for (edition, seeds) in [(1, &found[..]), (2, &of_edition_2)] {
+        let mut config = Config::default();
+        config.edition = edition;
+        for (seed, why) in seeds {
+            let report = Simulation::new(*seed, config.clone()).run();
+            assert!(report.is_ok(), "{why}: {report}");
+        }
     }
 }
