@@ -2,12 +2,12 @@
 //!
 //! | step of the model | the engine |
 //! |---|---|
-//! | a run takes the lease | `Engine::lease` (`run.rs`) |
+//! | a run takes the lease | `Engine::lease` (`run/mod.rs`) |
 //! | it reads the store, it reads the target | `make_plan` (`preview.rs`), `survey` |
 //! | what it finds out of open intents | `recover` (`recover.rs`), whose rows are those of [`Rows`] |
 //! | whether a row is the one that was read | `RowBefore::check` (`ground.rs`): by its revision, but for what the run wrote itself |
 //! | what it decides | `decide` of usersync-reconcile itself |
-//! | it confirms what an earlier run did | `Engine::confirm_recovered` (`run.rs`) |
+//! | it confirms what an earlier run did | `Engine::confirm_recovered` (`run/carry_out.rs`) |
 //! | it opens: the serial rises, what is not wanted any more is let go | `Engine::open`, `Recovery::obsolete` |
 //! | it settles the ledger | `Applier::settle_ledger` (`apply/mod.rs`) |
 //! | it begins: intents | `Applier::begin` |
