@@ -5,8 +5,9 @@ use std::time::Duration;
 use usersync::engine::{
     Engine, JobEntry, RunControl, RunEnd, RunReport, Saved, Scope, Trigger, Triggered, Waiting,
 };
+use usersync::model::visible;
 use usersync::model::{ContainerRef, Digest, JobId};
-use usersync::reconcile::{Plan, RenderOptions, render_table, visible};
+use usersync::reconcile::{Plan, RenderOptions, render_table};
 
 use crate::Outcome;
 use crate::command::{self, Command};

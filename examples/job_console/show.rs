@@ -11,7 +11,7 @@ use usersync::engine::{
     JobEntry, NextRun, RunNumber, RunRecord, RunReport, RunResult, RunState, Scope, Waiting,
 };
 
-use usersync::reconcile::visible;
+use usersync::model::visible;
 
 use crate::exports::AddressBook;
 

@@ -23,7 +23,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use arguments::{Arguments, Task};
-use usersync::reconcile::visible;
+use usersync::model::visible;
 use usersync_examples::screen::{Outcome, Screen, chain};
 
 fn main() -> ExitCode {

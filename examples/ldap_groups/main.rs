@@ -33,7 +33,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use arguments::Task;
-use usersync::reconcile::visible;
+use usersync::model::visible;
 use usersync_examples::screen::{Outcome, Screen, chain};
 
 fn main() -> ExitCode {

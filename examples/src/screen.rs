@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use futures::StreamExt;
 use futures::executor::block_on;
 use usersync::engine::{RunControl, RunEvent};
-use usersync::reconcile::visible;
+use usersync::model::visible;
 
 /// What an example ends with.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;

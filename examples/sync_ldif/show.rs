@@ -6,8 +6,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use usersync::engine::{Outcome as Ended, RunReport};
+use usersync::model::visible;
 use usersync::model::{ObjectId, Subject};
-use usersync::reconcile::{Plan, RenderOptions, render_table, visible};
+use usersync::reconcile::{Plan, RenderOptions, render_table};
 
 use crate::outcome::Status;
 use crate::roster::Roster;

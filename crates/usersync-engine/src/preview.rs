@@ -9,9 +9,9 @@ use tracing::Instrument;
 use usersync_connector::CallContext;
 use usersync_model::{
     Absence, Completeness, ContainerRef, Explanation, JobId, MAX_PATHS, PrincipalRef, Scratch, Selection,
-    Standing, TenantId,
+    Standing, TenantId, visible,
 };
-use usersync_reconcile::{Hold, HoldCause, Plan, What, visible};
+use usersync_reconcile::{Hold, HoldCause, Plan, What};
 
 use crate::actor::job_actor;
 use crate::elsewhere::recover_elsewhere;

@@ -18,6 +18,7 @@ mod principal;
 mod record;
 mod selection;
 mod subscription;
+mod visible;
 
 pub use address::{Address, AddressError, AddressKey};
 pub use completeness::{Completeness, PartialKind, PartialReason};
@@ -42,3 +43,4 @@ pub use principal::{Activity, DirectoryChange, GroupKind, ListKind, Principal, P
 pub use record::{AttributeName, Facet, FacetName, Record, RecordKind, Value};
 pub use selection::Selection;
 pub use subscription::SubscriptionResource;
+pub use visible::visible;

@@ -42,5 +42,5 @@ pub use policy::{Guards, OnExceeded, Policy, Share, Window};
 pub use records::{
     Direction, FacetRule, RecordRow, RecordRules, Records, SetRule, SourceRecord, TargetRecord, plan_records,
 };
-pub use render::{RenderOptions, render_html, render_markdown, render_table, visible};
+pub use render::{RenderOptions, render_html, render_markdown, render_table};
 pub use warning::Warning;

@@ -2,14 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use usersync_model::{ContainerRef, Digest, DigestBuilder, JobId, OperationId, SystemId, TenantId};
+use usersync_model::{ContainerRef, Digest, DigestBuilder, JobId, OperationId, SystemId, TenantId, visible};
 
 use crate::decide::Mode;
 use crate::digest::{content_digest, held_digest, seal};
 use crate::hold::HoldCause;
 use crate::operation::{Action, Operation, Section, Tally};
 use crate::policy::{OnExceeded, Policy};
-use crate::render::visible;
 use crate::warning::Warning;
 
 /// The name of the stored format.

@@ -82,7 +82,7 @@ fn check(plan: &Plan) {
         // Lines and spaces are all that is not seen.
         let shows = |text: &str| {
             let lines = text.replace('\n', " ");
-            assert_eq!(usersync::reconcile::visible(&lines), lines);
+            assert_eq!(usersync::model::visible(&lines), lines);
         };
         let table = render_table(plan, &options);
         let markdown = render_markdown(plan, &options);

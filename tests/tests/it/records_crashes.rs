@@ -53,12 +53,20 @@ fn every_kind_of_target() -> [(TargetCapabilities, bool); 5] {
     ]
 }
 
-fn undisturbed(world: &RecordWorld) -> (RecordEnd, Told, u64) {
+/// How it ends, what is told, and the calls of the first run.
+fn undisturbed(world: &RecordWorld) -> (RecordEnd, Told, Vec<CallKind>) {
     let world = world.fork();
     let _ = world.run("share");
-    let calls = world.faults.calls();
+    let calls = world.calls.all().into_iter().map(|call| call.kind).collect();
     let _ = world.settle("share");
     (world.end(), told(&world), calls)
+}
+
+/// Which facets a record lacks is not known from a read in part: they are written by the next run, and that is a change of its own.
+fn in_two_steps(told: &Told) -> Told {
+    let is_change = |line: &str| line.starts_with("change ") || line.contains(" RecordChanged ");
+    let once = |(line, times): (&String, &usize)| (line.clone(), if is_change(line) { 1 } else { *times });
+    told.iter().map(once).collect()
 }
 
 fn take_over(world: &mut RecordWorld) {
@@ -100,7 +108,9 @@ proptest! {
         let _ = world.settle("share");
         world.edit(&after);
         let (end, news, calls) = undisturbed(&world);
-        for call in 1..=calls {
+        for call in 1..=calls.len() as u64 {
+            let first = usize::try_from(call - 1).expect("a place");
+            let is_read = calls[first..].iter().take(1 + usize::from(second)).any(|kind| *kind == CallKind::Records);
             for fault in [Fault::Hang(Moment::After), Fault::Timeout(Moment::Before), Fault::Timeout(Moment::After)] {
                 let mut rule = FaultRule::new(fault.clone()).at_call(call);
                 if second {
@@ -108,7 +118,12 @@ proptest! {
                 }
                 let world = disturbed(&world, rule);
                 prop_assert_eq!(&world.end(), &end, "{:?} at call {}", fault, call);
-                prop_assert_eq!(&told(&world), &news, "{:?} at call {}", fault, call);
+                let told = told(&world);
+                if is_read {
+                    prop_assert_eq!(in_two_steps(&told), in_two_steps(&news), "{:?} at call {}", fault, call);
+                } else {
+                    prop_assert_eq!(&told, &news, "{:?} at call {}", fault, call);
+                }
             }
         }
     }
@@ -352,7 +367,7 @@ fn promise_18_one_record_failing_stops_no_other() {
 fn promise_15_two_workers_make_each_record_once() {
     let world = eventful(every_capability(), true);
     let (end, _, calls) = undisturbed(&world);
-    for call in 1..=calls {
+    for call in 1..=calls.len() as u64 {
         let world = world.fork();
         let other = world.new_engine("two");
         let (clock, tenant) = (world.clock.clone(), world.tenant.clone());

@@ -5,9 +5,8 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use usersync_model::{
-    ContainerRef, JobId, MemberFacets, OperationId, Origin, PartialReason, PrincipalRef, Subject,
+    ContainerRef, JobId, MemberFacets, OperationId, Origin, PartialReason, PrincipalRef, Subject, visible,
 };
-use usersync_reconcile::visible;
 
 /// What a comparison of a job's ledger rows with its target showed.
 #[derive(Clone, Debug, PartialEq, Eq)]

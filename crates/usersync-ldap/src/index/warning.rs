@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use usersync_model::{ObjectId, PartialReason};
+use usersync_model::{ObjectId, PartialReason, visible};
 
 /// Something in a directory that could not be taken over as it stands. DNs are canonical ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,15 +179,6 @@ struct Visible<'a, 'f>(&'a mut fmt::Formatter<'f>);
 
 impl Write for Visible<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|c| self.write_char(c))
-    }
-
-    fn write_char(&mut self, c: char) -> fmt::Result {
-        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns {
-            write!(self.0, "{}", c.escape_unicode())
-        } else {
-            self.0.write_char(c)
-        }
+        self.0.write_str(&visible(text))
     }
 }

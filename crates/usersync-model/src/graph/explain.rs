@@ -13,6 +13,7 @@ use crate::completeness::PartialReason;
 use crate::id::PrincipalRef;
 use crate::principal::{Activity, PrincipalKind};
 use crate::selection::Selection;
+use crate::visible::visible;
 
 /// How many shortest paths an explanation lists at most.
 pub const MAX_PATHS: usize = 8;
@@ -381,27 +382,14 @@ impl fmt::Display for Step {
     }
 }
 
-/// Untrusted text: control and direction characters are escaped, and it is cut to a readable length.
+/// Untrusted text: what nobody sees is made visible, and it is cut to a readable length.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, c) in self.0.chars().enumerate() {
-            if at == MAX_SHOWN_CHARS {
-                return f.write_str("…");
-            }
-            match c {
-                '\u{61c}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}' => {
-                    write!(f, "{}", c.escape_unicode())?;
-                }
-                c if c.is_control() => write!(f, "{}", c.escape_unicode())?,
-                c => write!(f, "{c}")?,
-            }
+        match self.0.char_indices().nth(MAX_SHOWN_CHARS) {
+            Some((end, _)) => write!(f, "{}…", visible(&self.0[..end])),
+            None => f.write_str(&visible(self.0)),
         }
-        Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! A plan as one page of HTML.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use usersync_model::visible;
 
 use super::RenderOptions;
 use super::view::{ContainerView, Entry, HoldGroup, Tone, View};
-use super::visible::visible;
 use crate::plan::Plan;
 
 const STYLE: &str = include_str!("page.css");

@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Write};
 
+use usersync_model::visible;
+
 use super::RenderOptions;
 use super::view::{Entry, View};
-use super::visible::visible;
 use crate::plan::Plan;
 
 /// The plan as Markdown, in lists with one line for every entry.

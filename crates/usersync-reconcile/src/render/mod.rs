@@ -7,12 +7,10 @@ mod html;
 mod markdown;
 mod table;
 mod view;
-mod visible;
 
 pub use html::render_html;
 pub use markdown::render_markdown;
 pub use table::render_table;
-pub use visible::visible;
 
 /// How much of a plan is shown, and how wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

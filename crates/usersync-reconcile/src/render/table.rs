@@ -3,10 +3,10 @@
 use std::fmt::{self, Write};
 
 use comfy_table::{ContentArrangement, LineStyle, Row, Table, TableStyle};
+use usersync_model::visible;
 
 use super::RenderOptions;
 use super::view::{Entry, View};
-use super::visible::visible;
 use crate::plan::Plan;
 
 /// The plan as tables of at most `options.width` columns, without colours, with one line for every entry: what is too

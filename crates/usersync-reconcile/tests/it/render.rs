@@ -2,12 +2,11 @@
 
 use usersync_model::{
     ContainerKind, KindName, MemberFacets, MembershipState, PartialKind, PartialReason, Role, Subject,
-    SystemId,
+    SystemId, visible,
 };
 use usersync_reconcile::{
     Action, Drafts, Finding, Hold, HoldCause, LedgerChange, LedgerStep, Operation, Plan, Policy, Protection,
     Reason, RenderOptions, Section, Tally, Warning, What, render_html, render_markdown, render_table,
-    visible,
 };
 
 use crate::support::{self, container, envelope, header};

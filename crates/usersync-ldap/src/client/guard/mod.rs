@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use usersync_model::visible;
 
 use super::ber::{self, Malformed};
 use super::server::ClientLimits;
@@ -221,22 +222,8 @@ fn admit(bytes: &[u8], shared: &Shared) -> Result<Option<u8>, Fault> {
 
 /// A text of the server, fit to be repeated.
 pub(crate) fn printable(text: &str) -> String {
-    let mut printable: String = text
-        .chars()
-        .map(|c| if misleads(c) { ' ' } else { c })
-        .take(TEXT_CHARACTERS)
-        .collect();
-    printable.truncate(printable.trim_end().len());
-    printable
-}
-
-/// Whether a character changes how what is around it looks, without being seen itself.
-fn misleads(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        )
+    let end = text.char_indices().nth(TEXT_CHARACTERS).map(|(end, _)| end);
+    visible(text[..end.unwrap_or(text.len())].trim_end()).into_owned()
 }
 
 /// Cuts a stream into messages.

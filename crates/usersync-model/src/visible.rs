@@ -5,11 +5,11 @@ use std::fmt::Write;
 
 /// The text with every character that is invisible, ends a line or turns the direction of its surroundings written as
 /// `\u{…}`; only the joiners that ordinary words and emoji have, and the mark of an emoji behind its symbol, stay as they are. The
-/// result is one line. For hosts that show what a directory says on a terminal or in a log; the renderings of a plan do
-/// so themselves.
+/// result is one line. For hosts that show what a directory says on a terminal or in a log; explanations and the renderings
+/// of a plan do so themselves.
 ///
 /// ```
-/// # use usersync_reconcile::visible;
+/// # use usersync_model::visible;
 /// assert_eq!(visible("Ada\u{1b}[2J"), "Ada\\u{1b}[2J");
 /// assert_eq!(visible("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
 /// ```
