@@ -113,6 +113,12 @@ impl History {
             }
         }
         for (name, key) in journal {
+            // Nobody is wanted and nobody unwanted where containers exclude each other: what is on its way there waits for a person.
+            let job = name.parts().next();
+            let at_rest = at_rest.iter().find(|(id, _)| Some(id.as_str()) == job);
+            if at_rest.is_some_and(|(_, wanted)| wanted.get(&key.container) == Some(&None)) {
+                continue;
+            }
             problems.push((
                 "journal_left_open",
                 format!("{name:?} of {id}: {} in {}", key.subject, key.container),

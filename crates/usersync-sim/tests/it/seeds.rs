@@ -143,6 +143,11 @@ fn seeds_that_broke_a_rule_end_well() {
             400_413,
             "who came while a mirror ran did not count for what it may remove",
         ),
+        (
+            614_908,
+            "what was on its way to a container that depends on itself was to end",
+        ),
+        (612_562, "and to one that excludes itself"),
     ];
     for (edition, seeds) in [(1, &found[..]), (2, &of_edition_2)] {
         let mut config = Config::default();

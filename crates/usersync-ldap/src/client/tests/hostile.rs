@@ -360,7 +360,12 @@ async fn texts_of_the_server_do_not_mislead() {
     })
     .await;
     let error = pages(&plain(&fake.url()), LIMITS).await.unwrap_err();
-    assert!(error.message().ends_with("a b c d e f"), "{error}");
+    assert!(
+        error
+            .message()
+            .ends_with("a\\u{202e}b\\u{2066}c\\u{7}d\\u{200b}e\\u{a}f"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
