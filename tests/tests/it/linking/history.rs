@@ -69,6 +69,8 @@ impl Model {
                 self.let_in();
             }
             Step::Save(p) => {
+                // Whoever waits comes first, also before who begins to at the same time.
+                self.let_in();
                 if let Some((_, since)) = self.proposed.get_mut(&p) {
                     since.get_or_insert(self.time);
                 }
