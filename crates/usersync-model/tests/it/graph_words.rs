@@ -316,16 +316,17 @@ fn untrusted_names_are_cut_and_cannot_move_what_is_around_them() {
     assert_eq!(shown(&"ä".repeat(100)), "ä".repeat(100));
     assert_eq!(shown(&"ä".repeat(101)), format!("{}…", "ä".repeat(100)));
     assert_eq!(shown("a\u{1b}[31m\nb"), "a\\u{1b}[31m\\u{a}b");
-    let turning = ['\u{61c}', '\u{feff}'].into_iter();
+    let turning = ['\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{feff}'].into_iter();
     let turning = turning
-        .chain('\u{200b}'..='\u{200f}')
         .chain('\u{2028}'..='\u{202e}')
         .chain('\u{2060}'..='\u{206f}');
     for c in turning {
         assert_eq!(shown(&format!("a{c}b")), format!("a{}b", c.escape_unicode()));
     }
+    // The joiners are part of ordinary words.
     for plain in [
-        '\u{61b}', '\u{61d}', '\u{200a}', '\u{2010}', '\u{2027}', '\u{202f}', '\u{205f}', '\u{2070}',
+        '\u{61b}', '\u{61d}', '\u{200a}', '\u{200c}', '\u{200d}', '\u{2010}', '\u{2027}', '\u{202f}',
+        '\u{205f}', '\u{2070}',
     ] {
         assert_eq!(shown(&format!("a{plain}b")), format!("a{plain}b"));
     }
