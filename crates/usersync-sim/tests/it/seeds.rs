@@ -144,6 +144,11 @@ fn seeds_that_broke_a_rule_end_well() {
             "who came while a mirror ran did not count for what it may remove",
         ),
         (
+            606_321,
+            "an earlier life of a link was being forgotten when the link came back, suspended: what is left waits with it",
+        ),
+        (612_988, "the same, with a link whose consent was revoked"),
+        (
             614_125,
             "who asked again for the entitlement in vain counted as told of what it was before",
         ),
