@@ -146,7 +146,18 @@ impl Course {
                 state.history.violate("journal_left_open", message);
             }
             let values = state.history.shadow.tenant(&desk.id).values.iter();
-            let wrong = problem_of_places(values.map(|((table, key), bytes)| (*table, key, &**bytes)));
+            let values = values.map(|((table, key), bytes)| (*table, key, &**bytes));
+            // What an earlier life of a link left waits with it. Of who has no link it is dropped.
+            let idle = entries.iter().map(|entry| &entry.link);
+            let idle = idle.filter(|link| link.is_kept() && link.state() != LinkState::Active);
+            let idle: Vec<[&str; 4]> = idle.map(parts_of).collect();
+            let waits = |pair: &Key| {
+                let parts: Vec<&str> = pair.parts().collect();
+                parts
+                    .get(1..5)
+                    .is_some_and(|link| idle.iter().any(|idle| link == idle))
+            };
+            let wrong = problem_of_places(values, waits);
             if let Some(wrong) = wrong {
                 state
                     .history
@@ -210,6 +221,16 @@ impl Course {
         let count = count.lock().unwrap_or_else(PoisonError::into_inner);
         *count
     }
+}
+
+/// What names a link in the keys of what is stored of its items.
+fn parts_of(link: &Link) -> [&str; 4] {
+    [
+        link.principal().system.as_str(),
+        link.principal().object.as_str(),
+        link.account().system.as_str(),
+        link.account().object.as_str(),
+    ]
 }
 
 /// What links have to be in the end, as far as their owners' consent goes.

@@ -48,7 +48,7 @@ impl AccountDirectory for WireAccounts {
     }
 }
 
-/// What a caller was last told that a tenant is entitled to.
+/// What a caller was told that a tenant is entitled to when it asked last; `None` if it asked in vain.
 pub(crate) type Entitled = Arc<Mutex<Option<Entitlement>>>;
 
 /// What each tenant is entitled to, as one caller sees it.
@@ -58,17 +58,26 @@ pub(crate) struct WireEntitlement {
     pub(crate) told: Entitled,
 }
 
+impl WireEntitlement {
+    /// What the caller knows from now on.
+    fn note(&self, answer: Option<Entitlement>) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    }
+}
+
 #[async_trait]
 impl EntitlementSource for WireEntitlement {
     async fn entitlement(&self, tenant: &TenantId) -> Result<Entitlement> {
         let source = self.wire.of(tenant)?;
+        // Whoever asks again and gets no answer goes on as one who was told nothing, and not by what was so before.
+        self.note(None);
         let call = source.entitlement(tenant);
         let answer = self
             .wire
             .core
             .call(FaultKind::OF_CALLS, "entitlement", call)
             .await?;
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        self.note(Some(answer));
         Ok(answer)
     }
 }
@@ -104,5 +113,34 @@ impl TokenStore for WireTokens {
         let tokens = self.0.of(tenant)?;
         let call = tokens.token(tenant, key);
         self.0.core.call(FaultKind::OF_CALLS, "token", call).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::choice::{Choices, EDITION, Place};
+    use crate::core::Core;
+    use crate::executor::Process;
+
+    /// As for whoever takes back a link: it asks, looks again since somebody was faster, and goes on without an answer.
+    #[test]
+    fn who_asks_again_in_vain_is_told_nothing() {
+        let tenant = TenantId::new("acme").expect("an id");
+        let source = MemoryEntitlement::new();
+        let core = Core::new(Choices::of_seed(1, Place::Office, EDITION), false);
+        let entitlements = WireEntitlement {
+            wire: Wire::new(&core, Process::Worker(0, 0), [(tenant.clone(), source.clone())]),
+            told: Entitled::default(),
+        };
+        let told = || *entitlements.told.lock().expect("nobody panicked");
+        source.set(&tenant, Some(Entitlement::new(2)));
+        assert!(block_on(entitlements.entitlement(&tenant)).is_ok());
+        assert_eq!(told(), Some(Entitlement::new(2)));
+        source.set(&tenant, None);
+        assert!(block_on(entitlements.entitlement(&tenant)).is_err());
+        assert_eq!(told(), None);
     }
 }

@@ -148,6 +148,14 @@ fn seeds_that_broke_a_rule_end_well() {
             "what was on its way to a container that depends on itself was to end",
         ),
         (612_562, "and to one that excludes itself"),
+            606_321,
+            "an earlier life of a link was being forgotten when the link came back, suspended: what is left waits with it",
+        ),
+        (612_988, "the same, with a link whose consent was revoked"),
+        (
+            614_125,
+            "who asked again for the entitlement in vain counted as told of what it was before",
+        ),
     ];
     for (edition, seeds) in [(1, &found[..]), (2, &of_edition_2)] {
         let mut config = Config::default();
