@@ -148,6 +148,7 @@ fn seeds_that_broke_a_rule_end_well() {
             "what was on its way to a container that depends on itself was to end",
         ),
         (612_562, "and to one that excludes itself"),
+        (
             606_321,
             "an earlier life of a link was being forgotten when the link came back, suspended: what is left waits with it",
         ),
