@@ -143,6 +143,10 @@ fn seeds_that_broke_a_rule_end_well() {
             400_413,
             "who came while a mirror ran did not count for what it may remove",
         ),
+        (
+            612_364,
+            "a lease counted for the very moment at which somebody else may have it",
+        ),
     ];
     for (edition, seeds) in [(1, &found[..]), (2, &of_edition_2)] {
         let mut config = Config::default();
