@@ -147,6 +147,10 @@ fn seeds_that_broke_a_rule_end_well() {
             612_364,
             "a lease counted for the very moment at which somebody else may have it",
         ),
+        (
+            608_499,
+            "who left, and was back since the run read, was not taken for somebody in grace",
+        ),
     ];
     for (edition, seeds) in [(1, &found[..]), (2, &of_edition_2)] {
         let mut config = Config::default();
