@@ -151,6 +151,10 @@ fn seeds_that_broke_a_rule_end_well() {
             608_499,
             "who left, and was back since the run read, was not taken for somebody in grace",
         ),
+        (
+            606_122,
+            "a guest was added whom an excluded group names, and no directory shows",
+        ),
     ];
     for (edition, seeds) in [(1, &found[..]), (2, &of_edition_2)] {
         let mut config = Config::default();
