@@ -46,8 +46,8 @@ impl Engine {
         let mut kept = asked;
         loop {
             let over = later(kept, ttl);
-            // What was asked for may be answered so late that it ran out since.
-            let mut is_over = clock.now() > over
+            // What was asked for may be answered so late that it ran out since: at the very end of it somebody else may have it.
+            let mut is_over = clock.now() >= over
                 || match beside(run.as_mut(), clock.sleep(third), clock, over).await {
                     First::Ended(report) => return report,
                     // One poll of the run may take longer than the lease.

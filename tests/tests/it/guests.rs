@@ -6,10 +6,10 @@ use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{ReadOf, RunEnd, RunRequest, Scope};
 use usersync::memory::{CallKind, Fault, FaultRule};
 use usersync::model::{
-    Absence, Activity, ContainerRef, PartialKind, Principal, PrincipalKind, Standing, Subject,
+    Absence, Activity, ContainerRef, PartialKind, Principal, PrincipalKind, Standing, Subject, UnknownMembers,
 };
 use usersync::reconcile::{Guards, Mode, Policy, Share};
-use usersync_tests::{World, container, free_policy, user};
+use usersync_tests::{World, container, free_policy, group, user};
 
 /// A crew of twelve, and an event for the crew and one more.
 fn world(guards: Guards) -> World {
@@ -209,6 +209,43 @@ fn an_excluded_guest_stays_away() {
     });
     let _ = world.settle("sync");
     assert!(!world.members("event").contains("guest"));
+}
+
+/// Found by the simulator (seed 606122). A guest of the crew is named by a group that the event excludes, or by one within it, which names
+/// them still although no directory shows them.
+#[test]
+fn a_guest_whom_an_excluded_group_names_stays_away() {
+    for unknown_members in [UnknownMembers::Ignore, UnknownMembers::Partial] {
+        for naming in ["banned", "inner"] {
+            let world = world(free());
+            let mut job = World::new_job("sync", free_policy(Mode::Managed));
+            job.resolve.unknown_members = unknown_members;
+            world.save(&job);
+            for name in ["banned", "inner"] {
+                world.put_group(name);
+            }
+            world
+                .directory
+                .add_member(&group("banned").object, &group("inner"));
+            world.catalog.edit(&container("event"), |event| {
+                event.selection.exclude.insert(group("banned"));
+            });
+            world.directory.add_member(&group(naming).object, &user("guest"));
+            world.add_by_hand("crew", "guest");
+            world.add_by_hand("crew", "other");
+            let _ = world.settle("sync");
+            let (members, told) = (world.members("event"), format!("{naming}, {unknown_members:?}"));
+            assert!(!members.contains("guest"), "{told}: {members}");
+            // Where the group may name somebody else than it seems to, nobody is known not to be excluded.
+            let is_known = unknown_members == UnknownMembers::Ignore;
+            assert_eq!(members.contains("other"), is_known, "{told}: {members}");
+            let why = world.planned("sync", &Scope::Everything);
+            let why = why
+                .explain(&container("event"), &user("guest"))
+                .expect("it is covered");
+            assert_eq!(why.selected, None, "{told}");
+        }
+    }
 }
 
 #[test]

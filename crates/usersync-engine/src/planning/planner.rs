@@ -309,16 +309,15 @@ impl Planner<'_> {
         for excluded in guests_of(true) {
             guests.remove(&excluded);
         }
-        for excluded in selection.exclude.iter().filter_map(|pick| graph.find(pick)) {
+        // Excluded groups, too, may name them still, although no directory shows them.
+        let (mut scratch, among) = (Scratch::new(), guests.iter().copied().collect::<Vec<_>>());
+        for excluded in graph.denied(selection, &self.job.resolve, &mut scratch, &among) {
             guests.remove(&excluded);
         }
         let resolved = Arc::make_mut(resolved);
         // Where nobody else is selected, nothing tells yet whether those who are excluded are known.
         let excluded = Selection::of(selection.exclude.iter().cloned());
-        let exclusion = match graph
-            .resolve(&excluded, &self.job.resolve, &mut Scratch::new())
-            .rest
-        {
+        let exclusion = match graph.resolve(&excluded, &self.job.resolve, &mut scratch).rest {
             Rest::Unknown(reason) => Some(reason),
             Rest::Absent => None,
         };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use usersync_connector::CallContext;
 use usersync_engine::Job;
-use usersync_model::{ContainerRef, OperationId, Role};
+use usersync_model::{ContainerRef, OperationId, PrincipalRef, Role};
 use usersync_reconcile::{Mode, Share};
 use usersync_store::{Key, LedgerKey, Table};
 
@@ -168,12 +168,13 @@ impl History {
                     .into_iter()
                     .flatten()
                     .any(|(of, row)| of.container == key.container && is_ours((of, row)));
-                // Who left the directory and is in grace is still wanted, also if a person took them out meanwhile.
+                // Who left the directory and is in grace is still wanted, also if a person took them out meanwhile, or if they are back
+                // since the run read.
                 let may_be_in_grace = versions.iter().any(|job| job.policy.grace_hours.is_some())
                     && run
                         .there
                         .get(&key.container)
-                        .is_some_and(|members| members.iter().any(|who| tenant.gone.contains_key(who)));
+                        .is_some_and(|members| members.iter().any(|who| tenant.may_have_left(who, &since)));
                 let is_container = key.subject.principal().is_some() && !may_be_in_grace;
                 if is_container && guards(true) && has_ours {
                     let all_empty = versions
@@ -317,6 +318,14 @@ impl Tenant {
         let listed = self.catalogs.iter().filter_map(|catalog| catalog.get(container));
         let mut roles = listed.map(|container| &container.role);
         roles.any(|role| *role != Role::default())
+    }
+
+    /// Whether a run that reads since then could find that somebody left the directory.
+    fn may_have_left(&self, who: &PrincipalRef, since: &Window) -> bool {
+        let first = since.people.get(&who.system).copied().unwrap_or(0);
+        let epochs = self.people.get(&who.system).into_iter().flatten().enumerate();
+        let mut since_shown = epochs.skip_while(|(_, people)| !people.shows(&who.object));
+        since_shown.any(|(at, people)| at >= first && !people.shows(&who.object))
     }
 
     /// Whether who is to be removed left the directory before anything that the run knows, and by every version of the job the grace

@@ -203,6 +203,36 @@ fn an_approval_is_for_those_who_were_shown_and_for_its_time() {
     assert_eq!(gone(&mut history, "bob"), Some("emptied_unasked"));
 }
 
+/// Bob leaves the directory and comes back. A run that read it in between keeps him where he is, so that the team is not emptied.
+#[test]
+fn who_is_back_may_have_been_in_grace_when_the_run_read() {
+    let removed = |grace_hours: Option<u32>, is_back_before: bool| {
+        let guards = Guards {
+            emptied: true,
+            ..unguarded()
+        };
+        let policy = Policy {
+            grace_hours,
+            ..policy(guards)
+        };
+        let mut history = under_way(&[], policy);
+        for shown in [&["ada"][..], &["ada", "bob"]] {
+            let users = shown.iter().map(|name| (object(name), true));
+            let people = People::with_users(users.collect());
+            history.set_people(NOW, &acme(), &system("hr"), people);
+        }
+        if is_back_before {
+            let tenant = history.tenant(&acme());
+            let window = tenant.window();
+            tenant.runs.get_mut(&members()).expect("a run").since = window;
+        }
+        broken(&mut history, Done::Removed, &key("team", "ada"))
+    };
+    assert_eq!(removed(Some(1), false), None);
+    assert_eq!(removed(Some(1), true), Some("emptied_unasked"));
+    assert_eq!(removed(None, false), Some("emptied_unasked"));
+}
+
 fn half_of_a_run() -> Guards {
     let run = Share {
         percent: 50,

@@ -157,6 +157,18 @@ fn seeds_that_broke_a_rule_end_well() {
             614_125,
             "who asked again for the entitlement in vain counted as told of what it was before",
         ),
+        (
+            612_364,
+            "a lease counted for the very moment at which somebody else may have it",
+        ),
+        (
+            608_499,
+            "who left, and was back since the run read, was not taken for somebody in grace",
+        ),
+        (
+            606_122,
+            "a guest was added whom an excluded group names, and no directory shows",
+        ),
     ];
     for (edition, seeds) in [(1, &found[..]), (2, &of_edition_2)] {
         let mut config = Config::default();
