@@ -46,7 +46,8 @@ pub struct Options {
     pub history: NonZeroUsize,
     /// How large a plan, in bytes of its JSON, is remembered whole; of a larger one, what it holds is.
     pub history_plan: usize,
-    /// How long a lease lasts without being renewed. It is renewed each time a third of it is over, and before batches.
+    /// How long a lease lasts without being renewed. It is renewed each time a third of it is over, and before batches. More than zero: a lease
+    /// that is over as soon as it is given is renewed for ever, and nothing else is done under it.
     pub lease: Duration,
     /// How long one notification may take: a quarter of a lease at most, so that nobody else delivers meanwhile.
     pub notify: Duration,

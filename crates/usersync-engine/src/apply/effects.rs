@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use usersync_connector::{Applied, CallContext, Error as ConnectorError, ErrorKind};
 
+use super::target::Happened;
 use super::{Acting, Applier, Attempt, Ended, Work};
 use crate::answers::counted;
 use crate::recover::Found;
@@ -87,12 +88,13 @@ impl<'a> Applier<'a> {
         let unknown = error.outcome_unknown();
         if unknown || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) {
             match self.target.happened(work, context).await {
-                Some((true, as_wished)) => {
+                Some(happened @ (Happened::AsWished | Happened::Otherwise)) => {
                     let ours = unknown || work.carried.is_some();
+                    let as_wished = matches!(happened, Happened::AsWished);
                     let found = Found { ours, as_wished };
                     return Attempt::Done { changed: ours, found };
                 }
-                Some((false, _)) if !unknown => return Attempt::Not(Outcome::Conflict),
+                Some(Happened::Not) if !unknown => return Attempt::Not(Outcome::Conflict),
                 None if !unknown => return Attempt::Not(Outcome::Conflict),
                 _ => return Attempt::Unknown,
             }

@@ -59,8 +59,8 @@ impl Target {
         }
     }
 
-    /// Whether the effect of `work` is there, and whether it has the facets that it was to have; `None` if the target cannot tell.
-    pub(super) async fn happened(&self, work: &Work<'_>, context: &CallContext) -> Option<(bool, bool)> {
+    /// What came of `work`; `None` if the target cannot tell.
+    pub(super) async fn happened(&self, work: &Work<'_>, context: &CallContext) -> Option<Happened> {
         if !self.capabilities().point_read {
             return None;
         }
@@ -72,7 +72,13 @@ impl Target {
                     .ok()?;
                 let facets = found.map(|found| found.member.facets);
                 let (effect, facets) = (&work.effect, facets.as_ref());
-                Some((effect.made_member(facets), effect.is_shown_by(facets)))
+                Some(if !effect.made_member(facets) {
+                    Happened::Not
+                } else if effect.is_shown_by(facets) {
+                    Happened::AsWished
+                } else {
+                    Happened::Otherwise
+                })
             }
             (Self::Records(target), Subject::Record(record)) => {
                 let collection = Some(&work.container.object);
@@ -86,11 +92,25 @@ impl Target {
                     (Action::Change(_) | Action::Create(_), None) => false,
                     (_, found) => found.is_none(),
                 };
-                Some((happened, happened))
+                Some(if happened {
+                    Happened::AsWished
+                } else {
+                    Happened::Not
+                })
             }
             _ => None,
         }
     }
+}
+
+/// What a target shows of the effect of an operation.
+pub(super) enum Happened {
+    /// It is there, with the facets that it was to have.
+    AsWished,
+    /// It is not there.
+    Not,
+    /// The member is there, with other facets.
+    Otherwise,
 }
 
 /// Whether a record has these facets, perhaps among others. An attribute that says nothing and one that is missing are the same.
