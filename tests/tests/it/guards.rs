@@ -10,7 +10,7 @@ use usersync::engine::{RunEnd, RunReport, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{Activity, Inactive, PartialKind, ResolvePolicy};
 use usersync::reconcile::{Drift, Guards, HoldCause, Mode, OnExceeded, Policy, Share, Window};
-use usersync_tests::edit::{cases, edits, world};
+use usersync_tests::edit::{CONTAINERS, Edit, Pick, USERS, cases, edits, world};
 use usersync_tests::{
     LEASE, Model, World, crash, every_capability, free_policy, job, least_capability, user,
 };
@@ -62,8 +62,8 @@ proptest! {
     /// window allow, since nobody approves anything.
     #[test]
     fn promise_10_no_more_is_removed_than_a_run_and_a_window_allow(
-        before in edits(16),
-        stages in proptest::collection::vec((edits(6), 0..9_u64, any::<u64>()), 1..8),
+        before in prop_oneof![1 => edits(16), 3 => edits(4).prop_map(everybody_everywhere)],
+        stages in proptest::collection::vec((prop_oneof![edits(6), some_leave()], 0..9_u64, any::<u64>()), 1..8),
         run in 0..3_u32,
         window in 0..4_u32,
     ) {
@@ -105,6 +105,26 @@ proptest! {
             }
         }
     }
+}
+
+/// Everybody is in every container, and then `edits` come.
+fn everybody_everywhere(edits: Vec<Edit>) -> Vec<Edit> {
+    let containers = 0..CONTAINERS;
+    let all = containers.flat_map(|n| {
+        let join = (0..USERS).map(move |user| Edit::Join(n, Pick::User(user)));
+        join.chain([Edit::Select(n, vec![Pick::Group(n)], vec![])])
+    });
+    all.chain(edits).collect()
+}
+
+/// One or two leave a group: fewer than a run may take away, and soon more than a window may.
+fn some_leave() -> impl Strategy<Value = Vec<Edit>> {
+    let leave = (0..CONTAINERS, 0..USERS);
+    proptest::collection::vec(leave, 1..=2).prop_map(|all| {
+        all.into_iter()
+            .map(|(group, user)| Edit::Leave(group, Pick::User(user)))
+            .collect()
+    })
 }
 
 /// Twelve people in one team, and one guard.
