@@ -151,20 +151,20 @@ impl MembershipTarget for FolderTarget {
         _context: &CallContext,
     ) -> Vec<Result<Applied>> {
         // What fails as a whole fails for each operation, since every one of them gets an answer.
-        let all = |error: &dyn Fn() -> Error| {
-            let error = || error().at(&self.system, "apply");
-            operations.iter().map(|_| Err(error())).collect()
+        let all = |error: Error| {
+            let error = error.at(&self.system, "apply");
+            operations.iter().map(|_| Err(error.copy())).collect()
         };
         if operations.len() > MAX_BATCH.get() {
             let message = format!(
                 "{} operations; send at most {MAX_BATCH} at once",
                 operations.len()
             );
-            return all(&|| Error::new(ErrorKind::LimitExceeded, message.clone()));
+            return all(Error::new(ErrorKind::LimitExceeded, message));
         }
         match self.apply_all(container, operations) {
             Ok(results) => results,
-            Err(error) => all(&|| Error::new(error.kind(), error.message()).with_retry(error.retry())),
+            Err(error) => all(error),
         }
     }
 }

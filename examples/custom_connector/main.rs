@@ -106,5 +106,8 @@ fn io_error(what: &str, error: io::Error) -> Error {
         io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
         _ => ErrorKind::Unavailable,
     };
-    Error::new(kind, format!("could not {what}")).with_source(error)
+    // Files are replaced as a whole: what fails leaves the old one.
+    Error::new(kind, format!("could not {what}"))
+        .with_unknown_outcome(false)
+        .with_source(error)
 }

@@ -228,7 +228,7 @@ impl App {
             *counts
                 .entry((operation.action, operation.outcome.code()))
                 .or_default() += 1;
-            if let failed @ (Ended::Failed { .. } | Ended::Conflict | Ended::Indeterminate) =
+            if let failed @ (Ended::Failed { .. } | Ended::Conflict | Ended::Indeterminate { .. }) =
                 &operation.outcome
             {
                 screen.say(format_args!(

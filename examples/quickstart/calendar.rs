@@ -182,13 +182,8 @@ impl MembershipTarget for Calendar {
     ) -> Vec<Result<Applied>> {
         self.apply_all(container, operations).unwrap_or_else(|error| {
             // What fails as a whole fails for each operation, since every one of them gets an answer.
-            let each = || {
-                Error::new(error.kind(), error.message())
-                    .with_retry(error.retry())
-                    .with_unknown_outcome(error.outcome_unknown())
-                    .at(&self.system, "apply")
-            };
-            operations.iter().map(|_| Err(each())).collect()
+            let error = error.at(&self.system, "apply");
+            operations.iter().map(|_| Err(error.copy())).collect()
         })
     }
 }

@@ -266,7 +266,8 @@ impl ItemStore for Folder {
         let mut uids: BTreeSet<String> = match self.all(collection) {
             Ok(items) => items.iter().filter_map(uid).collect(),
             Err(error) => {
-                let failed = |_| Err(Error::new(error.kind(), error.to_string()));
+                // Nothing was written yet.
+                let failed = |_| Err(error.copy().with_unknown_outcome(false));
                 return operations.iter().map(failed).collect();
             }
         };

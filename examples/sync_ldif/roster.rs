@@ -175,7 +175,9 @@ impl RosterFile {
             io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
             _ => ErrorKind::Unavailable,
         };
+        // The file is replaced as a whole: what fails leaves the old one.
         Error::new(kind, format!("{} could not be {what}: {error}", self.0.display()))
+            .with_unknown_outcome(false)
     }
 }
 

@@ -98,7 +98,9 @@ pub(crate) fn report(report: &RunReport) {
     }
     say(line);
     for operation in &report.operations {
-        if let failed @ (Ended::Failed { .. } | Ended::Conflict | Ended::Indeterminate) = &operation.outcome {
+        if let failed @ (Ended::Failed { .. } | Ended::Conflict | Ended::Indeterminate { .. }) =
+            &operation.outcome
+        {
             complain(format_args!(
                 "{} {} in {}: {failed}",
                 operation.action, operation.subject, operation.container.object

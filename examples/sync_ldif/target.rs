@@ -109,7 +109,7 @@ impl RosterTarget {
             }
         }
         let message = format!("{} keeps changing; try again later", self.file.path().display());
-        Err(Error::new(ErrorKind::Unavailable, message))
+        Err(Error::new(ErrorKind::Unavailable, message).with_unknown_outcome(false))
     }
 
     fn change(
@@ -267,17 +267,17 @@ impl MembershipTarget for RosterTarget {
         _context: &CallContext,
     ) -> Vec<Result<Applied>> {
         // What fails as a whole fails for each operation, since every one of them gets an answer.
-        let all = |kind, message: &str| {
-            let error = |_| Err(Error::new(kind, message).at(&self.systems.target, "apply"));
-            operations.iter().map(error).collect()
+        let all = |error: Error| {
+            let error = error.at(&self.systems.target, "apply");
+            operations.iter().map(|_| Err(error.copy())).collect()
         };
         if operations.len() > MAX_BATCH.get() {
             let message = format!("{} changes at once; send at most {MAX_BATCH}", operations.len());
-            return all(ErrorKind::LimitExceeded, &message);
+            return all(Error::new(ErrorKind::LimitExceeded, message));
         }
         match self.apply_all(container, operations) {
             Ok(results) => results,
-            Err(error) => all(error.kind(), error.message()),
+            Err(error) => all(error),
         }
     }
 }

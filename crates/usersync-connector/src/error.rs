@@ -91,9 +91,12 @@ struct Inner {
 
 impl Error {
     /// An error of `kind`. Rate limits, time-outs and unavailability are worth trying again later, everything
-    /// else is not, until [`with_retry`](Self::with_retry) says otherwise. A time-out leaves the outcome of a
-    /// write unknown, everything else tells that nothing happened, until
-    /// [`with_unknown_outcome`](Self::with_unknown_outcome) says otherwise.
+    /// else is not, until [`with_retry`](Self::with_retry) says otherwise.
+    ///
+    /// Time-outs, unavailability and what is unexpected leave the outcome of a write unknown, since a connection
+    /// may break once the call was sent; everything else tells that nothing happened. A connector that knows
+    /// better says so by [`with_unknown_outcome`](Self::with_unknown_outcome): whatever failed before anything
+    /// was sent may then be tried again at once.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let retry = match kind {
@@ -104,7 +107,10 @@ impl Error {
             kind,
             message: message.into(),
             retry,
-            outcome_unknown: kind == ErrorKind::TimedOut,
+            outcome_unknown: matches!(
+                kind,
+                ErrorKind::TimedOut | ErrorKind::Unavailable | ErrorKind::Unexpected
+            ),
             operation: None,
             system: None,
             source: None,
@@ -147,6 +153,21 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// The same error once more, without its source: what fails as a whole fails for each operation of a call.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let inner = &*self.0;
+        Self(Box::new(Inner {
+            kind: inner.kind,
+            message: inner.message.clone(),
+            retry: inner.retry,
+            outcome_unknown: inner.outcome_unknown,
+            operation: inner.operation,
+            system: inner.system.clone(),
+            source: None,
+        }))
     }
 
     /// What went wrong.
@@ -223,3 +244,34 @@ impl StdError for Error {
 
 /// What a connector answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever does not think of it is on the safe side: what may have happened is looked at before it is tried again.
+    #[test]
+    fn what_may_break_after_the_call_was_sent_leaves_its_outcome_open() {
+        let open = [ErrorKind::TimedOut, ErrorKind::Unavailable, ErrorKind::Unexpected];
+        let settled = [
+            ErrorKind::AlreadyExists,
+            ErrorKind::Conflict,
+            ErrorKind::CursorExpired,
+            ErrorKind::InvalidData,
+            ErrorKind::LimitExceeded,
+            ErrorKind::NotFound,
+            ErrorKind::PermissionDenied,
+            ErrorKind::RateLimited,
+            ErrorKind::Unauthenticated,
+            ErrorKind::Unsupported,
+        ];
+        for (kinds, is_open) in [(&open[..], true), (&settled[..], false)] {
+            for kind in kinds {
+                let error = Error::new(*kind, "it broke");
+                assert_eq!(error.outcome_unknown(), is_open, "{error}");
+                let told = error.with_unknown_outcome(!is_open);
+                assert_eq!(told.outcome_unknown(), !is_open, "{told}");
+            }
+        }
+    }
+}

@@ -292,7 +292,12 @@ pub enum Outcome {
         retry: Retry,
     },
     /// Nobody knows whether it had its effect; the next run finds out.
-    Indeterminate,
+    Indeterminate {
+        /// The stable code of what went wrong.
+        kind: &'static str,
+        /// What the connector said, if it was asked.
+        message: String,
+    },
     /// It was not begun.
     NotStarted(NotStarted),
     /// The ledger changed since the plan was made; the next run plans it anew.
@@ -316,6 +321,14 @@ pub enum NotStarted {
 }
 
 impl Outcome {
+    /// What an error leaves that tells nothing of the effect.
+    pub(crate) fn left_open_by(error: &ConnectorError) -> Self {
+        Self::Indeterminate {
+            kind: error.kind().code(),
+            message: error.message().to_owned(),
+        }
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -324,7 +337,7 @@ impl Outcome {
             Self::Applied => "applied",
             Self::Conflict => "conflict",
             Self::Failed { .. } => "failed",
-            Self::Indeterminate => "indeterminate",
+            Self::Indeterminate { .. } => "indeterminate",
             Self::NotStarted(NotStarted::ActorUnknown) => "not_started_actor_unknown",
             Self::NotStarted(NotStarted::Cancelled) => "not_started_cancelled",
             Self::NotStarted(NotStarted::LinkEnded) => "not_started_link_ended",
@@ -348,7 +361,10 @@ impl fmt::Display for Outcome {
             Self::Applied => f.write_str("done"),
             Self::Conflict => f.write_str("somebody changed it meanwhile; left as it is"),
             Self::Failed { kind, message, .. } => write!(f, "failed: {kind}: {message}"),
-            Self::Indeterminate => f.write_str("not known whether it happened; the next run finds out"),
+            Self::Indeterminate { kind, message } => write!(
+                f,
+                "not known whether it happened, the next run finds out: {kind}: {message}"
+            ),
             Self::NotStarted(NotStarted::ActorUnknown) => {
                 f.write_str("not begun: it could not be found out who may act")
             }

@@ -253,7 +253,9 @@ pub(crate) trait Broken {
 impl Broken for Error {
     fn broken(fault: FaultKind) -> Self {
         match fault {
-            FaultKind::FailedBefore => Self::new(ErrorKind::Unavailable, "simulated: nothing happened"),
+            FaultKind::FailedBefore => {
+                Self::new(ErrorKind::Unavailable, "simulated: nothing happened").with_unknown_outcome(false)
+            }
             FaultKind::RateLimited => Self::new(ErrorKind::RateLimited, "simulated: too many calls")
                 .with_retry(Retry::After(Duration::from_secs(90))),
             _ => Self::new(ErrorKind::TimedOut, "simulated: no answer"),

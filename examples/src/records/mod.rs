@@ -331,16 +331,19 @@ impl RecordTarget for RecordTable {
         operations: &[RecordOperation],
         _context: &CallContext,
     ) -> Vec<Result<Applied>> {
-        let all = |error: &dyn Fn() -> Error| operations.iter().map(|_| Err(error())).collect();
+        let all = |error: Error| operations.iter().map(|_| Err(error.copy())).collect();
         if operations.len() > self.capabilities().target.max_batch.get() {
-            return all(&|| Error::new(ErrorKind::LimitExceeded, "at most 64 operations make a call"));
+            return all(Error::new(
+                ErrorKind::LimitExceeded,
+                "at most 64 operations make a call",
+            ));
         }
         match self.apply_all(collection, operations) {
             Ok(results) => results,
-            Err(error) => {
-                let message = error.to_string();
-                all(&|| Error::new(ErrorKind::Unavailable, format!("the database: {message}")))
-            }
+            Err(error) => all(Error::new(
+                ErrorKind::Unavailable,
+                format!("the database: {error}"),
+            )),
         }
     }
 }

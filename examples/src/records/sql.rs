@@ -225,5 +225,6 @@ pub(super) fn failed(error: rusqlite::Error) -> Error {
         (_, Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly)) => ErrorKind::PermissionDenied,
         _ => ErrorKind::Unexpected,
     };
-    Error::new(kind, format!("the database: {error}"))
+    // A statement that fails changed nothing.
+    Error::new(kind, format!("the database: {error}")).with_unknown_outcome(false)
 }

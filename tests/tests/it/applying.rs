@@ -607,7 +607,7 @@ fn promise_16_answers_that_are_not_counted_right_are_believed_of_nobody() {
                 world.row("team", "ann").is_some(),
                 "{surplus} {point_read}: {report}"
             );
-            let unknown = report.count(|outcome| *outcome == Outcome::Indeterminate);
+            let unknown = report.count(|outcome| matches!(outcome, Outcome::Indeterminate { .. }));
             // A point read tells of each what became of it.
             assert_eq!(unknown, if point_read { 1 } else { 3 }, "{report}");
             let _ = world.settle("sync");
@@ -615,6 +615,54 @@ fn promise_16_answers_that_are_not_counted_right_are_believed_of_nobody() {
                 (world.members("team"), world.end().ledger.len()),
                 (String::new(), 0)
             );
+        }
+    }
+}
+
+/// A target that answers nothing any more is not asked about each operation of a call, each until its time is over; one that cannot
+/// tell of somebody is asked about the others. In either case the next run finds out.
+#[test]
+fn what_became_of_a_call_is_asked_of_a_target_that_is_out_of_order_once() {
+    let failing = [
+        (ErrorKind::Unavailable, 1),
+        (ErrorKind::TimedOut, 1),
+        (ErrorKind::InvalidData, 3),
+    ];
+    for (kind, asked) in failing {
+        let world = World::builder()
+            .capabilities(TargetCapabilities {
+                max_batch: NonZeroUsize::new(3).expect("not zero"),
+                point_read: true,
+                ..TargetCapabilities::default()
+            })
+            .group("staff", "ann bob cleo")
+            .container("team", "staff")
+            .job("sync", free_policy(Mode::Managed))
+            .build();
+        let lost = FaultRule::new(Fault::Timeout(Moment::After)).on(CallKind::Add);
+        world.faults.inject(lost);
+        let retry = Retry::Later;
+        world
+            .faults
+            .inject(FaultRule::new(Fault::Failed { kind, retry }).on(CallKind::Member));
+        let report = world.run("sync");
+        assert_eq!(world.calls.count(CallKind::Member), asked, "{kind:?}");
+        let unknown = |outcome: &Outcome| {
+            let what = outcome.to_string();
+            matches!(
+                outcome,
+                Outcome::Indeterminate {
+                    kind: "timed_out",
+                    ..
+                }
+            ) && what.contains("the answer was lost")
+        };
+        assert_eq!(report.count(unknown), 3, "{kind:?}: {report}");
+        world.faults.heal();
+        let _ = world.settle("sync");
+        for who in ["ann", "bob", "cleo"] {
+            let row = world.row("team", who).expect("on record");
+            assert_eq!(row.origin, Origin::Ours, "{kind:?} {who}");
         }
     }
 }

@@ -31,8 +31,8 @@ type EntriesFn = dyn Fn(CallContext) -> BoxFuture<'static, Result<Vec<DirectoryC
 ///   container partial; if no container could be listed at all, it fails the read.
 /// * `add` and `remove` answer whether anything changed. Adding who is there and removing who is not are no
 ///   failures: answer `false`, or [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) and
-///   [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), which stand for it. An effect that may have
-///   happened in spite of an error must be told [so](Error::with_unknown_outcome).
+///   [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), which stand for it. An error that tells
+///   nothing of whether the effect happened must say [so](Error::with_unknown_outcome), unless its kind does.
 /// * Each is given in whose name it is to act.
 ///
 /// The target keeps neither roles nor states, takes one operation a call, and checks no preconditions: between

@@ -95,14 +95,13 @@ impl Applier<'_> {
 
 /// An earlier attempt may still have its effect, so its intent stays until the target shows what became of it.
 fn stays_open(work: &Work<'_>, attempt: &Attempt) -> bool {
-    matches!(attempt, Attempt::Unknown) || (work.carried.is_some() && matches!(attempt, Attempt::Not(_)))
+    matches!(attempt, Attempt::Unknown(_)) || (work.carried.is_some() && matches!(attempt, Attempt::Not(_)))
 }
 
 pub(super) fn outcome(attempt: Attempt) -> Outcome {
     match attempt {
         Attempt::Done { changed, found } if changed || found.ours => Outcome::Applied,
         Attempt::Done { .. } => Outcome::AlreadySo,
-        Attempt::Not(outcome) => outcome,
-        Attempt::Unknown => Outcome::Indeterminate,
+        Attempt::Not(outcome) | Attempt::Unknown(outcome) => outcome,
     }
 }

@@ -8,7 +8,7 @@ use super::target::Happened;
 use super::{Acting, Applier, Attempt, Ended, Work};
 use crate::answers::counted;
 use crate::recover::Found;
-use crate::report::{NotStarted, Outcome};
+use crate::report::{NotStarted, Outcome, is_out_of_order};
 
 /// Operations of one container that go to the target in one call.
 #[derive(Debug)]
@@ -49,23 +49,26 @@ impl<'a> Applier<'a> {
         let answers = self.target.apply(&first.container.object, call, context).await;
         let answers = counted(answers, work.len());
         let mut ended = Vec::with_capacity(work.len());
+        let mut may_ask = self.target.capabilities().point_read;
         for (mut work, answer) in work.into_iter().zip(answers) {
             if answer.is_err() {
                 // Somebody may have changed it since it was read: that says nothing of how the target spells what is there now.
                 work.shown = None;
             }
-            let attempt = self.judge(&work, answer, context).await;
+            let attempt = self.judge(&work, answer, context, &mut may_ask).await;
             ended.push(Ended::new(work, attempt, &acting));
         }
         ended
     }
 
-    /// What an answer means. Where it leaves the outcome open, the target is asked.
+    /// What an answer means. Where it leaves the outcome open, the target is asked while it `may_ask`: a target that is out of order
+    /// is asked once for each call, and not for each operation.
     async fn judge(
         &self,
         work: &Work<'_>,
         answer: std::result::Result<Applied, ConnectorError>,
         context: &CallContext,
+        may_ask: &mut bool,
     ) -> Attempt {
         let error = match answer {
             Ok(applied) => {
@@ -87,17 +90,23 @@ impl<'a> Applier<'a> {
         );
         let unknown = error.outcome_unknown();
         if unknown || matches!(error.kind(), ErrorKind::Conflict | ErrorKind::AlreadyExists) {
-            match self.target.happened(work, context).await {
+            let mut happened = None;
+            if *may_ask {
+                match self.target.happened(work, context).await {
+                    Ok(seen) => happened = seen,
+                    Err(error) => *may_ask = !is_out_of_order(error.kind()),
+                }
+            }
+            return match happened {
                 Some(happened @ (Happened::AsWished | Happened::Otherwise)) => {
                     let ours = unknown || work.carried.is_some();
                     let as_wished = matches!(happened, Happened::AsWished);
                     let found = Found { ours, as_wished };
-                    return Attempt::Done { changed: ours, found };
+                    Attempt::Done { changed: ours, found }
                 }
-                Some(Happened::Not) if !unknown => return Attempt::Not(Outcome::Conflict),
-                None if !unknown => return Attempt::Not(Outcome::Conflict),
-                _ => return Attempt::Unknown,
-            }
+                Some(Happened::Not) | None if unknown => Attempt::Unknown(Outcome::left_open_by(&error)),
+                Some(Happened::Not) | None => Attempt::Not(Outcome::Conflict),
+            };
         }
         Attempt::Not(Outcome::Failed {
             kind: error.kind().code(),

@@ -135,8 +135,8 @@ enum Attempt {
     Done { changed: bool, found: Found },
     /// It is not, for sure.
     Not(Outcome),
-    /// Nobody knows.
-    Unknown,
+    /// Nobody knows, for this reason.
+    Unknown(Outcome),
 }
 
 impl Work<'_> {

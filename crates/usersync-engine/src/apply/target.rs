@@ -59,17 +59,11 @@ impl Target {
         }
     }
 
-    /// What came of `work`; `None` if the target cannot tell.
-    pub(super) async fn happened(&self, work: &Work<'_>, context: &CallContext) -> Option<Happened> {
-        if !self.capabilities().point_read {
-            return None;
-        }
-        match (self, work.subject) {
+    /// What came of `work`; `None` if that is nothing to ask this target for. For targets with point reads.
+    pub(super) async fn happened(&self, work: &Work<'_>, context: &CallContext) -> Result<Option<Happened>> {
+        Ok(match (self, work.subject) {
             (Self::Members(target), Subject::Principal(principal)) => {
-                let found = target
-                    .member(&work.container.object, principal, context)
-                    .await
-                    .ok()?;
+                let found = target.member(&work.container.object, principal, context).await?;
                 let facets = found.map(|found| found.member.facets);
                 let (effect, facets) = (&work.effect, facets.as_ref());
                 Some(if !effect.made_member(facets) {
@@ -82,7 +76,7 @@ impl Target {
             }
             (Self::Records(target), Subject::Record(record)) => {
                 let collection = Some(&work.container.object);
-                let found = target.record(collection, record, context).await.ok()?;
+                let found = target.record(collection, record, context).await?;
                 let happened = match (work.action, found) {
                     (Action::Adopt, found) => found.is_some(),
                     (Action::Create(wish), Some(found)) => {
@@ -99,7 +93,7 @@ impl Target {
                 })
             }
             _ => None,
-        }
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use usersync_connector::{ErrorKind, Retry};
+use usersync_connector::Retry;
 
 use crate::error::EngineError;
 use crate::job::{Job, JobKind};
@@ -112,10 +112,11 @@ fn failing_target(report: &RunReport) -> Option<String> {
         .operations
         .iter()
         .find_map(|operation| match &operation.outcome {
-            Outcome::Failed { kind, .. } if OUT_OF_ORDER.iter().any(|out| out.code() == *kind) => {
+            Outcome::Failed { kind, .. } | Outcome::Indeterminate { kind, .. }
+                if OUT_OF_ORDER.iter().any(|out| out.code() == *kind) =>
+            {
                 Some(format!("target_{kind}"))
             }
-            Outcome::Indeterminate => Some(format!("target_{}", ErrorKind::TimedOut.code())),
             _ => None,
         })
 }

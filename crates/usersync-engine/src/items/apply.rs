@@ -22,7 +22,7 @@ use super::state::{Answered, Effect, INTENT, ItemIntent, Side, below};
 use crate::actor::job_actor;
 use crate::answers::counted;
 use crate::error::{EngineError, Result};
-use crate::report::{NotStarted, Outcome};
+use crate::report::{NotStarted, Outcome, is_out_of_order};
 use crate::state::{AUDIT, AuditRecord};
 
 /// One operation on its way.
@@ -46,8 +46,8 @@ enum Attempt {
     Pending(Outcome, Answered),
     /// It is not, for sure.
     Not(Outcome),
-    /// Nobody knows.
-    Unknown,
+    /// Nobody knows, for this reason.
+    Unknown(Outcome),
 }
 
 impl PairRun<'_> {
@@ -200,13 +200,20 @@ impl PairRun<'_> {
         }
         if self.is_lease_over() {
             // As if the process had died before it: the next run finds the intents.
-            return intents.iter().map(|_| Attempt::Unknown).collect();
+            let dropped = |_| {
+                Attempt::Unknown(Outcome::Indeterminate {
+                    kind: "lease_lost",
+                    message: "the lease ran out before the call".to_owned(),
+                })
+            };
+            return intents.iter().map(dropped).collect();
         }
         let answers = store.apply(collection, operations, context).await;
         let answers = counted(answers, operations.len());
         let mut attempts = Vec::with_capacity(operations.len());
+        let mut may_ask = store.capabilities().target.point_read;
         for (intent, answer) in intents.iter().zip(answers) {
-            attempts.push(self.judge(intent, answer, context).await);
+            attempts.push(self.judge(intent, answer, context, &mut may_ask).await);
         }
         attempts
     }
@@ -217,6 +224,7 @@ impl PairRun<'_> {
         intent: &ItemIntent,
         answer: std::result::Result<Applied, ConnectorError>,
         context: &CallContext,
+        may_ask: &mut bool,
     ) -> Attempt {
         let error = match answer {
             Ok(applied) => {
@@ -237,7 +245,7 @@ impl PairRun<'_> {
                     answered: Some(answered.clone()),
                     ..intent.clone()
                 };
-                let seen = self.look(&intent, context).await;
+                let seen = self.look(&intent, context, may_ask).await;
                 return match seen.map(|seen| settle(&intent, seen.as_ref())) {
                     Some(Settled::Done(change)) => Attempt::Done(outcome, change),
                     // Nothing is to be learned of a copy.
@@ -256,10 +264,10 @@ impl PairRun<'_> {
             "an operation failed"
         );
         if unknown {
-            let seen = self.look(intent, context).await;
+            let seen = self.look(intent, context, may_ask).await;
             return match seen.map(|seen| settle(intent, seen.as_ref())) {
                 Some(Settled::Done(change)) => Attempt::Done(Outcome::Applied, change),
-                Some(Settled::Not) | None => Attempt::Unknown,
+                Some(Settled::Not) | None => Attempt::Unknown(Outcome::left_open_by(&error)),
             };
         }
         Attempt::Not(match error.kind() {
@@ -272,14 +280,25 @@ impl PairRun<'_> {
         })
     }
 
-    /// What the system shows of an item now; `None` if it cannot tell.
-    async fn look(&self, intent: &ItemIntent, context: &CallContext) -> Option<Option<Sight>> {
-        let store = self.items(intent.side);
-        if !store.capabilities().target.point_read {
+    /// What the system shows of an item now; `None` if it cannot tell. A system that is out of order is not asked again.
+    async fn look(
+        &self,
+        intent: &ItemIntent,
+        context: &CallContext,
+        may_ask: &mut bool,
+    ) -> Option<Option<Sight>> {
+        if !*may_ask {
             return None;
         }
+        let store = self.items(intent.side);
         let collection = &self.collections[intent.side as usize];
-        let found = store.find(collection, &intent.uid, context).await.ok()?;
+        let found = match store.find(collection, &intent.uid, context).await {
+            Ok(found) => found,
+            Err(error) => {
+                *may_ask = !is_out_of_order(error.kind());
+                return None;
+            }
+        };
         let Some(item) = found else {
             return Some(None);
         };
@@ -338,9 +357,9 @@ impl PairRun<'_> {
                     transaction.write(self.audit(&intent, &outcome, now)?);
                     outcome
                 }
-                Attempt::Unknown => {
+                Attempt::Unknown(outcome) => {
                     self.given_up.insert(intent.uid.clone());
-                    Outcome::Indeterminate
+                    outcome
                 }
             };
             let report = self.report_of(&work.draft, operation, outcome);

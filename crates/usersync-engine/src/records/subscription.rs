@@ -250,7 +250,7 @@ impl Engine {
                 if is_so {
                     Outcome::Applied
                 } else {
-                    Outcome::Indeterminate
+                    Outcome::left_open_by(&error)
                 }
             }
             Err(error) if error.kind() == ErrorKind::Conflict => Outcome::Conflict,

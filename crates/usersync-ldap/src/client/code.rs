@@ -52,7 +52,9 @@ impl Code {
             SYNC_REFRESH_REQUIRED => ErrorKind::CursorExpired,
             _ => ErrorKind::Unexpected,
         };
-        let error = Error::new(kind, self.to_string());
+        // A server that answers did not do it. One between may have lost the server behind it: it says "unavailable" or "other".
+        let is_open = matches!(self.number, 52 | 80);
+        let error = Error::new(kind, self.to_string()).with_unknown_outcome(is_open);
         match self.number {
             // Time and effort depend on what else the server does.
             3 | 11 => error.with_retry(Retry::Later),

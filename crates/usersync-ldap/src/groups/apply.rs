@@ -6,7 +6,7 @@ use usersync_connector::{Applied, Error, ErrorKind, MemberChange, MemberOperatio
 use usersync_model::{MemberFacets, ObjectId};
 
 use super::Inner;
-use super::changes::{self, ChangedGroup, Request, Whereabouts, Wish, copy, no_group};
+use super::changes::{self, ChangedGroup, Request, Whereabouts, Wish, no_group};
 use super::find::{self, Features, Group, Person, SoughtPerson};
 use super::former::{self, Standing};
 use super::members::{self, Membership};
@@ -50,10 +50,11 @@ pub(super) async fn apply(
         && let Err(error) = Call::make(inner, container, operations, &mut results).await
     {
         for result in &mut results {
-            result.get_or_insert_with(|| Err(copy(&error).with_unknown_outcome(false)));
+            result.get_or_insert_with(|| Err(error.copy().with_unknown_outcome(false)));
         }
     }
-    let unsettled = || Err(Error::new(ErrorKind::Unexpected, "the operation was not tried"));
+    let unsettled =
+        || Err(Error::new(ErrorKind::Unexpected, "the operation was not tried").with_unknown_outcome(false));
     let results = results.into_iter().map(|result| result.unwrap_or_else(unsettled));
     results
         .map(|result| result.map_err(|error| error.at(&inner.system, "apply")))
@@ -239,13 +240,15 @@ impl Call<'_> {
             {
                 live.broken = true;
                 for result in &mut *self.results {
-                    result.get_or_insert_with(|| Err(copy(&error).with_unknown_outcome(false)));
+                    result.get_or_insert_with(|| Err(error.copy().with_unknown_outcome(false)));
                 }
             }
         }
         for result in &mut *self.results {
             let unsent = "the connection broke before the operation was sent; try again";
-            result.get_or_insert_with(|| Err(Error::new(ErrorKind::Unavailable, unsent)));
+            result.get_or_insert_with(|| {
+                Err(Error::new(ErrorKind::Unavailable, unsent).with_unknown_outcome(false))
+            });
         }
     }
 
@@ -265,7 +268,7 @@ impl Call<'_> {
         let standings = live.standings(&ids, persons).await;
         for &index in gone {
             let result = match &standings {
-                Err(error) => Some(Err(copy(error).with_unknown_outcome(false))),
+                Err(error) => Some(Err(error.copy().with_unknown_outcome(false))),
                 Ok(standings) => match standings.get(&self.operations[index].principal.object) {
                     None => continue,
                     Some(Standing::Member) if again => None,

@@ -211,7 +211,8 @@ impl FromFault for Error {
             Fault::Timeout(Moment::Before) => (ErrorKind::TimedOut, None, "the request was lost"),
             _ => (ErrorKind::Unexpected, None, "the call failed"),
         };
-        let mut error = Self::new(kind, format!("injected fault: {message}"));
+        let lost = kind == ErrorKind::TimedOut;
+        let mut error = Self::new(kind, format!("injected fault: {message}")).with_unknown_outcome(lost);
         if let Some(retry) = retry {
             error = error.with_retry(retry);
         }

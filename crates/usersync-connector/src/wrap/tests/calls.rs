@@ -31,7 +31,7 @@ enum Outcome {
 
 impl Outcome {
     fn answer(self) -> Result<Applied> {
-        let error = Error::new(ErrorKind::Unavailable, "busy");
+        let error = Error::new(ErrorKind::Unavailable, "busy").with_unknown_outcome(false);
         match self {
             Self::Ok => Ok(Applied::changed()),
             Self::After(ms) => Err(error.with_retry(Retry::After(Duration::from_millis(ms)))),

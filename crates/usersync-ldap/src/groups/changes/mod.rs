@@ -93,7 +93,8 @@ pub(super) async fn fulfil<G: ChangedGroup>(
             run.stop(stop);
         }
     }
-    let unsettled = || Err(Error::new(ErrorKind::Unexpected, "the operation was not tried"));
+    let unsettled =
+        || Err(Error::new(ErrorKind::Unexpected, "the operation was not tried").with_unknown_outcome(false));
     run.results
         .into_iter()
         .map(|result| result.unwrap_or_else(unsettled))
@@ -353,7 +354,7 @@ impl Run<'_> {
     /// Fails a part of which nothing was sent by now, or nothing but what another server may have carried out.
     fn leave(&mut self, part: &Part, error: &Error) {
         for &wish in &part.wishes {
-            let error = copy(error).with_unknown_outcome(self.open[wish]);
+            let error = error.copy().with_unknown_outcome(self.open[wish]);
             self.results[wish] = Some(Err(error));
         }
     }
@@ -373,13 +374,13 @@ impl Run<'_> {
 
     fn stop(&mut self, stop: Stop) {
         if let Some(part) = &stop.sent {
-            self.fail(part, || copy(&stop.error));
+            self.fail(part, || stop.error.copy());
         }
         for part in std::mem::take(&mut self.parts) {
             self.leave(&part, &stop.error);
         }
         for (result, &open) in self.results.iter_mut().zip(&self.open) {
-            result.get_or_insert_with(|| Err(copy(&stop.error).with_unknown_outcome(open)));
+            result.get_or_insert_with(|| Err(stop.error.copy().with_unknown_outcome(open)));
         }
     }
 
@@ -458,13 +459,6 @@ fn last_member_stays(code: &Code) -> Error {
              placeholder take his place (`LastMember::Placeholder`)"
         ),
     )
-}
-
-/// The same error for another operation.
-pub(super) fn copy(error: &Error) -> Error {
-    Error::new(error.kind(), error.message())
-        .with_retry(error.retry())
-        .with_unknown_outcome(error.outcome_unknown())
 }
 
 #[cfg(test)]
