@@ -111,6 +111,8 @@ proptest! {
             order.into_iter().for_each(|n| two.run(n));
             two.settle()
         });
+        // Who was taken out by hand is missing from the start; the first leaves it to its next run where the second gives up its claim meanwhile.
+        let missing = two.lost();
         let (calls, begun) = {
             let two = two.fork();
             two.run(0);
@@ -135,7 +137,9 @@ proptest! {
             let claimed = claimed.lock().expect("nobody panics").take();
             prop_assert_eq!(claimed, Some(Two::claimed_by_second(&two.world.store)), "call {}", call);
             if call <= begun {
-                prop_assert_eq!(two.lost(), vec![], "the other ran at call {} of {}", call, calls);
+                let mut lost = two.lost();
+                lost.retain(|key| !missing.contains(key));
+                prop_assert_eq!(lost, vec![], "the other ran at call {} of {}", call, calls);
             }
             two.world.faults.heal();
             let end = two.settle();
