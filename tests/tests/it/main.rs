@@ -1,6 +1,7 @@
 //! The whole of it, put together as a host puts it together, on what is in memory and on SQLite.
 
 mod actors;
+mod answers;
 mod applying;
 mod authority;
 mod carried;

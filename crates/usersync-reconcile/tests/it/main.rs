@@ -6,6 +6,8 @@ mod decide;
 mod items;
 mod matching;
 mod matching_world;
+mod member_cases;
+mod member_sets;
 mod members;
 mod plan;
 mod plan_figures;
