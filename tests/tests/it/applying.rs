@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use usersync::connector::{ErrorKind, MembershipRead, Retry, TargetCapabilities};
+use usersync::connector::{ErrorKind, Retry, TargetCapabilities};
 use usersync::engine::{EngineError, NotStarted, Outcome, RunControl, RunEnd, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
 use usersync::model::{Container, ContainerKind, Member, MembershipState, Origin, Role, TenantId};

@@ -1,21 +1,16 @@
 //! Promises about what is never taken away, or only with an approval.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use proptest::prelude::*;
-use usersync::connector::{Clock, ErrorKind, Retry};
+use usersync::connector::{ErrorKind, Retry};
 use usersync::engine::{RunEnd, RunReport, RunRequest};
 use usersync::memory::{CallKind, Fault, FaultRule, Moment};
-use usersync::model::{
-    Activity, ContainerRef, Inactive, OperationId, PartialKind, PrincipalRef, ResolvePolicy, Subject,
-};
+use usersync::model::{Activity, Inactive, PartialKind, ResolvePolicy};
 use usersync::reconcile::{Drift, Guards, HoldCause, Mode, OnExceeded, Policy, Share, Window};
-use usersync_tests::edit::{CONTAINERS, Edit, Pick, USERS, cases, edits, world};
-use usersync_tests::{
-    LEASE, Model, World, container, crash, every_capability, free_policy, job, least_capability, user,
-};
+use usersync_tests::edit::{cases, edits, world};
+use usersync_tests::{LEASE, World, crash, every_capability, free_policy, job, least_capability, user};
 
 proptest! {
     #![proptest_config(cases(128))]
@@ -59,97 +54,6 @@ proptest! {
         let calls = world.calls.count(CallKind::Remove);
         prop_assert_eq!(calls, 0);
     }
-
-    /// However removals are spread over runs, hours and processes, with answers lost in between: no more go than a run and a
-    /// window allow, since nobody approves anything. A removal has its place in the window from when it was first attempted.
-    #[test]
-    fn promise_10_no_more_is_removed_than_a_run_and_a_window_allow(
-        before in prop_oneof![1 => edits(16), 3 => edits(4).prop_map(everybody_everywhere)],
-        stages in proptest::collection::vec((prop_oneof![edits(6), some_leave()], 0..9_u64, any::<u64>()), 1..8),
-        run in 0..3_u32,
-        window in 0..4_u32,
-    ) {
-        let share = |floor| Share { percent: 25, floor };
-        let guards = Guards {
-            run: Some(share(run)),
-            window: Some(Window { hours: 6, share: share(window) }),
-            ..free_policy(Mode::Managed).guards
-        };
-        let policy = Policy { guards, ..Policy::default() };
-        let mut world = world().job("sync", policy).build();
-        world.edit(&before);
-        let mut attempted: BTreeMap<OperationId, DateTime<Utc>> = BTreeMap::new();
-        let mut removed: BTreeSet<OperationId> = BTreeSet::new();
-        for (stage, hours, seed) in stages {
-            world.edit(&stage);
-            world.clock.advance(Duration::from_secs(hours * 3600 + 600));
-            let model = Model::of(&world, "sync", Mode::Managed, Drift::Restore);
-            let there = model.base.iter().filter(|(id, who)| model.present[id].contains(who)).count() as u64;
-            let n = 5.try_into().expect("5 is not zero");
-            for moment in [Moment::Before, Moment::After] {
-                let rule = FaultRule::new(Fault::Timeout(moment)).on(CallKind::Remove);
-                world.faults.inject(rule.one_in(n, seed ^ moment as u64));
-            }
-            let present = world.present();
-            world.calls.clear();
-            let now = world.clock.now();
-            let _ = world.run("sync");
-            world.faults.heal();
-            let after = world.present();
-            let mut begun = false;
-            let mut gone = 0;
-            for (id, place, who) in removals(&world) {
-                begun |= !attempted.contains_key(&id);
-                attempted.entry(id).or_insert(now);
-                let is_gone = present[&place].contains(&who) && !after[&place].contains(&who);
-                gone += u64::from(is_gone && removed.insert(id));
-            }
-            let all: usize = present.iter().map(|(id, members)| members.difference(&after[id]).count()).sum();
-            prop_assert_eq!(gone, all as u64, "one operation for each who is gone");
-            let allowed = |share: Share| u64::from(share.floor).max(there * u64::from(share.percent) / 100);
-            prop_assert!(gone <= allowed(share(run)), "{} of {} in one run", gone, there);
-            // Whole hours, back from this one.
-            let hour = |at: DateTime<Utc>| at.timestamp() / 3600;
-            let lately = removed.iter().filter(|&id| hour(attempted[id]) > hour(now) - 6).count() as u64;
-            prop_assert!(!begun || lately <= allowed(share(window)), "{} of {} within the window", lately, there);
-            if seed.is_multiple_of(2) {
-                world.restart();
-            }
-        }
-    }
-}
-
-/// The removals that were attempted: from which container, and of whom.
-fn removals(world: &World) -> Vec<(OperationId, ContainerRef, PrincipalRef)> {
-    let calls = world.calls.all().into_iter();
-    let removals = calls.filter(|call| call.kind == CallKind::Remove);
-    let attempts = removals.map(
-        |call| match (call.operation, call.subject, &call.containers[..]) {
-            (Some(id), Some(Subject::Principal(who)), [place]) => (id, container(place.as_str()), who),
-            _ => unreachable!("a removal is of somebody, from a container"),
-        },
-    );
-    attempts.collect()
-}
-
-/// Everybody is in every container, and then `edits` come.
-fn everybody_everywhere(edits: Vec<Edit>) -> Vec<Edit> {
-    let containers = 0..CONTAINERS;
-    let all = containers.flat_map(|n| {
-        let join = (0..USERS).map(move |user| Edit::Join(n, Pick::User(user)));
-        join.chain([Edit::Select(n, vec![Pick::Group(n)], vec![])])
-    });
-    all.chain(edits).collect()
-}
-
-/// One or two leave a group: fewer than a run may take away, and soon more than a window may.
-fn some_leave() -> impl Strategy<Value = Vec<Edit>> {
-    let leave = (0..CONTAINERS, 0..USERS);
-    proptest::collection::vec(leave, 1..=2).prop_map(|all| {
-        all.into_iter()
-            .map(|(group, user)| Edit::Leave(group, Pick::User(user)))
-            .collect()
-    })
 }
 
 /// Twelve people in one team, and one guard.
