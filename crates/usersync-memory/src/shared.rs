@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
-use std::vec;
+use std::{iter, vec};
 
 use usersync_connector::CHUNK_ENTRIES;
 
@@ -43,13 +43,15 @@ impl<K: Ord + Clone, V: Clone> Iterator for Entries<K, V> {
             return Some(entry);
         }
         let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let chunk: Vec<_> = self
-            .map
-            .range((after, Bound::Unbounded))
-            .take(CHUNK_ENTRIES)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        self.last = Some(chunk.last()?.0.clone());
+        let mut rest = self.map.range((after, Bound::Unbounded)).take(CHUNK_ENTRIES);
+        let first = rest.next()?;
+        let mut chunk = Vec::with_capacity(self.map.len().min(CHUNK_ENTRIES));
+        chunk.extend(
+            iter::once(first)
+                .chain(rest)
+                .map(|(key, value)| (key.clone(), value.clone())),
+        );
+        self.last = chunk.last().map(|(key, _)| key.clone());
         self.buffer = chunk.into_iter();
         self.buffer.next()
     }

@@ -1,5 +1,7 @@
 //! What our jobs know to be in place.
 
+use std::sync::Arc;
+
 use crate::id::{JobId, ObjectId, PrincipalRef, RecordRef, SystemId};
 use crate::membership::MemberFacets;
 use serde::{Deserialize, Serialize};
@@ -20,8 +22,8 @@ pub enum Origin {
 pub struct LedgerRow {
     /// Who put it there.
     pub origin: Origin,
-    /// The jobs that want it there; sorted, without repetition.
-    claims: Vec<JobId>,
+    /// The jobs that want it there; sorted, without repetition. Shared, since a run that changes nothing reads every row.
+    claims: Arc<[JobId]>,
     /// The last agreed facets of a membership; `None` for the default ones, and for records, whose base is kept
     /// elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,7 +39,7 @@ impl LedgerRow {
         claims.dedup();
         Self {
             origin,
-            claims,
+            claims: claims.into(),
             facets: None,
         }
     }
@@ -71,7 +73,9 @@ impl LedgerRow {
     #[must_use]
     pub fn claimed(mut self, job: &JobId) -> Self {
         if let Err(at) = self.claims.binary_search(job) {
-            self.claims.insert(at, job.clone());
+            let mut claims = self.claims.to_vec();
+            claims.insert(at, job.clone());
+            self.claims = claims.into();
         }
         self
     }
@@ -79,7 +83,10 @@ impl LedgerRow {
     /// The row without `job`'s claim; `None` when no claim is left, and so nothing to know.
     #[must_use]
     pub fn released(mut self, job: &JobId) -> Option<Self> {
-        self.claims.retain(|claim| claim != job);
+        if self.is_claimed_by(job) {
+            let others = self.claims.iter().filter(|claim| *claim != job);
+            self.claims = others.cloned().collect();
+        }
         (!self.claims.is_empty()).then_some(self)
     }
 }

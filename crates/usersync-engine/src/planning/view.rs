@@ -34,7 +34,7 @@ impl People for View<'_> {
     }
 
     fn version(&self, id: NodeId) -> Option<String> {
-        self.sight.version_of(id).map(|version| version.0.clone())
+        self.sight.version_of(id).map(str::to_owned)
     }
 
     fn absence(&self, id: NodeId) -> Reason {

@@ -6,6 +6,7 @@
 mod portion;
 mod selected;
 mod sight;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use usersync_model::{JobId, LedgerRow, MemberFacets, NodeId, Origin, PartialReas
 use usersync_reconcile::{BaseRow, Standing, standing};
 use usersync_store::Revision;
 
+use super::versions::Versions;
 use crate::ground::RowBefore;
 
 /// What is known of one container.
@@ -15,7 +16,7 @@ pub(crate) struct Sight {
     pub(crate) present: Vec<NodeId>,
     /// Facets other than the default ones.
     pub(crate) facets: Vec<(NodeId, MemberFacets)>,
-    pub(crate) versions: Vec<(NodeId, Version)>,
+    versions: Versions,
     /// Why somebody who was not seen may be there.
     pub(crate) rest: Option<PartialReason>,
     /// Surely not there, though `rest` says that others may be.
@@ -109,11 +110,8 @@ impl Sight {
         }
     }
 
-    pub(crate) fn version_of(&self, id: NodeId) -> Option<&Version> {
-        self.versions
-            .binary_search_by_key(&id, |(id, _)| *id)
-            .ok()
-            .map(|at| &self.versions[at].1)
+    pub(crate) fn version_of(&self, id: NodeId) -> Option<&str> {
+        self.versions.of(id)
     }
 
     /// Takes in a ledger row. [`settle_rows`](Self::settle_rows) is to follow.
@@ -173,8 +171,8 @@ impl Sight {
         if member.member.facets != MemberFacets::default() {
             self.facets.push((id, member.member.facets));
         }
-        if let Some(version) = member.version {
-            self.versions.push((id, version));
+        if let Some(Version(version)) = &member.version {
+            self.versions.push(id, version);
         }
     }
 
@@ -183,8 +181,7 @@ impl Sight {
         NodeId::sort(&mut self.present);
         self.facets.sort();
         self.facets.dedup_by_key(|(id, _)| *id);
-        self.versions.sort();
-        self.versions.dedup_by_key(|(id, _)| *id);
+        self.versions.settle();
         NodeId::sort(&mut self.absent);
         NodeId::sort(&mut self.ours);
     }
