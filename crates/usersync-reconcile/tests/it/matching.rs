@@ -373,6 +373,24 @@ fn the_first_eight_are_named_and_more_are_told_of() {
     }
 }
 
+/// Of those who hold something else of an account that holds very much, as many are named as of any other account.
+#[test]
+fn the_first_eight_are_named_beside_an_account_with_many_addresses() {
+    let addresses: Vec<String> = (0..40).map(|n| format!("a{n}@acme.example")).collect();
+    let all: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    for count in Few::MOST - 1..=Few::MOST + 2 {
+        let of_one = (0..count).map(|n| Card::new(&format!("p{n:02}"), &[all[0]]));
+        let of_another = Card::new("q", &[all[1]]);
+        let mut world = World::new(of_one.chain([of_another]).collect(), vec![Card::new("a1", &all)]);
+        world.rules = vec![MatchRule::AnyAddress];
+        let Situation::Ambiguous { rivals, .. } = world.situation("q") else {
+            panic!("{}", world.situation("q"))
+        };
+        let told = (rivals.shown.len(), rivals.more);
+        assert_eq!(told, (count.min(Few::MOST), count > Few::MOST), "{count}");
+    }
+}
+
 /// A directory in which everybody has one address is matched in the time that it takes to read it.
 #[test]
 fn one_address_for_everybody_shows_few() {

@@ -331,6 +331,7 @@ fn no_kind_begins_a_list() {
         ("1) add Eve", r"1\) add Eve"),
         ("a - b 1. c", "a - b 1. c"),
         ("1.2-3", r"1\.2-3"),
+        (".net users", ".net users"),
     ] {
         let mut section = plan().sections()[0].clone();
         section.kind = ContainerKind::Other(KindName::new(kind).unwrap());
@@ -380,24 +381,25 @@ fn a_plan_without_anything_says_so() {
         reason: reason(),
     }];
     let gone = vec![Warning::MissingContainer(container(1))];
-    for (warnings, section, said) in [
-        (vec![], None, "Nothing to do: the target is as it should be."),
-        (gone, None, "Nothing to do: the target is as it should be."),
+    let as_it_should_be = "Nothing to do: the target is as it should be.";
+    let as_far_as_read = "Nothing to do, as far as was read: see the warnings.";
+    for (warnings, more_warnings, section, said) in [
+        (vec![], 0, None, as_it_should_be),
+        (gone.clone(), 0, None, as_it_should_be),
+        // What is not listed may be a read in part.
+        (gone, 1, None, as_far_as_read),
+        (unread, 0, None, as_far_as_read),
+        (half_known, 0, None, as_far_as_read),
         (
-            unread,
-            None,
-            "Nothing to do, as far as was read: see the warnings.",
+            vec![],
+            0,
+            Some(conflict()),
+            "Nothing to do, but 1 conflict remains.",
         ),
-        (
-            half_known,
-            None,
-            "Nothing to do, as far as was read: see the warnings.",
-        ),
-        (vec![], Some(conflict()), "Nothing to do, but 1 conflict remains."),
     ] {
         let policy = Policy::default();
         let mut header = header(&policy);
-        header.warnings = warnings;
+        (header.warnings, header.more_warnings) = (warnings, more_warnings);
         let mut drafts = Drafts::default();
         if let Some(section) = section {
             drafts.push(section);
@@ -412,4 +414,19 @@ fn a_plan_without_anything_says_so() {
             assert!(!text.contains("approve"), "{text}");
         }
     }
+}
+
+/// A letter with its marks takes one place in a terminal, however many characters it is made of.
+#[test]
+fn a_cell_is_cut_by_its_places_and_not_by_its_characters() {
+    let label = "e\u{301}\u{302}\u{303}".repeat(30);
+    let mut section = plan().sections()[0].clone();
+    section.operations.truncate(1);
+    section.operations[0].label = label.clone();
+    let mut drafts = Drafts::default();
+    drafts.push(section);
+    let policy = Policy::default();
+    let plan = Plan::assemble(header(&policy), envelope(1, 0), drafts, &policy, 0, None);
+    let text = render_table(&plan, &RenderOptions::default());
+    assert!(text.contains(&label), "{text}");
 }
