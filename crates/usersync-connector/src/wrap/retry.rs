@@ -9,9 +9,10 @@ use crate::error::{Error, Retry};
 /// When a failed call is tried again.
 ///
 /// A call is tried again only if its error allows it ([`Retry::Later`], [`Retry::After`]), attempts and
-/// budget are left, and, for anything that has an effect, the outcome is known. The pause before the n-th
-/// retry is drawn evenly between nothing and `base_pause` × 2ⁿ⁻¹, at most `max_pause`. A system that said
-/// when is believed: the pause is then exactly that long.
+/// budget are left, and, for anything that has an effect, the outcome is known ([`Error::new`] tells which
+/// errors leave it open). The pause before the n-th retry is drawn evenly between nothing and
+/// `base_pause` × 2ⁿ⁻¹, at most `max_pause`. A system that said when is believed: the pause is then exactly
+/// that long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How often one call is attempted, the first time included. Default: 4.
