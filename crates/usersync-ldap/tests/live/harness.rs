@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use async_trait::async_trait;
 use usersync_connector::Directory;
@@ -33,6 +33,30 @@ pub(crate) struct Harness {
     base: Mutex<String>,
     /// The group that names somebody who is not there.
     cut: Mutex<Option<ObjectId>>,
+    _turn: Option<Turn>,
+}
+
+/// One at a time on 389 Directory Server: version 2.3 stands still for ever where one writes thousands of entries and another one
+/// reads everything, each with a page of the database that the other waits for.
+struct Turn;
+
+static TAKEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+impl Turn {
+    fn take() -> Self {
+        let (taken, given_back) = &TAKEN;
+        let turn = taken.lock().unwrap();
+        *given_back.wait_while(turn, |taken| *taken).unwrap() = true;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (taken, given_back) = &TAKEN;
+        *taken.lock().unwrap() = false;
+        given_back.notify_one();
+    }
 }
 
 impl Harness {
@@ -47,6 +71,7 @@ impl Harness {
             way,
             base: Mutex::default(),
             cut: Mutex::default(),
+            _turn: (kind == Kind::Ds389).then(Turn::take),
         })
     }
 
