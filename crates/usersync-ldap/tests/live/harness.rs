@@ -33,11 +33,12 @@ pub(crate) struct Harness {
     base: Mutex<String>,
     /// The group that names somebody who is not there.
     cut: Mutex<Option<ObjectId>>,
-    _turn: Option<Turn>,
+    _turn: Turn,
 }
 
-/// One at a time on 389 Directory Server: version 2.3 stands still for ever where one writes thousands of entries and another one
-/// reads everything, each with a page of the database that the other waits for.
+/// One suite at a time. While one that writes is not done, OpenLDAP keeps back from reads of changes what others wrote after it began,
+/// and tells it with the next read. 389 Directory Server 2.3 may stand still for ever where one writes thousands of entries and
+/// another one reads everything, each with a page of the database that the other waits for.
 struct Turn;
 
 static TAKEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
@@ -71,7 +72,7 @@ impl Harness {
             way,
             base: Mutex::default(),
             cut: Mutex::default(),
-            _turn: (kind == Kind::Ds389).then(Turn::take),
+            _turn: Turn::take(),
         })
     }
 

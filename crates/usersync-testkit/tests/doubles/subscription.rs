@@ -109,7 +109,7 @@ struct State {
 }
 
 fn unreachable_error() -> Error {
-    Error::new(ErrorKind::Unavailable, "not reachable")
+    Error::new(ErrorKind::Unavailable, "not reachable").with_unknown_outcome(false)
 }
 
 #[async_trait]
