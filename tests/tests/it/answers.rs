@@ -15,6 +15,20 @@ use usersync::model::{ObjectId, Origin, PrincipalRef, SystemId};
 use usersync::reconcile::Mode;
 use usersync_tests::{World, free_policy, job, user};
 
+/// Three people in one team, added and removed in one call.
+fn three_in_one_call(point_read: bool) -> World {
+    World::builder()
+        .capabilities(TargetCapabilities {
+            max_batch: NonZeroUsize::new(3).expect("not zero"),
+            point_read,
+            ..TargetCapabilities::default()
+        })
+        .group("staff", "ann bob cleo")
+        .container("team", "staff")
+        .job("sync", free_policy(Mode::Managed))
+        .build()
+}
+
 /// A target that does nothing for `ann`, and answers for fewer operations than it was given, or for more.
 #[derive(Debug)]
 struct Sloppy {
@@ -70,16 +84,7 @@ impl MembershipTarget for Sloppy {
 fn promise_16_answers_that_are_not_counted_right_are_believed_of_nobody() {
     for surplus in [false, true] {
         for point_read in [false, true] {
-            let world = World::builder()
-                .capabilities(TargetCapabilities {
-                    max_batch: NonZeroUsize::new(3).expect("not zero"),
-                    point_read,
-                    ..TargetCapabilities::default()
-                })
-                .group("staff", "ann bob cleo")
-                .container("team", "staff")
-                .job("sync", free_policy(Mode::Managed))
-                .build();
+            let world = three_in_one_call(point_read);
             let _ = world.settle("sync");
             for who in ["ann", "bob", "cleo"] {
                 world.leave("staff", who);
@@ -127,16 +132,7 @@ fn what_became_of_a_call_is_asked_of_a_target_that_is_out_of_order_once() {
         (ErrorKind::InvalidData, 3),
     ];
     for (kind, asked) in failing {
-        let world = World::builder()
-            .capabilities(TargetCapabilities {
-                max_batch: NonZeroUsize::new(3).expect("not zero"),
-                point_read: true,
-                ..TargetCapabilities::default()
-            })
-            .group("staff", "ann bob cleo")
-            .container("team", "staff")
-            .job("sync", free_policy(Mode::Managed))
-            .build();
+        let world = three_in_one_call(true);
         let lost = FaultRule::new(Fault::Timeout(Moment::After)).on(CallKind::Add);
         world.faults.inject(lost);
         let retry = Retry::Later;

@@ -112,11 +112,10 @@ fn failing_target(report: &RunReport) -> Option<String> {
         .operations
         .iter()
         .find_map(|operation| match &operation.outcome {
-            Outcome::Failed { kind, .. } | Outcome::Indeterminate { kind, .. }
-                if OUT_OF_ORDER.iter().any(|out| out.code() == *kind) =>
-            {
+            Outcome::Failed { kind, .. } if OUT_OF_ORDER.iter().any(|out| out.code() == *kind) => {
                 Some(format!("target_{kind}"))
             }
+            Outcome::Indeterminate { kind, .. } => Some(format!("target_{kind}")),
             _ => None,
         })
 }
