@@ -534,6 +534,22 @@ fn one_failing_source_of_one_is_trouble_and_one_failing_member_is_not() {
     assert_eq!(waiting(&world), None);
 }
 
+/// Where nobody knows of any operation whether it happened, the target is no better than one that fails.
+#[test]
+fn a_target_whose_answers_are_all_lost_is_trouble() {
+    let world = world_with(every(HOUR));
+    for moment in [Moment::Before, Moment::After] {
+        let lost = Fault::Timeout(moment);
+        world.faults.inject(FaultRule::new(lost).on(CallKind::Add));
+    }
+    let silent = Fault::Timeout(Moment::Before);
+    world.faults.inject(FaultRule::new(silent).on(CallKind::Member));
+    let _ = due(&world);
+    assert!(
+        matches!(waiting(&world), Some(Waiting::Quarantined { reason, .. }) if reason == "target_timed_out")
+    );
+}
+
 /// `Retry-After` counts for everybody.
 #[test]
 fn nobody_comes_back_before_the_system_said() {
